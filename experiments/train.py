@@ -1,0 +1,37 @@
+"""Train the networks of one recipe, or of a whole sweep: the general Hydra application.
+
+    python -m experiments.train labels.kind=shuffled model.widths=[256,256] seeds=5
+    python -m experiments.train --multirun labels.kind=true,shuffled model.widths=[16],[64],[256]
+
+Each recipe has its own folder below results/runs, and trains only the trials that the folder lacks. Read them back
+with `memo.load("results/runs")`.
+"""
+
+import logging
+
+from omegaconf import DictConfig
+
+from memo import experiment, hydra_app, store
+
+logger = logging.getLogger(__name__)
+
+
+def train(cfg: DictConfig) -> None:
+    """Train what is missing and log one line a run folder."""
+    _, _, wanted = experiment.train(cfg)
+    for folder, asked in wanted.items():
+        ids = {trial.id for trial in asked}
+        trials = store.load(folder, lambda trials, ids=ids: trials["trial"].isin(ids)).trials
+        status = trials["status"].value_counts().to_dict()
+        logger.info(
+            "%s: %s; training accuracy %.4f, test accuracy %.4f (means over n = %d)",
+            folder,
+            ", ".join(f"{count} {name}" for name, count in status.items()),
+            trials["final_train_accuracy"].mean(),
+            trials["final_test_accuracy"].mean(),
+            len(trials),
+        )
+
+
+if __name__ == "__main__":
+    hydra_app.run(train)

@@ -1,0 +1,12 @@
+"""Populations of MLPs on true and on randomised MNIST: what differs when a network memorises."""
+
+__all__ = ["load"]
+
+
+def __getattr__(name: str):
+    # pandas is imported only by those who read tables: the core runs without it.
+    if name == "load":
+        from memo.store import load
+
+        return load
+    raise AttributeError(f"module 'memo' has no attribute {name!r}")

@@ -1,0 +1,210 @@
+"""The recipe of a training run as typed, range-checked dataclasses; plain Python, used by Hydra as its schema.
+
+    command line ──> Config ──> recipe(config) ──> Trial(recipe, seed) ──> its hash
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Callable, Optional
+
+from memo import datasets
+from memo.errors import Refusal
+from memo.losses import LOSSES
+from memo.mlp import ACTIVATIONS, INITIALISERS
+from memo.optimizers import OPTIMIZERS, SCHEDULES
+from memo.probes import PROBES
+from memo.treatments import INPUTS, LABELS
+
+# Part of every trial's hash: raise it when a change of the code alters what a recipe trains.
+PROTOCOL = 1
+
+
+def _key(default: Any, allowed: str, check: Callable[[Any], bool], recipe: bool = True) -> Any:
+    metadata = {"allowed": allowed, "check": check, "recipe": recipe}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def _choice(default: str, options: Any) -> Any:
+    return _key(default, "one of " + ", ".join(options), lambda value: value in options)
+
+
+def _number(default: float, low: float, high: float = math.inf, *, open_low: bool = False) -> Any:
+    words = f"a number above {low:g}" if open_low else f"a number from {low:g}"
+    words += "" if high == math.inf else f" to {high:g}"
+    # A NaN fails every comparison and infinity is refused by name.
+    return _key(default, words, lambda v: (low < v if open_low else low <= v) and v <= high and v != math.inf)
+
+
+def _count(default: Optional[int], *, optional: bool = False, low: int = 1, recipe: bool = True) -> Any:
+    words = f"a whole number from {low}" + (", or null for all" if optional else "")
+    return _key(default, words, lambda v: (v is None and optional) or (v is not None and v >= low), recipe)
+
+
+@dataclass
+class Dataset:
+    name: str = _choice("mnist", datasets.NAMES)
+    n_train: Optional[int] = _count(None, optional=True)
+    n_test: Optional[int] = _count(None, optional=True)
+    folder: Optional[str] = _key(None, "a folder with the four files, or null", lambda v: True, recipe=False)
+
+
+@dataclass
+class Inputs:
+    kind: str = _choice("natural", INPUTS)
+
+
+@dataclass
+class Labels:
+    kind: str = _choice("true", LABELS)
+    fraction: float = _number(1.0, 0, 1)
+
+
+@dataclass
+class Model:
+    widths: list[int] = _key(
+        [64, 64], "a list of hidden widths, each a whole number from 1", lambda v: all(w >= 1 for w in v)
+    )
+    activation: str = _choice("relu", ACTIVATIONS)
+    init: str = _choice("he", INITIALISERS)
+
+
+@dataclass
+class Optimizer:
+    name: str = _choice("sgd", OPTIMIZERS)
+    learning_rate: float = _number(0.1, 0, open_low=True)
+    momentum: float = _key(0.9, "a number from 0 to below 1", lambda v: 0 <= v < 1)
+    weight_decay: float = _number(0.0, 0)
+    schedule: str = _choice("constant", SCHEDULES)
+    decay: float = _number(0.95, 0, 1, open_low=True)
+
+
+@dataclass
+class Recipe:
+    """Everything that defines a training run except its seed."""
+
+    dataset: Dataset = field(default_factory=Dataset)
+    inputs: Inputs = field(default_factory=Inputs)
+    labels: Labels = field(default_factory=Labels)
+    model: Model = field(default_factory=Model)
+    loss: str = _choice("cross_entropy", LOSSES)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    batch_size: int = _count(128)
+    epochs: int = _count(100)
+    stop_at_train_accuracy: Optional[float] = _key(
+        1.0, "a number above 0 to 1, or null to never stop early", lambda v: v is None or 0 < v <= 1
+    )
+    evaluations: int = _count(64, low=2)
+
+
+@dataclass
+class Config(Recipe):
+    """A recipe and what a command does with it."""
+
+    seed: int = _key(0, "a whole number from 0 to 2147483647", lambda v: 0 <= v < 2**31, recipe=False)
+    seeds: int = _count(1, recipe=False)
+    probes: list[str] = _key(
+        ["confidence"],
+        "a list of " + ", ".join(PROBES),
+        lambda v: set(v) <= set(PROBES) and len(set(v)) == len(v),
+        recipe=False,
+    )
+    scale: str = _key("standard", "quick, standard or paper", lambda v: True, recipe=False)
+    experiment: dict[str, Any] = field(default_factory=dict, metadata={"recipe": False})
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One network: a checked recipe and a seed."""
+
+    recipe: Recipe
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """Return the hash of recipe and seed, 16 hexadecimal digits: the same on every machine."""
+        return _digest({**flatten(self.recipe), "seed": self.seed})
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the recipe keys of a config dataclass under their dotted names, in the order of declaration."""
+    flat = {}
+    for key in fields(config):
+        value = getattr(config, key.name)
+        if is_dataclass(value):
+            flat |= flatten(value, f"{prefix}{key.name}.")
+        elif key.metadata.get("recipe", True):
+            flat[prefix + key.name] = value
+    return flat
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """Return the hash of a checked recipe, 16 hexadecimal digits."""
+    return _digest(flatten(recipe))
+
+
+def _digest(content):
+    text = json.dumps({**content, "protocol": PROTOCOL}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def describe(recipe: Recipe) -> str:
+    """Return a short name for people and folders, such as `mnist-64x64-shuffled`."""
+    widths = "x".join(map(str, recipe.model.widths)) or "linear"
+    parts = [recipe.dataset.name, widths, recipe.labels.kind]
+    if recipe.labels.kind != "true" and recipe.labels.fraction < 1:
+        parts.append(f"{recipe.labels.fraction:g}")
+    if recipe.inputs.kind != "natural":
+        parts.append(recipe.inputs.kind)
+    return "-".join(parts)
+
+
+def check(config: Any, prefix: str = "") -> None:
+    """Raise a Refusal that names the first key with a value out of range and says what is allowed."""
+    for key in fields(config):
+        value = getattr(config, key.name)
+        if is_dataclass(value):
+            check(value, f"{prefix}{key.name}.")
+        elif "check" in key.metadata and not key.metadata["check"](value):
+            raise Refusal(f"{prefix}{key.name} is {value}; allowed is {key.metadata['allowed']}.")
+
+
+def make_recipe(config: Recipe) -> Recipe:
+    """Return the checked, canonical recipe of a config: equal recipes are equal however they were written.
+
+    Raises:
+        Refusal: a value out of range, more images than the data set has, or a batch larger than the training set.
+    """
+    # `labels.kind=true` reaches a string key as the boolean True, and so as 'True'.
+    labels = replace(config.labels, kind=str(config.labels.kind).lower())
+    recipe = Recipe(**{key.name: getattr(config, key.name) for key in fields(Recipe)} | {"labels": labels})
+    check(recipe)
+    recipe = _canonical(recipe)
+    for name, available in (("n_train", datasets.TRAIN_IMAGES), ("n_test", datasets.TEST_IMAGES)):
+        asked = getattr(recipe.dataset, name)
+        if asked is not None and asked > available:
+            raise Refusal(f"dataset.{name} is {asked}; {recipe.dataset.name} has {available} such images.")
+    n_train = recipe.dataset.n_train or datasets.TRAIN_IMAGES
+    if recipe.batch_size > n_train:
+        raise Refusal(f"batch_size is {recipe.batch_size}; allowed is 1 to the {n_train} training images.")
+    return recipe
+
+
+def _canonical(recipe):
+    labels, optimizer = replace(recipe.labels), replace(recipe.optimizer)
+    # True labels have no fraction; one stored value makes all spellings of the recipe the same trial.
+    labels.fraction = 0.0 if labels.kind == "true" else float(labels.fraction)
+    for name in ("learning_rate", "momentum", "weight_decay", "decay"):
+        setattr(optimizer, name, float(getattr(optimizer, name)))
+    model = replace(recipe.model, widths=[int(width) for width in recipe.model.widths])
+    return replace(recipe, labels=labels, optimizer=optimizer, model=model, dataset=replace(recipe.dataset))
+
+
+def make_trials(config: Config) -> list[Trial]:
+    """Return the trials that a config asks for: its recipe with seeds `seed`, `seed` + 1, ...; raises Refusal."""
+    recipe = make_recipe(config)
+    check(replace(config, **{key.name: getattr(recipe, key.name) for key in fields(Recipe)}))
+    return [Trial(recipe, seed) for seed in range(config.seed, config.seed + config.seeds)]

@@ -1,0 +1,81 @@
+"""An experiment: its sweep as run folders, then its analysis of what they hold."""
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from memo import hydra_app, store, sweep
+from memo.config import Config, Trial, make_recipe, make_trials
+from memo.errors import Refusal
+from memo.report import Report, write
+
+RUNS = "runs"  # the folder of an experiment's run folders, beside its report
+
+
+def swept(config: Config) -> list[Config]:
+    """Return one config for each combination of the lists in `experiment.sweep`, the last key varying fastest."""
+    keys = _leaves(config.experiment.get("sweep", {}))
+    configs = []
+    for values in itertools.product(*keys.values()):
+        changed = config
+        for (group, name), value in zip(keys, values):
+            part = getattr(changed, group)
+            changed = replace(changed, **{group: replace(part, **{name: value}) if name else value})
+        configs.append(changed)
+    return configs
+
+
+def _leaves(tree: Mapping[str, Any]) -> dict[tuple[str, str], list]:
+    leaves = {}
+    for group, inner in tree.items():
+        for name, values in inner.items() if isinstance(inner, Mapping) else [("", inner)]:
+            leaves[group, name] = values
+    return leaves
+
+
+def requests(config: Config, folder: Path) -> dict[Path, list[Trial]]:
+    """Return the trials wanted by run folder: in `folder` itself, or below its runs/ where the config sweeps."""
+    if not config.experiment.get("sweep"):
+        return {folder: make_trials(config)}
+    return {
+        folder / RUNS / hydra_app.run_name(make_recipe(one)): make_trials(one) for one in swept(config)
+    }
+
+
+def train(cfg: DictConfig) -> tuple[Config, Path, dict[Path, list[Trial]]]:
+    """Train what a composed configuration asks for and its output folder lacks."""
+    config, hydra_config = hydra_app.read(cfg), HydraConfig.get()
+    folder = Path(hydra_config.runtime.output_dir)
+    overridden = {override.lstrip("+").split("=")[0] for override in hydra_config.overrides.task}
+    for group, name in _leaves(config.experiment.get("sweep", {})):
+        key = f"{group}.{name}" if name else group
+        if overridden & {key, group}:
+            raise Refusal(f"{key} is swept by this experiment; set experiment.sweep.{key}=[...] instead.")
+    wanted = requests(config, folder)
+    sweep.complete(wanted, config.probes, config.dataset.folder)
+    return config, folder, wanted
+
+
+def run(name: str, analyse: Callable[[store.Tables, Config, Path], Report]) -> None:
+    """Run the command of one experiment: train its sweep, then write what `analyse(tables, config, folder)` reports.
+
+    `analyse` sees only the stored tables of the trials that this configuration asks for.
+    """
+
+    def task(cfg: DictConfig) -> None:
+        config, folder, wanted = train(cfg)
+        ids = {trial.id for trials in wanted.values() for trial in trials}
+        tables = store.load(folder / RUNS, lambda trials: trials["trial"].isin(ids))
+        absent = ids - set(tables.trials["trial"])
+        if absent:
+            raise Refusal(f"{len(absent)} of {len(ids)} trials are missing below {folder / RUNS}.")
+        write(analyse(tables, config, folder), folder, [store.provenance(run)[0] for run in wanted])
+
+    # Hydra names the job and finds the caller by the task's module.
+    task.__module__ = analyse.__module__
+    hydra_app.run(task, (f"experiment={name}",))

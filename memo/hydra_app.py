@@ -1,0 +1,107 @@
+"""What every command shares: Hydra's schema, checks before anything is written, refusals in one sentence."""
+
+import dataclasses
+import difflib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from memo.config import Config, Recipe, describe, make_recipe, make_trials, recipe_hash
+from memo.errors import Refusal
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+ConfigStore.instance().store(name="schema", node=Config)
+
+
+def read(cfg: DictConfig) -> Config:
+    """Return a composed configuration, without Hydra's own part, as a typed Config."""
+    names = [key.name for key in dataclasses.fields(Config)]
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.masked_copy(cfg, names)))
+
+
+def run_name(recipe: Recipe) -> str:
+    """Return the name of a recipe's run folder: readable, and unique by the recipe's hash."""
+    return f"{describe(recipe)}-{recipe_hash(recipe)[:8]}"
+
+
+# In hydra.run.dir and hydra.sweep.subdir: the same recipe always meets its own finished trials again.
+OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(make_recipe(read(_root_))), replace=True)
+
+
+class CheckBeforeRun(Callback):
+    """Refuses a configuration before Hydra makes a folder for it."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: object) -> None:
+        """Exit with one sentence where the configuration is refused."""
+        try:
+            make_trials(read(config))
+        except Refusal as refusal:
+            # Hydra turns any exception of a callback into a warning, except one that exits.
+            raise SystemExit(f"Refused: {refusal}") from None
+
+
+def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = ()) -> None:
+    """Run a task as a Hydra application, with `overrides` before those of the command line."""
+    sys.argv[1:1] = overrides
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us and we can say them in one sentence
+    try:
+        hydra.main(version_base=None, config_path=str(CONF), config_name="config")(task)()
+    except KeyboardInterrupt:
+        sys.exit("Interrupted: what had finished is stored, and the same command goes on from there.")
+    except Exception as error:
+        sentence = explain(error)
+        if sentence is None or wants_traceback:
+            raise
+        sys.exit(f"Refused: {sentence}")
+
+
+def explain(error: BaseException) -> str | None:
+    """Return the sentence for the user behind an exception, or None for a fault of the program."""
+    chain = [error]
+    while (below := chain[-1].__cause__ or chain[-1].__context__) is not None and below not in chain:
+        chain.append(below)
+    for link in chain:
+        if isinstance(link, Refusal):
+            return str(link)
+    for link in reversed(chain):
+        if isinstance(link, OmegaConfBaseException) and link.full_key:
+            return _explain_key(link)
+    for link in chain:
+        if isinstance(link, (HydraException, OmegaConfBaseException)):
+            lines = [line.strip() for line in str(link).split("Config search path")[0].splitlines()]
+            return "; ".join(line for line in lines if line)
+    if isinstance(error, ValueError) and _raised_in(error).startswith("hydra."):
+        return f"{error}."  # such as labels=true, which Hydra reads as a boolean
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename} cannot be used: {error.strerror}."
+    return None
+
+
+def _raised_in(error):
+    frame = error.__traceback__
+    while frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame.tb_frame.f_globals.get("__name__", "")
+
+
+def _explain_key(error):
+    parent, _, name = error.full_key.rpartition(".")
+    owner = error.object_type
+    if not dataclasses.is_dataclass(owner):
+        return f"{error.full_key}: {str(error).splitlines()[0]}"
+    keys = {key.name: key for key in dataclasses.fields(owner)}
+    if name in keys:
+        return f"{error.full_key}: {str(error).splitlines()[0]}; allowed is {keys[name].metadata.get('allowed', 'a group')}."
+    close = difflib.get_close_matches(name, keys, n=1)
+    hint = f" Did you mean {parent + '.' if parent else ''}{close[0]}?" if close else ""
+    return f"{error.full_key} is not a key; {parent or 'the top level'} has {', '.join(keys)}.{hint}"

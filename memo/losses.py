@@ -1,0 +1,26 @@
+"""Loss functions, each with the output activation that its confidence is read from."""
+
+from typing import Callable, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+class Loss(NamedTuple):
+    """`per_example(outputs [batch, classes], labels [batch]) -> [batch]` and `activate(outputs) -> [batch, classes]`."""
+
+    per_example: Callable[[jax.Array, jax.Array], jax.Array]
+    activate: Callable[[jax.Array], jax.Array]
+
+
+def _half_squared_distance(outputs, labels):
+    targets = jax.nn.one_hot(labels, outputs.shape[-1], dtype=outputs.dtype)
+    return 0.5 * jnp.sum(jnp.square(jax.nn.sigmoid(outputs) - targets), axis=-1)
+
+
+# squared_error: Nielsen's quadratic cost, on the sigmoid of the outputs.
+LOSSES = {
+    "cross_entropy": Loss(optax.softmax_cross_entropy_with_integer_labels, jax.nn.softmax),
+    "squared_error": Loss(_half_squared_distance, jax.nn.sigmoid),
+}

@@ -1,0 +1,57 @@
+"""Optimisers and schedules through optax, with the hyper-parameters that may differ between networks as arrays."""
+
+from typing import Callable, NamedTuple
+
+import jax
+import optax
+
+
+class Hyperparameters(NamedTuple):
+    """Per network, float32 scalars: what differs inside one compiled program."""
+
+    learning_rate: jax.Array
+    momentum: jax.Array
+    weight_decay: jax.Array
+
+
+def _weights(layers):
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, layers)
+
+
+def _l2(weight_decay):
+    # Coupled L2 as in Zhang et al.: the gradient of (weight_decay / 2) * sum of squares, of weights and not of biases.
+    return optax.add_decayed_weights(weight_decay, mask=_weights)
+
+
+def _sgd(hyper):
+    return optax.chain(_l2(hyper.weight_decay), optax.trace(decay=hyper.momentum))
+
+
+def _adam(hyper):
+    return optax.chain(_l2(hyper.weight_decay), optax.scale_by_adam(b1=hyper.momentum))
+
+
+OPTIMIZERS: dict[str, Callable[[Hyperparameters], optax.GradientTransformation]] = {"sgd": _sgd, "adam": _adam}
+
+# Each takes (steps in all, steps an epoch, decay an epoch) and returns the factor on the learning rate by step.
+SCHEDULES = {
+    "constant": lambda steps, steps_per_epoch, decay: optax.constant_schedule(1.0),
+    "cosine": lambda steps, steps_per_epoch, decay: optax.cosine_decay_schedule(1.0, steps),
+    "exponential": lambda steps, steps_per_epoch, decay: optax.exponential_decay(
+        1.0, steps_per_epoch, decay, staircase=True
+    ),
+}
+
+
+def make_optimizer(
+    name: str, schedule: str, steps: int, steps_per_epoch: int, decay: float
+) -> Callable[[Hyperparameters], optax.GradientTransformation]:
+    """Return a function from one network's hyper-parameters to its optax optimiser; `momentum` is Adam's b1."""
+    factor = SCHEDULES[schedule](steps, steps_per_epoch, decay)
+
+    def optimizer(hyper: Hyperparameters) -> optax.GradientTransformation:
+        return optax.chain(
+            OPTIMIZERS[name](hyper), optax.scale_by_schedule(lambda step: -hyper.learning_rate * factor(step))
+        )
+
+    return optimizer

@@ -1,0 +1,74 @@
+"""What a probe is given: the trained networks of a population, and the kinds of input it may show them."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from memo import mlp
+from memo.randomness import generator
+from memo.training import Images, Static, as_pixels
+from memo.treatments import PixelStatistics, gaussian_images, permute_each
+
+# Images that pass through the networks at a time: bounds memory, and keeps activations in the cache.
+BLOCK = 500
+
+
+class Networks(NamedTuple):
+    """T trained networks that differ in weights and seed but not in shape."""
+
+    static: Static
+    layers: Any  # leaves [T, ...]
+    seeds: np.ndarray  # [T]
+    sources: np.ndarray  # [T], the image source of each network's test images
+    images: Images
+    statistics: PixelStatistics
+
+    def by_seed(self) -> Iterator[tuple[int, np.ndarray, Any, np.ndarray]]:
+        """Yield (seed, positions [m], layers [m, ...], test pixels [M, pixels]) for the networks of each seed.
+
+        Networks of one seed saw the same treatment of the images, and are shown the same noise.
+        """
+        for seed in np.unique(self.seeds):
+            members = np.flatnonzero(self.seeds == seed)
+            layers = jax.tree.map(lambda leaf: leaf[members], self.layers)
+            yield int(seed), members, layers, np.asarray(as_pixels(self.images.test[self.sources[members[0]]]))
+
+
+def _uniform(generator, pixels, statistics):
+    return generator.random(pixels.shape, np.float32)
+
+
+def _clipped_gaussian(generator, pixels, statistics):
+    return np.clip(gaussian_images(generator, pixels.shape, statistics), 0, 1)
+
+
+# (generator, test pixels [M, pixels], statistics) -> pixels [M, pixels]. The position numbers the draw: append only.
+INPUTS = {
+    "test": lambda generator, pixels, statistics: pixels,
+    "uniform": _uniform,
+    "gaussian": _clipped_gaussian,
+    "random_pixels": lambda generator, pixels, statistics: permute_each(generator, pixels),
+}
+
+
+def draw(kind: str, seed: int, pixels: np.ndarray, statistics: PixelStatistics) -> np.ndarray:
+    """Return the inputs [M, pixels] float32 of one kind that every network of a seed is shown."""
+    return INPUTS[kind](generator(seed, "noise", list(INPUTS).index(kind)), pixels, statistics)
+
+
+def outputs(static: Static, layers: Any, pixels: jax.Array) -> jax.Array:
+    """Return outputs [m, M, classes] before softmax or sigmoid of m networks for the same pixels [M, pixels]."""
+    apply = jax.vmap(lambda layers, block: mlp.apply(layers, block, static.activation), (0, None))
+    count = pixels.shape[0]
+    whole = count - count % BLOCK
+    parts = []
+    if whole:
+        blocks = lax.map(lambda block: apply(layers, block), pixels[:whole].reshape(-1, BLOCK, pixels.shape[1]))
+        parts.append(jnp.moveaxis(blocks, 0, 1).reshape(blocks.shape[1], whole, blocks.shape[-1]))
+    if whole < count:
+        parts.append(apply(layers, pixels[whole:]))
+    return jnp.concatenate(parts, axis=1)

@@ -1,0 +1,29 @@
+"""A few inputs of each kind as a network sees them, with its answer: what the strips in a report are drawn from."""
+
+import numpy as np
+
+from memo.losses import LOSSES
+from memo.probes.networks import INPUTS, Networks, draw, outputs
+
+SAMPLES = 8
+
+
+def measure(networks: Networks) -> dict[str, np.ndarray]:
+    """Return a row for each network, kind of input and one of the first 8 inputs: `answer`, `confidence`, `pixels`.
+
+    `pixels` are bytes, row by row, 255 for white.
+    """
+    columns = {name: [] for name in ("network", "inputs", "sample", "answer", "confidence", "pixels")}
+    for seed, members, layers, pixels in networks.by_seed():
+        for kind in INPUTS:
+            shown = draw(kind, seed, pixels, networks.statistics)[:SAMPLES]
+            activations = LOSSES[networks.static.loss].activate(outputs(networks.static, layers, shown))
+            activations = np.asarray(activations)
+            grey = np.round(255 * np.clip(shown, 0, 1)).astype(np.uint8)
+            for place, network in enumerate(members):
+                for sample in range(len(shown)):
+                    best = activations[place, sample]
+                    row = (network, kind, sample, best.argmax(), best.max(), grey[sample].tobytes())
+                    for column, value in zip(columns.values(), row):
+                        column.append(value)
+    return {name: np.array(values, dtype=object if name == "pixels" else None) for name, values in columns.items()}

@@ -1,0 +1,50 @@
+"""One progress bar for a sweep: what trains, what is done and left, accuracy so far. Quiet when not on a terminal."""
+
+import sys
+
+import numpy as np
+from tqdm import tqdm
+
+
+class Progress:
+    """A bar over the evaluations of all populations; a context manager."""
+
+    def __init__(self, populations, stored: int):
+        steps = sum(self._cost(group) * group.signature.static.steps for group in populations)
+        self._left = sum(len(group.trials) for group in populations)
+        self._stored = stored
+        # disable=None is tqdm's own "only on a terminal".
+        self._bar = tqdm(total=steps, disable=None, file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}")
+        self._group, self._step = None, 0
+
+    @staticmethod
+    def _cost(group):
+        # The bar moves with arithmetic, so that wide networks do not seem to stall.
+        return len(group.trials) * sum(a * b for a, b in zip(group.signature.static.sizes, group.signature.static.sizes[1:]))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._bar.close()
+
+    def start(self, group) -> None:
+        """Name the population whose training begins."""
+        self._group, self._step = group, 0
+        widths = "x".join(map(str, group.signature.static.sizes[1:-1])) or "linear"
+        self._bar.set_description(f"{len(group.trials)} networks {widths}, {self._left} of {self._left + self._stored} left")
+        self._bar.set_postfix_str("compiling")
+
+    def evaluated(self, step: int, running: int, accuracies: np.ndarray) -> None:
+        """Move the bar to a step of the current population."""
+        self._bar.update(self._cost(self._group) * (step - self._step))
+        self._step = step
+        if np.isfinite(accuracies).any():
+            mean = np.nanmean(accuracies)
+            self._bar.set_postfix_str(f"step {step}, {running} training, their accuracy {mean:.3f}")
+
+    def finish(self) -> None:
+        """Count the current population as done, also the steps that stopping early saved."""
+        self.evaluated(self._group.signature.static.steps, 0, np.array([]))
+        self._left -= len(self._group.trials)
+        self._stored += len(self._group.trials)

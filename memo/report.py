@@ -1,0 +1,2 @@
+class Report: pass
+def write(*a): pass

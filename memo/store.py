@@ -1,0 +1,148 @@
+"""Run folders: what training and probes found, as Parquet tables that are written whole or not at all.
+
+    run folder/  curves.parquet  <probe>.parquet  provenance.json  trials.parquet  done.json
+
+Tables are replaced in that order, so a trial listed in `trials.parquet` always has its other rows, and rows of trials
+that are not listed there yet are ignored. `done.json` comes last.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from memo.errors import Refusal
+
+TRIALS, DONE, PROVENANCE = "trials.parquet", "done.json", "provenance.json"
+
+
+class Tables(dict):
+    """Data frames by name, also as attributes: `tables.trials` is `tables["trials"]`."""
+
+    def __getattr__(self, name: str) -> pd.DataFrame:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"no table {name!r}; there are {', '.join(self)}") from None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that replaces it when the block ends well, and vanishes when it does not.
+
+    Raises Refusal where the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise Refusal(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        try:
+            temporary.unlink(missing_ok=True)
+        except OSError:  # a folder that cannot be written holds no temporary file either
+            pass
+
+
+def require_writable(folder: Path) -> None:
+    """Raise Refusal unless files can be made in `folder`, or in the nearest folder above that exists."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    probe = existing / f".writable.{secrets.token_hex(6)}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise Refusal(f"The results folder {folder} cannot be written: {error.strerror}.") from error
+
+
+def finished(folder: Path, probes: list[str]) -> set[str]:
+    """Return the ids of the trials that a run folder holds with all of these probes."""
+    if not (folder / TRIALS).exists():
+        return set()
+    trials = _read(folder / TRIALS)
+    return {row.trial for row in trials.itertuples() if set(probes) <= set(row.probes)}
+
+
+def write(folder: Path, tables: dict[str, pd.DataFrame], provenance: dict) -> None:
+    """Add trials and their rows to a run folder, in place of any earlier rows of the same trials."""
+    new = set(tables["trials"]["trial"])
+    for name in sorted(tables, key=lambda name: name == "trials"):
+        if name == "trials":
+            earlier = [_provenance(folder)] if (folder / PROVENANCE).exists() else []
+            with replacing(folder / PROVENANCE) as path:
+                path.write_text(json.dumps(provenance | {"earlier": earlier}, indent=1))
+        frame, target = tables[name], folder / f"{name}.parquet"
+        if target.exists():
+            old = _read(target)
+            frame = pd.concat([old[~old["trial"].isin(new)], frame], ignore_index=True)
+        with replacing(target) as path:
+            frame.to_parquet(path, index=False)
+    finish(folder)
+
+
+def finish(folder: Path) -> None:
+    """Write the done marker of a run folder whose trials are all there."""
+    with replacing(folder / DONE) as path:
+        path.write_text(json.dumps({"trials": len(_read(folder / TRIALS))}))
+
+
+def _provenance(folder):
+    return json.loads((folder / PROVENANCE).read_text())
+
+
+def provenance(path: str | os.PathLike) -> list[dict]:
+    """Return the provenance of the last training session of every run folder below a path."""
+    return [_provenance(folder) for folder in _run_folders(Path(path))]
+
+
+def _run_folders(root):
+    return sorted(marker.parent for marker in root.rglob(DONE))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{path} is not a readable table ({error}); delete its folder to train it again.") from error
+
+
+def load(path: str | os.PathLike, select: Callable[[pd.DataFrame], pd.Series] | None = None) -> Tables:
+    """Read every finished run below a folder into one data frame a table: `trials`, `curves`, `confidence`, ...
+
+    `select(trials) -> boolean series` keeps some of the trials. `model.widths` comes back as tuples. A trial that
+    stands in several folders is read once. Raises Refusal where there is no finished run.
+    """
+    root = Path(path)
+    found: dict[str, list[pd.DataFrame]] = {}
+    seen: set[str] = set()
+    for folder in _run_folders(root):
+        trials = _read(folder / TRIALS)
+        trials["model.widths"] = [tuple(int(width) for width in widths) for widths in trials["model.widths"]]
+        trials["probes"] = [tuple(probes) for probes in trials["probes"]]
+        keep = ~trials["trial"].isin(seen)
+        if select is not None:
+            keep &= select(trials)
+        trials = trials[keep]
+        seen |= set(trials["trial"])
+        found.setdefault("trials", []).append(trials)
+        for table in sorted(folder.glob("*.parquet")):
+            if table.name != TRIALS:
+                frame = _read(table)
+                found.setdefault(table.stem, []).append(frame[frame["trial"].isin(set(trials["trial"]))])
+    if not seen:
+        raise Refusal(f"There is no finished run below {root}.")
+    return Tables({name: pd.concat(frames, ignore_index=True) for name, frames in found.items()})
+
+
+def as_frame(columns: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Return columns as a data frame; an array with more than one dimension becomes a column of lists."""
+    return pd.DataFrame({name: list(values) if values.ndim > 1 else values for name, values in columns.items()})

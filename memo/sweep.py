@@ -1,0 +1,160 @@
+"""From trials to run folders: what is missing is planned, trained, probed and stored, population by population."""
+
+import importlib.metadata
+import logging
+import platform
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from memo import datasets, store
+from memo.config import PROTOCOL, Trial, flatten
+from memo.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+PACKAGES = ("jax", "jaxlib", "optax", "numpy", "pandas", "pyarrow", "scipy", "hydra-core")
+
+
+def complete(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str], folder: str | None = None) -> int:
+    """Train the trials that their run folders lack and return how many those were.
+
+    `requests` are the trials wanted in each run folder; `folder` is where the data set's files lie, or None. Each
+    population is stored as soon as it is trained, so an interruption loses the one in flight and no other.
+
+    Raises:
+        Refusal: a run folder that cannot be written, or a data set that cannot be loaded.
+    """
+    missing: dict[Trial | str, tuple[Trial, Path]] = {}
+    for run, trials in requests.items():
+        store.require_writable(run)
+        have = store.finished(run, list(probes))
+        missing |= {trial.id: (trial, run) for trial in trials if trial.id not in have}
+        if have and not (run / store.DONE).exists():
+            store.finish(run)
+    wanted = sum(len(trials) for trials in requests.values())
+    if not missing:
+        logger.info("Every trial asked for (%d) is already stored; nothing to train.", wanted)
+        return 0
+
+    # Imported here: a command that finds everything stored does not wait for JAX.
+    from memo import population
+    from memo.probes import PROBES
+    from memo.probes.networks import Networks
+
+    population.use_every_core()
+    runs = {trial_id: run for trial_id, (_, run) in missing.items()}
+    populations = population.plan([trial for trial, _ in missing.values()])
+    data = {name: datasets.load(name, folder) for name in {group.signature.dataset for group in populations}}
+    with Progress(populations, stored=wanted - len(missing)) as progress:
+        for group in populations:
+            started = time.perf_counter()
+            progress.start(group)
+            dataset = data[group.signature.dataset]
+            trained = population.train(group, dataset, progress.evaluated)
+            networks = Networks(
+                group.signature.static,
+                trained.layers,
+                np.array([trial.seed for trial in group.trials]),
+                trained.sources,
+                trained.images,
+                trained.statistics,
+            )
+            probing = time.perf_counter()
+            measured = {name: PROBES[name](networks) for name in probes}
+            seconds = trained.seconds | {"probe": time.perf_counter() - probing}
+            tables = _tables(group, trained, measured)
+            seconds["program"] = time.perf_counter() - started
+            session = _provenance(dataset, seconds, len(group.trials))
+            for run in dict.fromkeys(runs[trial.id] for trial in group.trials):
+                own = {trial.id for trial in group.trials if runs[trial.id] == run}
+                store.write(run, {name: frame[frame["trial"].isin(own)] for name, frame in tables.items()}, session)
+            progress.finish()
+    return len(missing)
+
+
+def _tables(group, trained, measured):
+    trials = group.trials
+    ids = np.array([trial.id for trial in trials])
+    seeds = np.array([trial.seed for trial in trials])
+    count, evaluations = trained.curves.train_loss.shape
+    curves = pd.DataFrame(
+        {
+            "trial": np.repeat(ids, evaluations),
+            "seed": np.repeat(seeds, evaluations),
+            "step": np.tile(trained.steps, count),
+            "epoch": np.tile(trained.steps / group.signature.static.steps_per_epoch, count),
+        }
+        | {name: values.ravel() for name, values in trained.curves._asdict().items()}
+    )
+    curves = curves[np.isfinite(curves["train_loss"])].reset_index(drop=True)
+    last = curves.groupby("trial").last().reindex(ids)
+    diverged = np.array(trained.status) == "diverged"
+    summary = pd.DataFrame(
+        {
+            "trial": ids,
+            "seed": seeds,
+            **{name: [flatten(trial.recipe)[name] for trial in trials] for name in flatten(trials[0].recipe)},
+            "labels.changed": trained.labels_changed,
+            "parameters": trained.parameters,
+            "status": trained.status,
+            "steps": trained.stopped_at,
+            **{
+                f"final_{name}": np.where(diverged, np.nan, last[name])
+                for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+            },
+            "probes": [list(measured)] * count,
+        }
+    )
+    tables = {"trials": summary, "curves": curves}
+    for name, columns in measured.items():
+        frame = store.as_frame(columns)
+        network = frame.pop("network")
+        frame.insert(0, "trial", ids[network])
+        frame.insert(1, "seed", seeds[network])
+        tables[name] = frame
+    return tables
+
+
+def _provenance(dataset, seconds, networks):
+    import jax
+
+    return {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "networks": networks,
+        **{f"{name}_seconds": round(value, 3) for name, value in seconds.items()},
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        "device": {
+            "kind": jax.devices()[0].device_kind,
+            "count": jax.device_count(),
+            "processor": _processor(),
+        },
+        "git": _git(),
+        "data": {dataset.name: dataset.sha256},
+        "protocol": PROTOCOL,
+    }
+
+
+def _processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _git():
+    def ask(*words):
+        command = ["git", "-C", str(Path(__file__).parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,217 @@
+"""Training a population as one pure function: networks that share minibatches are vmapped, packs of them mapped.
+
+    images, rows, labels ──> minibatches ──> steps ──> a full-pass evaluation
+
+A *pack* is a few networks that share their training subset and the order of its minibatches (always one seed: a
+network with true labels and its twin with shuffled ones). Inside a pack the images have no network axis, so that the
+first layer of all its networks is one matrix product. Packs run one after the other (`lax.map`), which keeps a wide
+network's weights in the cache and lets a pack whose networks are all finished be skipped for good.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Callable, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from memo import mlp
+from memo.losses import LOSSES
+from memo.optimizers import Hyperparameters, make_optimizer
+
+# Images a block of a full-pass evaluation: large enough for the matrix product, small enough to stay in the cache.
+EVALUATION_BLOCK = 500
+
+
+@dataclass(frozen=True)
+class Static:
+    """What a compiled program fixes: every Python-level choice and every shape that is not read off its arrays."""
+
+    sizes: tuple[int, ...]
+    activation: str
+    init: str
+    loss: str
+    optimizer: str
+    schedule: str
+    decay: float
+    batch_size: int
+    steps_per_epoch: int
+    steps: int
+
+
+class Images(NamedTuple):
+    """What all networks read; G image sources (1 where the seeds share their pixels)."""
+
+    train: jax.Array  # [G, N, pixels] uint8, or float32 where the treatment leaves the range of a byte
+    test: jax.Array  # [G, M, pixels]
+    test_labels: jax.Array  # [M] uint8
+
+
+class Pack(NamedTuple):
+    """What the networks of one pack share."""
+
+    source: jax.Array  # [] int32, which of the G image sources
+    rows: jax.Array  # [n] int32, the training subset as rows of it
+    order: jax.Array  # [] key of the order of minibatches
+
+
+class Network(NamedTuple):
+    """What is one network's own."""
+
+    labels: jax.Array  # [n] uint8, aligned with its pack's rows
+    hyper: Hyperparameters
+    stop_at: jax.Array  # [] float32 training accuracy; above 1 never stops
+
+
+class State(NamedTuple):
+    """A network in training."""
+
+    layers: Any
+    optimizer: Any
+    active: jax.Array  # [] bool: still training
+    diverged_at: jax.Array  # [] int32: first step with a non-finite loss, -1 where there was none
+
+
+class Evaluation(NamedTuple):
+    """Full passes of one fixed network over its training subset and the test images, float32 scalars."""
+
+    train_loss: jax.Array
+    train_accuracy: jax.Array
+    test_loss: jax.Array
+    test_accuracy: jax.Array
+
+
+def as_pixels(images: jax.Array) -> jax.Array:
+    """Return images as float32 on the scale where black is 0 and white is 1."""
+    return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
+
+
+def evaluation_steps(steps_per_epoch: int, steps: int, evaluations: int) -> np.ndarray:
+    """Return the steps at which to evaluate: 0, then spaced evenly on a log axis up to `steps`, int32, ascending.
+
+    At most `evaluations` + 1 points, of which the end of the first epoch is one. The first lies a sixteenth of an
+    epoch in, so that they are dense where half the accuracy on true labels is gained, and spread by a constant factor.
+    """
+    spaced = np.geomspace(max(1, steps_per_epoch // 16), steps, max(2, evaluations - 1))
+    return np.unique(np.concatenate([[0, steps_per_epoch], np.round(spaced)])).astype(np.int32)
+
+
+def make_init(static: Static) -> Callable[[jax.Array, Network], State]:
+    """Return `init(key, network) -> State` for one network at step 0."""
+    optimizer = make_optimizer(
+        static.optimizer, static.schedule, static.steps, static.steps_per_epoch, static.decay
+    )
+
+    def init(key: jax.Array, network: Network) -> State:
+        layers = mlp.initialise(key, static.sizes, static.init)
+        return State(layers, optimizer(network.hyper).init(layers), jnp.array(True), jnp.array(-1, jnp.int32))
+
+    return init
+
+
+def make_evaluate(static: Static) -> Callable:
+    """Return `evaluate(layers, images [G, N, pixels], source, rows [n], labels [m, n]) -> (loss [m], accuracy [m])`.
+
+    `layers` has a leading axis of m networks, which all read the same images.
+    """
+    loss = LOSSES[static.loss]
+
+    def totals(layers, pixels, labels, counted):
+        outputs = mlp.apply(layers, pixels, static.activation)
+        losses = jnp.where(counted, loss.per_example(outputs, labels.astype(jnp.int32)), 0)
+        hits = counted & (jnp.argmax(outputs, axis=-1) == labels.astype(jnp.int32))
+        return jnp.sum(losses), jnp.sum(hits)
+
+    def evaluate(layers, images, source, rows, labels):
+        n = rows.shape[0]
+        block = min(EVALUATION_BLOCK, n)
+
+        def block_totals(start):
+            places = start + jnp.arange(block)
+            counted = places < n  # the last block may reach past the end
+            places = jnp.minimum(places, n - 1)
+            pixels = as_pixels(images[source, rows[places]])
+            return jax.vmap(totals, (0, None, 0, None))(layers, pixels, labels[:, places], counted)
+
+        losses, hits = lax.map(block_totals, jnp.arange(0, n, block))
+        return jnp.sum(losses, axis=0) / n, jnp.sum(hits, axis=0).astype(jnp.float32) / n
+
+    return evaluate
+
+
+def make_train(static: Static) -> Callable:
+    """Return `train(images, packs, networks, state, first, last) -> (state, evaluations)`, pure and not yet compiled.
+
+    Takes every active network from step `first` to step `last` and evaluates it there. Leading axes: packs [P],
+    networks, state and evaluations [P, members]. A network stops being active when its training accuracy reaches
+    `stop_at` or its loss stops being finite; it then keeps its last state, and its evaluations are NaN.
+
+    The steps are a `lax.fori_loop` rather than a `lax.scan`: evaluations lie one step apart at first and epochs apart
+    later, and a loop with traced bounds lets one compiled program serve every interval.
+    """
+    optimizer = make_optimizer(
+        static.optimizer, static.schedule, static.steps, static.steps_per_epoch, static.decay
+    )
+    loss = LOSSES[static.loss]
+    evaluate = make_evaluate(static)
+
+    def minibatch_loss(layers, pixels, labels):
+        return jnp.mean(loss.per_example(mlp.apply(layers, pixels, static.activation), labels))
+
+    def update(state, network, step, pixels, labels):
+        value, gradients = jax.value_and_grad(minibatch_loss)(state.layers, pixels, labels.astype(jnp.int32))
+        updates, moments = optimizer(network.hyper).update(gradients, state.optimizer, state.layers)
+        layers = jax.tree.map(jnp.add, state.layers, updates)
+        failed = (state.diverged_at < 0) & ~jnp.isfinite(value)
+        return State(layers, moments, state.active, jnp.where(failed, step, state.diverged_at))
+
+    def run_steps(images, pack, networks, state, first, last):
+        def run_epoch(epoch, state):
+            # Once an epoch: a permutation is a sort, far dearer than a step of a small network.
+            rows = jax.random.permutation(jax.random.fold_in(pack.order, epoch), pack.rows.shape[0])
+            start = epoch * static.steps_per_epoch
+
+            def run_step(step, state):
+                places = lax.dynamic_slice(rows, ((step - start) * static.batch_size,), (static.batch_size,))
+                pixels = as_pixels(images.train[pack.source, pack.rows[places]])
+                step_all = jax.vmap(update, (0, 0, None, None, 0))
+                return step_all(state, networks, step, pixels, networks.labels[:, places])
+
+            return lax.fori_loop(jnp.maximum(first, start), jnp.minimum(last, start + static.steps_per_epoch), run_step, state)
+
+        epochs = (last + static.steps_per_epoch - 1) // static.steps_per_epoch
+        return lax.fori_loop(first // static.steps_per_epoch, epochs, run_epoch, state)
+
+    def advance(images, pack, networks, state, first, last):
+        ran = run_steps(images, pack, networks, state, first, last)
+        train = evaluate(ran.layers, images.train, pack.source, pack.rows, networks.labels)
+        test_rows = jnp.arange(images.test.shape[1])
+        test_labels = jnp.broadcast_to(images.test_labels[None], (networks.labels.shape[0], test_rows.shape[0]))
+        test = evaluate(ran.layers, images.test, pack.source, test_rows, test_labels)
+        found = (ran.diverged_at < 0) & ~jnp.isfinite(train[0])
+        diverged_at = jnp.where(found, last, ran.diverged_at)
+        active = (diverged_at < 0) & (train[1] < networks.stop_at)
+        ran = ran._replace(active=active, diverged_at=diverged_at)
+
+        def keep(old, new):
+            # A finished network shares its pack's steps with those still training, but keeps its own weights.
+            return jnp.where(state.active.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
+
+        measured = Evaluation(*train, *test)
+        missing = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), measured)
+        return jax.tree.map(keep, state, ran), jax.tree.map(keep, missing, measured)
+
+    def train(images: Images, packs: Pack, networks: Network, state: State, first: jax.Array, last: jax.Array):
+        def train_pack(operands):
+            pack, networks, state = operands
+            nothing = jnp.full(networks.stop_at.shape, jnp.nan, jnp.float32)
+            return lax.cond(
+                jnp.any(state.active),
+                lambda: advance(images, pack, networks, state, first, last),
+                lambda: (state, Evaluation(nothing, nothing, nothing, nothing)),
+            )
+
+        return lax.map(train_pack, (packs, networks, state))
+
+    return train

