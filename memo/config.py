@@ -1,13 +1,14 @@
 """The recipe of a training run as typed, range-checked dataclasses; plain Python, used by Hydra as its schema.
 
-    command line ──> Config ──> recipe(config) ──> Trial(recipe, seed) ──> its hash
+command line ──> Config ──> recipe(config) ──> Trial(recipe, seed) ──> its hash
 """
 
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, Callable, Optional
+from typing import Any
 
 from memo import datasets
 from memo.errors import Refusal
@@ -39,7 +40,7 @@ def _number(default: float, low: float, high: float = math.inf, *, open_low: boo
     return _key(default, words, lambda v: (low < v if open_low else low <= v) and v <= high and v != math.inf)
 
 
-def _count(default: Optional[int], *, optional: bool = False, low: int = 1, recipe: bool = True) -> Any:
+def _count(default: int | None, *, optional: bool = False, low: int = 1, recipe: bool = True) -> Any:
     words = f"a whole number from {low}" + (", or null for all" if optional else "")
     return _key(default, words, lambda v: (v is None and optional) or (v is not None and v >= low), recipe)
 
@@ -47,9 +48,9 @@ def _count(default: Optional[int], *, optional: bool = False, low: int = 1, reci
 @dataclass
 class Dataset:
     name: str = _choice("mnist", datasets.NAMES)
-    n_train: Optional[int] = _count(None, optional=True)
-    n_test: Optional[int] = _count(None, optional=True)
-    folder: Optional[str] = _key(None, "a folder with the four files, or null", lambda v: True, recipe=False)
+    n_train: int | None = _count(None, optional=True)
+    n_test: int | None = _count(None, optional=True)
+    folder: str | None = _key(None, "a folder with the four files, or null", lambda v: True, recipe=False)
 
 
 @dataclass
@@ -94,7 +95,7 @@ class Recipe:
     optimizer: Optimizer = field(default_factory=Optimizer)
     batch_size: int = _count(128)
     epochs: int = _count(100)
-    stop_at_train_accuracy: Optional[float] = _key(
+    stop_at_train_accuracy: float | None = _key(
         1.0, "a number above 0 to 1, or null to never stop early", lambda v: v is None or 0 < v <= 1
     )
     evaluations: int = _count(64, low=2)

@@ -42,9 +42,7 @@ def requests(config: Config, folder: Path) -> dict[Path, list[Trial]]:
     """Return the trials wanted by run folder: in `folder` itself, or below its runs/ where the config sweeps."""
     if not config.experiment.get("sweep"):
         return {folder: make_trials(config)}
-    return {
-        folder / RUNS / hydra_app.run_name(make_recipe(one)): make_trials(one) for one in swept(config)
-    }
+    return {folder / RUNS / hydra_app.run_name(make_recipe(one)): make_trials(one) for one in swept(config)}
 
 
 def train(cfg: DictConfig) -> tuple[Config, Path, dict[Path, list[Trial]]]:
@@ -76,6 +74,4 @@ def run(name: str, analyse: Callable[[store.Tables, Config, Path], Report]) -> N
             raise Refusal(f"{len(absent)} of {len(ids)} trials are missing below {folder / RUNS}.")
         write(analyse(tables, config, folder), folder, [store.provenance(run)[0] for run in wanted])
 
-    # Hydra names the job and finds the caller by the task's module.
-    task.__module__ = analyse.__module__
     hydra_app.run(task, (f"experiment={name}",))

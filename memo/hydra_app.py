@@ -101,7 +101,8 @@ def _explain_key(error):
         return f"{error.full_key}: {str(error).splitlines()[0]}"
     keys = {key.name: key for key in dataclasses.fields(owner)}
     if name in keys:
-        return f"{error.full_key}: {str(error).splitlines()[0]}; allowed is {keys[name].metadata.get('allowed', 'a group')}."
+        allowed = keys[name].metadata.get("allowed", "a group")
+        return f"{error.full_key}: {str(error).splitlines()[0]}; allowed is {allowed}."
     close = difflib.get_close_matches(name, keys, n=1)
     hint = f" Did you mean {parent + '.' if parent else ''}{close[0]}?" if close else ""
     return f"{error.full_key} is not a key; {parent or 'the top level'} has {', '.join(keys)}.{hint}"

@@ -1,6 +1,7 @@
 """Loss functions, each with the output activation that its confidence is read from."""
 
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import optax
 
 
 class Loss(NamedTuple):
-    """`per_example(outputs [batch, classes], labels [batch]) -> [batch]` and `activate(outputs) -> [batch, classes]`."""
+    """`per_example(outputs [batch, classes], labels [batch]) -> [batch]`; `activate(outputs) -> [batch, classes]`."""
 
     per_example: Callable[[jax.Array, jax.Array], jax.Array]
     activate: Callable[[jax.Array], jax.Array]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -43,7 +44,7 @@ def initialise(key: jax.Array, sizes: tuple[int, ...], init: str) -> tuple[Layer
     # One draw for all layers: a program with one random generator in it compiles three times faster.
     draws = initialiser.draw(key, (count_parameters(sizes),))
     layers, start = [], 0
-    for inputs, outputs in zip(sizes, sizes[1:]):
+    for inputs, outputs in pairwise(sizes):
         middle, end = start + inputs * outputs, start + (inputs + 1) * outputs
         weights = initialiser.weights(inputs, outputs) * draws[start:middle].reshape(inputs, outputs)
         layers.append(Layer(weights, initialiser.biases * draws[middle:end]))
@@ -60,4 +61,4 @@ def apply(layers: tuple[Layer, ...], images: jax.Array, activation: str) -> jax.
 
 def count_parameters(sizes: tuple[int, ...]) -> int:
     """Return the number of weights and biases; 13,002 for (784, 16, 16, 10)."""
-    return sum((inputs + 1) * outputs for inputs, outputs in zip(sizes, sizes[1:]))
+    return sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes))

@@ -1,6 +1,7 @@
 """Optimisers and schedules through optax, with the hyper-parameters that may differ between networks as arrays."""
 
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import optax

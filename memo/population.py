@@ -1,8 +1,9 @@
 """Trials that share a compiled program: planned here, trained here, on every device of the machine.
 
-    trials ──plan──> populations ──train──> Trained (learning curves, status, final networks)
+trials ──plan──> populations ──train──> Trained (learning curves, status, final networks)
 """
 
+import contextlib
 import os
 import time
 from collections import defaultdict
@@ -21,7 +22,7 @@ from memo import datasets, mlp, training, treatments
 from memo.config import Trial
 from memo.optimizers import Hyperparameters
 from memo.randomness import generator, purpose_key
-from memo.training import Evaluation, Images, Network, Pack, State, Static
+from memo.training import Evaluation, Images, Network, Pack, Static
 
 CLASSES = 10
 
@@ -80,10 +81,8 @@ def use_every_core() -> None:
     Independent networks on separate cores beat two threads inside one small matrix product, nearly twice at width 16.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
+    with contextlib.suppress(RuntimeError):  # a notebook or a test has chosen its devices already
         jax.config.update("jax_num_cpu_devices", cores)
-    except RuntimeError:  # a notebook or a test that chose its devices before
-        pass
 
 
 def signature(trial: Trial) -> Signature:
@@ -140,7 +139,8 @@ def train(
 
     clock["compile"] = -time.perf_counter()
     shapes = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), (images, packs, networks, state)
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding),
+        (images, packs, networks, state),
     )
     leaves, structure = jax.tree.flatten(shapes)
     advance = _compile(common.static, mesh, structure, tuple(leaves))
@@ -235,8 +235,7 @@ def _prepare(population, dataset, pack_size, mesh):
         sources = np.array([distinct.index(seed) for seed in seeds], np.int32)
         rows = {seed: np.arange(common.n_train, dtype=np.int32) for seed in distinct}
         treated = [
-            treat(generator(seed, "inputs"), dataset.train_images[subsets[seed]], test, statistics)
-            for seed in distinct
+            treat(generator(seed, "inputs"), dataset.train_images[subsets[seed]], test, statistics) for seed in distinct
         ]
         train_images, test_images = map(np.stack, zip(*treated))
 
@@ -292,7 +291,9 @@ def _initialise(static, mesh):
         # Mapped, not vmapped: it runs once, and the program of one network compiles several times faster.
         return jax.lax.map(lambda pack: jax.lax.map(lambda pair: one(*pair), pack), (keys, networks))
 
-    return jax.jit(jax.shard_map(init, mesh=mesh, in_specs=(P("device"), P("device")), out_specs=P("device"), check_vma=False))
+    return jax.jit(
+        jax.shard_map(init, mesh=mesh, in_specs=(P("device"), P("device")), out_specs=P("device"), check_vma=False)
+    )
 
 
 @lru_cache(maxsize=16)

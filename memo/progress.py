@@ -14,13 +14,17 @@ class Progress:
         self._left = sum(len(group.trials) for group in populations)
         self._stored = stored
         # disable=None is tqdm's own "only on a terminal".
-        self._bar = tqdm(total=steps, disable=None, file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}")
+        self._bar = tqdm(
+            total=steps, disable=None, file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
+        )
         self._group, self._step = None, 0
 
     @staticmethod
     def _cost(group):
         # The bar moves with arithmetic, so that wide networks do not seem to stall.
-        return len(group.trials) * sum(a * b for a, b in zip(group.signature.static.sizes, group.signature.static.sizes[1:]))
+        return len(group.trials) * sum(
+            a * b for a, b in zip(group.signature.static.sizes, group.signature.static.sizes[1:])
+        )
 
     def __enter__(self):
         return self
@@ -32,7 +36,9 @@ class Progress:
         """Name the population whose training begins."""
         self._group, self._step = group, 0
         widths = "x".join(map(str, group.signature.static.sizes[1:-1])) or "linear"
-        self._bar.set_description(f"{len(group.trials)} networks {widths}, {self._left} of {self._left + self._stored} left")
+        self._bar.set_description(
+            f"{len(group.trials)} networks {widths}, {self._left} of {self._left + self._stored} left"
+        )
         self._bar.set_postfix_str("compiling")
 
     def evaluated(self, step: int, running: int, accuracies: np.ndarray) -> None:

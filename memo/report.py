@@ -1,2 +1,121 @@
-class Report: pass
-def write(*a): pass
+"""Reports: an experiment's findings, claims and figures as one self-contained page, with its tables beside it."""
+
+import base64
+import mimetypes
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from memo import claims
+from memo.statistics import Estimate
+from memo.store import replacing
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture in a report: `file` below the report's folder; the caption's first sentence states the finding."""
+
+    file: str
+    title: str
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an experiment's analysis returns; texts may hold HTML."""
+
+    title: str
+    question: str
+    command: str
+    findings: Sequence[str]
+    ledger: pd.DataFrame
+    figures: Sequence[Figure]
+    methods: Sequence[str]
+    not_shown: Sequence[str]
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Return a number for people: up to `digits` decimals, fewer for large ones; "n/a" for NaN."""
+    if np.isnan(value):
+        return "n/a"
+    if np.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    decimals = digits if abs(value) < 2 else max(0, digits - 1 - int(np.log10(abs(value))))
+    return f"{value:.{decimals}f}".replace("-", "−")
+
+
+def with_interval(estimate: Estimate | None, *, count: bool = True) -> str:
+    """Return an estimate as text with its interval and, unless the text around says it, n; a bound as "at least"."""
+    if estimate is None:
+        return "n/a"
+    n = f" (n = {estimate.n})" if count else ""
+    if estimate.high == np.inf:
+        return f"at least {number(estimate.low)}{n}"
+    return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]{n}"
+
+
+def write(report: Report, folder: Path, sessions: Sequence[dict]) -> None:
+    """Write `claims.csv`, `tables/*.csv`, `findings.md` and `report.html`, each whole or not at all.
+
+    `sessions` are the provenance entries of the run folders that the report was made from.
+    """
+    claims.write(report.ledger, folder / "claims.csv")
+    for name, table in report.tables.items():
+        claims.write(table, folder / "tables" / f"{name}.csv")
+    with replacing(folder / "findings.md") as path:
+        path.write_text("".join(f"- {finding}\n" for finding in report.findings))
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("memo"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["number"] = number
+    environment.globals["embed"] = lambda file: _embed(folder / file)
+    # The run folders of one population carry the same session.
+    distinct = list({(entry["finished"], entry["train_seconds"]): entry for entry in sessions}.values())
+    page = environment.get_template("report.html").render(
+        report=report,
+        statements=list(_statements(report.ledger)),
+        verdicts=report.ledger["verdict"].value_counts().reindex(claims.VERDICTS, fill_value=0).to_dict(),
+        sessions=distinct,
+        totals={name: sum(entry[name] for entry in distinct) for name in distinct[0] if name.endswith("_seconds")},
+    )
+    with replacing(folder / "report.html") as path:
+        path.write_text(page)
+
+
+def _statements(ledger):
+    """Yield each statement with its conditions (such as widths) as columns and its quantities as rows of claims."""
+    for (source, statement), rows in ledger.groupby(["source", "statement"], sort=False):
+        quantities = [
+            {
+                "quantity": quantity,
+                "expected": expected,
+                "figure": own["figure"].iloc[0],
+                "cells": own.set_index("condition").to_dict("index"),
+            }
+            for (quantity, expected), own in rows.groupby(["family", "expected"], sort=False)
+        ]
+        notes = (
+            rows[rows["note"] != ""].groupby("note", sort=False)["condition"].agg(lambda c: ", ".join(dict.fromkeys(c)))
+        )
+        yield {
+            "source": source,
+            "statement": statement,
+            "conditions": list(dict.fromkeys(rows["condition"])),
+            "quantities": quantities,
+            "notes": notes.to_dict(),
+        }
+
+
+def _embed(path):
+    kind, _ = mimetypes.guess_type(path.name)
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"

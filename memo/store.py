@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +47,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise Refusal(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
-        try:
+        with suppress(OSError):  # a folder that cannot be written holds no temporary file either
             temporary.unlink(missing_ok=True)
-        except OSError:  # a folder that cannot be written holds no temporary file either
-            pass
 
 
 def require_writable(folder: Path) -> None:

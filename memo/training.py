@@ -8,8 +8,9 @@ first layer of all its networks is one matrix product. Packs run one after the o
 network's weights in the cache and lets a pack whose networks are all finished be skipped for good.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -99,9 +100,7 @@ def evaluation_steps(steps_per_epoch: int, steps: int, evaluations: int) -> np.n
 
 def make_init(static: Static) -> Callable[[jax.Array, Network], State]:
     """Return `init(key, network) -> State` for one network at step 0."""
-    optimizer = make_optimizer(
-        static.optimizer, static.schedule, static.steps, static.steps_per_epoch, static.decay
-    )
+    optimizer = make_optimizer(static.optimizer, static.schedule, static.steps, static.steps_per_epoch, static.decay)
 
     def init(key: jax.Array, network: Network) -> State:
         layers = mlp.initialise(key, static.sizes, static.init)
@@ -150,9 +149,7 @@ def make_train(static: Static) -> Callable:
     The steps are a `lax.fori_loop` rather than a `lax.scan`: evaluations lie one step apart at first and epochs apart
     later, and a loop with traced bounds lets one compiled program serve every interval.
     """
-    optimizer = make_optimizer(
-        static.optimizer, static.schedule, static.steps, static.steps_per_epoch, static.decay
-    )
+    optimizer = make_optimizer(static.optimizer, static.schedule, static.steps, static.steps_per_epoch, static.decay)
     loss = LOSSES[static.loss]
     evaluate = make_evaluate(static)
 
@@ -178,7 +175,9 @@ def make_train(static: Static) -> Callable:
                 step_all = jax.vmap(update, (0, 0, None, None, 0))
                 return step_all(state, networks, step, pixels, networks.labels[:, places])
 
-            return lax.fori_loop(jnp.maximum(first, start), jnp.minimum(last, start + static.steps_per_epoch), run_step, state)
+            return lax.fori_loop(
+                jnp.maximum(first, start), jnp.minimum(last, start + static.steps_per_epoch), run_step, state
+            )
 
         epochs = (last + static.steps_per_epoch - 1) // static.steps_per_epoch
         return lax.fori_loop(first // static.steps_per_epoch, epochs, run_epoch, state)

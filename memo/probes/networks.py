@@ -1,6 +1,7 @@
 """What a probe is given: the trained networks of a population, and the kinds of input it may show them."""
 
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -34,7 +35,7 @@ class Networks(NamedTuple):
         """
         for seed in np.unique(self.seeds):
             members = np.flatnonzero(self.seeds == seed)
-            layers = jax.tree.map(lambda leaf: leaf[members], self.layers)
+            layers = jax.tree.map(itemgetter(members), self.layers)
             yield int(seed), members, layers, np.asarray(as_pixels(self.images.test[self.sources[members[0]]]))
 
 

@@ -1,0 +1,70 @@
+"""Set before JAX is first used: two CPU devices, so that sharding and padding are exercised, and its strict modes."""
+
+import os
+from dataclasses import replace
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import jax
+import optax
+import pytest
+
+from memo import datasets
+from memo.config import Config, Dataset, Model, make_trials
+
+jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _optax_may_promote():
+    """Let optax 0.2.8 mix its int32 step count with floats where it does so: in Adam's update, in the cosine."""
+
+    def promoting(function):
+        def call(*arguments):
+            with jax.numpy_dtype_promotion("standard"):
+                return function(*arguments)
+
+        return call
+
+    adam, cosine = optax.scale_by_adam, optax.cosine_decay_schedule
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optax, "scale_by_adam", lambda **b: adam(**b)._replace(update=promoting(adam(**b).update)))
+        patch.setattr(optax, "cosine_decay_schedule", lambda *arguments: promoting(cosine(*arguments)))
+        yield
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    return datasets.load("mnist")
+
+
+@pytest.fixture(scope="session")
+def small_mnist(mnist):
+    """The first 2,000 training and 500 test images of MNIST: real data that is quickly copied."""
+    arrays = ("train_images", "train_labels", "test_images", "test_labels")
+    return replace(mnist, **{name: getattr(mnist, name)[: 2000 if "train" in name else 500] for name in arrays})
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Return `tiny(settings by dotted name) -> Config` of a run that takes a fraction of a second."""
+
+    def configure(settings):
+        config = Config(
+            dataset=Dataset(n_train=256, n_test=300), model=Model(widths=[8]), batch_size=64, epochs=5, evaluations=8
+        )
+        for name, value in settings.items():
+            group, _, key = name.rpartition(".")
+            setattr(getattr(config, group) if group else config, key, value)
+        return config
+
+    return configure
+
+
+@pytest.fixture(scope="session")
+def trials(tiny):
+    """Return `trials(common settings, *settings of each recipe) -> the trials of all these recipes`."""
+    return lambda common, *each: [trial for own in each or [{}] for trial in make_trials(tiny(common | own))]

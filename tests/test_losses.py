@@ -1,0 +1,56 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from memo.losses import LOSSES
+
+OUTPUTS = np.random.default_rng(0).normal(0, 3, (6, 10))
+LABELS = np.array([0, 9, 3, 3, 5, 1])
+ONE_HOT = np.eye(10)[LABELS]
+SOFTMAX = np.exp(OUTPUTS) / np.exp(OUTPUTS).sum(1, keepdims=True)
+SIGMOID = 1 / (1 + np.exp(-OUTPUTS))
+
+
+def per_example(loss, outputs, labels):
+    return LOSSES[loss].per_example(jnp.asarray(outputs, jnp.float32), jnp.asarray(labels, jnp.int32))
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        ("cross_entropy", -np.log(SOFTMAX[np.arange(6), LABELS])),
+        ("squared_error", ((SIGMOID - ONE_HOT) ** 2).sum(1) / 2),
+    ],
+)
+def test_closed_form(loss, expected):
+    np.testing.assert_allclose(per_example(loss, OUTPUTS, LABELS), expected, rtol=1e-5)  # float32
+
+
+def test_known_values():
+    assert per_example("cross_entropy", np.zeros((1, 10)), [4]) == pytest.approx(np.log(10))
+    # Nielsen: sigmoid(0) = 1/2, so half of (1/2 - 1)^2 + (1/2)^2.
+    assert per_example("squared_error", np.zeros((1, 2)), [0]) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_large_outputs_stay_finite(loss):
+    outputs = np.array([[1e4, -1e4], [-1e4, 1e4]])
+    expected = {"cross_entropy": [0, 2e4], "squared_error": [0, 1]}
+    np.testing.assert_allclose(per_example(loss, outputs, [0, 0]), expected[loss])
+    gradients = jax.grad(lambda outputs: per_example(loss, outputs, [0, 0]).sum())(jnp.asarray(outputs, jnp.float32))
+    assert np.isfinite(gradients).all()
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [("cross_entropy", SOFTMAX - ONE_HOT), ("squared_error", (SIGMOID - ONE_HOT) * SIGMOID * (1 - SIGMOID))],
+)
+def test_gradient_is_the_analytic_one(loss, expected):
+    gradients = jax.grad(lambda outputs: per_example(loss, outputs, LABELS).sum())(jnp.asarray(OUTPUTS, jnp.float32))
+    np.testing.assert_allclose(gradients, expected, atol=1e-6)  # float32, values up to 1
+
+
+@pytest.mark.parametrize(("loss", "expected"), [("cross_entropy", SOFTMAX), ("squared_error", SIGMOID)])
+def test_confidence_is_read_from(loss, expected):
+    np.testing.assert_allclose(LOSSES[loss].activate(jnp.asarray(OUTPUTS, jnp.float32)), expected, rtol=1e-5)

@@ -1,0 +1,112 @@
+import jax
+import numpy as np
+import pytest
+
+from memo.randomness import PURPOSES, generator, purpose_key
+from memo.treatments import INPUTS, LABELS, PixelStatistics
+
+STATISTICS = PixelStatistics(0.13, 0.31)
+# Images whose pixels tell where they came from, and an identical pair of them.
+NUMBERED = np.tile(np.arange(784, dtype=np.uint16), (2, 1))
+
+
+def treat_labels(kind, labels, fraction=1.0, seed=0):
+    return LABELS[kind](generator(seed, "labels"), labels, fraction, 10)
+
+
+def treat_inputs(kind, train, test, seed=0):
+    return INPUTS[kind](generator(seed, "inputs"), train, test, STATISTICS)
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_fraction_zero_changes_no_label(mnist, kind):
+    np.testing.assert_array_equal(treat_labels(kind, mnist.train_labels, 0.0), mnist.train_labels)
+
+
+@pytest.mark.parametrize("fraction", [0.3, 1.0])
+def test_shuffled_labels_keep_class_counts(mnist, fraction):
+    labels = treat_labels("shuffled", mnist.train_labels, fraction)
+    np.testing.assert_array_equal(np.bincount(labels), np.bincount(mnist.train_labels))
+    assert labels.dtype == np.uint8
+
+
+@pytest.mark.parametrize("fraction", [0.3, 1.0])
+@pytest.mark.parametrize("kind", ["shuffled", "random"])
+def test_share_of_labels_that_change(mnist, kind, fraction):
+    shares = np.bincount(mnist.train_labels) / 60_000
+    same = np.square(shares).sum() if kind == "shuffled" else 0.1
+    expected = fraction * (1 - same)
+    changed = np.mean(treat_labels(kind, mnist.train_labels, fraction) != mnist.train_labels)
+    assert changed == pytest.approx(expected, abs=5 * np.sqrt(expected * (1 - expected) / 60_000))  # 5 binomial sd
+
+
+def test_random_labels_are_uniform_whatever_the_true_label(mnist):
+    labels = treat_labels("random", mnist.train_labels)
+    assert labels.dtype == np.uint8
+    table = np.zeros((10, 10))
+    np.add.at(table, (mnist.train_labels, labels), 1)
+    expected = table.sum(1, keepdims=True) / 10
+    assert (abs(table - expected) < 5 * np.sqrt(0.9 * expected)).all()  # 5 binomial sd
+    # Chi-squared with 90 degrees of freedom: mean 90, sd 13.4.
+    assert ((table - expected) ** 2 / expected).sum() < 90 + 5 * 13.4
+
+
+def test_shuffled_pixels_is_one_permutation_for_train_and_test(mnist):
+    train, test = treat_inputs("shuffled_pixels", NUMBERED, NUMBERED)
+    order = train[0]
+    np.testing.assert_array_equal(np.sort(order), np.arange(784))
+    assert (order != np.arange(784)).mean() > 0.9
+    np.testing.assert_array_equal(np.concatenate([train, test]), np.tile(order, (4, 1)))
+    for images, treated in zip(
+        (mnist.train_images, mnist.test_images),
+        treat_inputs("shuffled_pixels", mnist.train_images, mnist.test_images),
+    ):
+        np.testing.assert_array_equal(treated[:, np.argsort(order)], images)
+
+
+def test_random_pixels_is_one_permutation_an_image(mnist):
+    orders = np.concatenate(treat_inputs("random_pixels", NUMBERED, NUMBERED))
+    assert len(np.unique(orders, axis=0)) == 4
+    train, test = treat_inputs("random_pixels", mnist.train_images[:500], mnist.test_images[:500])
+    np.testing.assert_array_equal(np.sort(train, 1), np.sort(mnist.train_images[:500], 1))
+    np.testing.assert_array_equal(np.sort(test, 1), np.sort(mnist.test_images[:500], 1))
+
+
+def test_gaussian_has_the_datas_mean_and_sd(mnist):
+    assert mnist.pixel_statistics == pytest.approx((0.1307, 0.3081), abs=5e-5)  # known to everyone who normalises MNIST
+    statistics = PixelStatistics(*mnist.pixel_statistics)
+    sets = INPUTS["gaussian"](generator(0, "inputs"), mnist.train_images[:500], mnist.test_images[:400], statistics)
+    assert [images.shape for images in sets] == [(500, 784), (400, 784)]
+    for images in sets:
+        assert images.dtype == np.float32
+        error = statistics.sd / np.sqrt(images.size)
+        assert images.mean() == pytest.approx(statistics.mean, abs=5 * error)
+        assert images.std() == pytest.approx(statistics.sd, abs=5 * error / np.sqrt(2))
+    assert abs(np.corrcoef(sets[0][:400].ravel(), sets[1].ravel())[0, 1]) < 5 / np.sqrt(sets[1].size)
+
+
+@pytest.mark.parametrize("kind", ["shuffled", "random"])
+def test_labels_are_drawn_by_seed(mnist, kind):
+    one, again, other = (treat_labels(kind, mnist.train_labels[:256], seed=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one, again)
+    assert (one != other).mean() > 0.5
+
+
+@pytest.mark.parametrize("kind", ["shuffled_pixels", "random_pixels", "gaussian"])
+def test_inputs_are_drawn_by_seed(kind):
+    one, again, other = (np.stack(treat_inputs(kind, NUMBERED, NUMBERED, seed)) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one, again)
+    assert (one != other).mean() > 0.9
+
+
+def test_purposes_and_their_parts_draw_apart():
+    draws = [generator(0, purpose).random() for purpose in PURPOSES]
+    draws += [generator(0, "noise", part).random() for part in range(3)]
+    keys = {tuple(jax.random.key_data(purpose_key(0, purpose)).tolist()) for purpose in PURPOSES}
+    assert (len(set(draws)), len(keys)) == (len(draws), len(PURPOSES))
+
+
+@pytest.mark.parametrize("draw", [generator, purpose_key])
+def test_unknown_purpose_is_refused(draw):
+    with pytest.raises(ValueError, match="tuple.index"):
+        draw(0, "luck")
