@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from memo import hydra_app, store, sweep
 from memo.config import Config, Trial, make_recipe, make_trials
@@ -22,11 +23,11 @@ def swept(config: Config) -> list[Config]:
     keys = _leaves(config.experiment.get("sweep", {}))
     configs = []
     for values in itertools.product(*keys.values()):
-        changed = config
+        changed = OmegaConf.structured(config)
         for (group, name), value in zip(keys, values):
-            part = getattr(changed, group)
-            changed = replace(changed, **{group: replace(part, **{name: value}) if name else value})
-        configs.append(changed)
+            # Through OmegaConf, so that a sweep's values meet the same types as those of the command line.
+            OmegaConf.update(changed, f"{group}.{name}" if name else group, value)
+        configs.append(OmegaConf.to_object(changed))
     return configs
 
 
@@ -34,6 +35,9 @@ def _leaves(tree: Mapping[str, Any]) -> dict[tuple[str, str], list]:
     leaves = {}
     for group, inner in tree.items():
         for name, values in inner.items() if isinstance(inner, Mapping) else [("", inner)]:
+            if not isinstance(values, list) or not values:
+                key = ".".join(filter(None, (group, name)))
+                raise Refusal(f"experiment.sweep.{key} is {values}; allowed is a list of values for {key}.")
             leaves[group, name] = values
     return leaves
 
@@ -45,15 +49,28 @@ def requests(config: Config, folder: Path) -> dict[Path, list[Trial]]:
     return {folder / RUNS / hydra_app.run_name(make_recipe(one)): make_trials(one) for one in swept(config)}
 
 
+class CheckBeforeRun(Callback):
+    """Refuses a configuration, and every recipe that it sweeps, before Hydra makes a folder for it."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: object) -> None:
+        """Exit with one sentence where the configuration is refused."""
+        try:
+            typed = hydra_app.read(config)
+            overridden = {override.lstrip("+").split("=")[0] for override in config.hydra.overrides.task}
+            for group, name in _leaves(typed.experiment.get("sweep", {})):
+                key = f"{group}.{name}" if name else group
+                if overridden & {key, group}:
+                    raise Refusal(f"{key} is swept by this experiment; set experiment.sweep.{key}=[...] instead.")
+            requests(typed, Path())
+        except (Refusal, OmegaConfBaseException) as error:
+            # Hydra turns any exception of a callback into a warning, except one that exits.
+            raise SystemExit(f"Refused: {hydra_app.explain(error)}") from None
+
+
 def train(cfg: DictConfig) -> tuple[Config, Path, dict[Path, list[Trial]]]:
     """Train what a composed configuration asks for and its output folder lacks."""
-    config, hydra_config = hydra_app.read(cfg), HydraConfig.get()
-    folder = Path(hydra_config.runtime.output_dir)
-    overridden = {override.lstrip("+").split("=")[0] for override in hydra_config.overrides.task}
-    for group, name in _leaves(config.experiment.get("sweep", {})):
-        key = f"{group}.{name}" if name else group
-        if overridden & {key, group}:
-            raise Refusal(f"{key} is swept by this experiment; set experiment.sweep.{key}=[...] instead.")
+    config = hydra_app.read(cfg)
+    folder = Path(HydraConfig.get().runtime.output_dir)
     wanted = requests(config, folder)
     sweep.complete(wanted, config.probes, config.dataset.folder)
     return config, folder, wanted

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -10,11 +11,10 @@ from pathlib import Path
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from memo.config import Config, Recipe, describe, make_recipe, make_trials, recipe_hash
+from memo.config import Config, Recipe, describe, make_recipe, recipe_hash
 from memo.errors import Refusal
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -37,25 +37,21 @@ def run_name(recipe: Recipe) -> str:
 OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(make_recipe(read(_root_))), replace=True)
 
 
-class CheckBeforeRun(Callback):
-    """Refuses a configuration before Hydra makes a folder for it."""
-
-    def on_run_start(self, config: DictConfig, **kwargs: object) -> None:
-        """Exit with one sentence where the configuration is refused."""
-        try:
-            make_trials(read(config))
-        except Refusal as refusal:
-            # Hydra turns any exception of a callback into a warning, except one that exits.
-            raise SystemExit(f"Refused: {refusal}") from None
-
-
 def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = ()) -> None:
     """Run a task as a Hydra application, with `overrides` before those of the command line."""
+
+    @functools.wraps(task)
+    def refusing(cfg: DictConfig) -> None:
+        try:
+            task(cfg)
+        except Refusal as refusal:  # as an exit, or Hydra would say it a second time in its own words
+            raise SystemExit(f"Refused: {refusal}") from None
+
     sys.argv[1:1] = overrides
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us and we can say them in one sentence
     try:
-        hydra.main(version_base=None, config_path=str(CONF), config_name="config")(task)()
+        hydra.main(version_base=None, config_path=str(CONF), config_name="config")(refusing)()
     except KeyboardInterrupt:
         sys.exit("Interrupted: what had finished is stored, and the same command goes on from there.")
     except Exception as error:

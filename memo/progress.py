@@ -1,9 +1,12 @@
 """One progress bar for a sweep: what trains, what is done and left, accuracy so far. Quiet when not on a terminal."""
 
+import shutil
 import sys
 
 import numpy as np
 from tqdm import tqdm
+
+from memo.mlp import count_parameters
 
 
 class Progress:
@@ -13,18 +16,22 @@ class Progress:
         steps = sum(self._cost(group) * group.signature.static.steps for group in populations)
         self._left = sum(len(group.trials) for group in populations)
         self._stored = stored
+        screen = shutil.get_terminal_size((100, 24))  # also where a terminal reports no size
         # disable=None is tqdm's own "only on a terminal".
         self._bar = tqdm(
-            total=steps, disable=None, file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
+            total=steps,
+            disable=None,
+            file=sys.stderr,
+            ncols=screen.columns,
+            nrows=screen.lines,
+            bar_format="{desc} {percentage:3.0f}% {bar}| {elapsed}<{remaining} {postfix}",
         )
         self._group, self._step = None, 0
 
     @staticmethod
     def _cost(group):
         # The bar moves with arithmetic, so that wide networks do not seem to stall.
-        return len(group.trials) * sum(
-            a * b for a, b in zip(group.signature.static.sizes, group.signature.static.sizes[1:])
-        )
+        return len(group.trials) * count_parameters(group.signature.static.sizes)
 
     def __enter__(self):
         return self
@@ -35,22 +42,24 @@ class Progress:
     def start(self, group) -> None:
         """Name the population whose training begins."""
         self._group, self._step = group, 0
-        widths = "x".join(map(str, group.signature.static.sizes[1:-1])) or "linear"
-        self._bar.set_description(
-            f"{len(group.trials)} networks {widths}, {self._left} of {self._left + self._stored} left"
-        )
+        self._describe()
         self._bar.set_postfix_str("compiling")
+
+    def _describe(self):
+        widths = "x".join(map(str, self._group.signature.static.sizes[1:-1])) or "linear"
+        done = f"{self._stored} of {self._stored + self._left} done"
+        self._bar.set_description_str(f"{widths} ({len(self._group.trials)} networks, {done})")
 
     def evaluated(self, step: int, running: int, accuracies: np.ndarray) -> None:
         """Move the bar to a step of the current population."""
         self._bar.update(self._cost(self._group) * (step - self._step))
         self._step = step
         if np.isfinite(accuracies).any():
-            mean = np.nanmean(accuracies)
-            self._bar.set_postfix_str(f"step {step}, {running} training, their accuracy {mean:.3f}")
+            self._bar.set_postfix_str(f"{running} training, accuracy {np.nanmean(accuracies):.3f}")
 
     def finish(self) -> None:
         """Count the current population as done, also the steps that stopping early saved."""
         self.evaluated(self._group.signature.static.steps, 0, np.array([]))
         self._left -= len(self._group.trials)
         self._stored += len(self._group.trials)
+        self._describe()

@@ -1,5 +1,6 @@
 """From trials to run folders: what is missing is planned, trained, probed and stored, population by population."""
 
+import contextlib
 import importlib.metadata
 import logging
 import platform
@@ -14,6 +15,7 @@ import pandas as pd
 
 from memo import datasets, store
 from memo.config import PROTOCOL, Trial, flatten
+from memo.errors import Refusal
 from memo.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ def complete(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str], fo
     from memo.probes.networks import Networks
 
     population.use_every_core()
+    _keep_compiled_programs()
     runs = {trial_id: run for trial_id, (_, run) in missing.items()}
     populations = population.plan([trial for trial, _ in missing.values()])
     data = {name: datasets.load(name, folder) for name in {group.signature.dataset for group in populations}}
@@ -76,6 +79,19 @@ def complete(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str], fo
                 store.write(run, {name: frame[frame["trial"].isin(own)] for name, frame in tables.items()}, session)
             progress.finish()
     return len(missing)
+
+
+def _keep_compiled_programs():
+    """Let JAX reuse the programs that earlier commands compiled, unless the user has chosen a place for them."""
+    import jax
+
+    folder = datasets.cache_folder() / "programs"
+    if jax.config.jax_compilation_cache_dir is None:
+        with contextlib.suppress(Refusal, OSError):  # without a cache, programs are compiled again
+            store.require_writable(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            jax.config.update("jax_compilation_cache_dir", str(folder))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def _tables(group, trained, measured):

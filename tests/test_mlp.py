@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ NUMPY = {"relu": lambda x: np.maximum(x, 0), "sigmoid": lambda x: 1 / (1 + np.ex
 def test_parameters_are_counted(sizes, count):
     layers = mlp.initialise(jax.random.key(0), sizes, "he")
     assert mlp.count_parameters(sizes) == count == sum(leaf.size for leaf in jax.tree.leaves(layers))
-    assert [layer.weights.shape for layer in layers] == list(zip(sizes, sizes[1:]))
+    assert [layer.weights.shape for layer in layers] == list(itertools.pairwise(sizes))
     assert [layer.biases.shape for layer in layers] == [(size,) for size in sizes[1:]]
 
 

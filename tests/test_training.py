@@ -79,7 +79,7 @@ def training_set(trial, dataset):
     return dataset.train_images[rows] / 255, labels
 
 
-def test_set(trained):
+def held_out(trained):
     return np.asarray(trained.images.test[0]) / 255, np.asarray(trained.images.test_labels)
 
 
@@ -110,7 +110,8 @@ def reference(trial, dataset, test, evaluate_at):
     """Return (curve [4, E], layers) of one trial under the exponential schedule."""
     recipe, settings = trial.recipe, trial.recipe.optimizer
     pixels, labels = training_set(trial, dataset)
-    initial = mlp.initialise(purpose_key(trial.seed, "initialisation"), (784, *recipe.model.widths, 10), recipe.model.init)
+    sizes = (784, *recipe.model.widths, 10)
+    initial = mlp.initialise(purpose_key(trial.seed, "initialisation"), sizes, recipe.model.init)
     layers = [[np.asarray(leaf, float) for leaf in layer] for layer in initial]
     memories = [[{}, {}] for _ in layers]
     curve, steps_per_epoch = [], len(labels) // recipe.batch_size
@@ -124,17 +125,17 @@ def reference(trial, dataset, test, evaluate_at):
         if step < evaluate_at[-1]:
             chosen = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
             rate = settings.learning_rate * settings.decay**epoch
-            for layer, gradients, memory in zip(layers, backward(layers, pixels[chosen], labels[chosen], recipe), memories):
+            gradients = backward(layers, pixels[chosen], labels[chosen], recipe)
+            for layer, gradient, memory in zip(layers, gradients, memories):
                 for place in (0, 1):
-                    layer[place] = layer[place] - rate * move(
-                        settings.name, gradients[place], memory[place], settings.momentum
-                    )
+                    change = move(settings.name, gradient[place], memory[place], settings.momentum)
+                    layer[place] = layer[place] - rate * change
     return np.array(curve).T, layers
 
 
 @pytest.fixture(
     scope="module",
-    params=[(name, loss, kind) for name in REFERENCE for loss in ("cross_entropy", "squared_error") for kind in ACTIVATIONS],
+    params=itertools.product(REFERENCE, ("cross_entropy", "squared_error"), ACTIVATIONS),
     ids="-".join,
 )
 def together(request, trials, small_mnist):
@@ -163,7 +164,7 @@ def test_together_is_alone(together, small_mnist):
 def test_training_is_plain_numpys(together, small_mnist):
     pairs, found = together
     for place, trial in enumerate(pairs):
-        expected = reference(trial, small_mnist, test_set(found), found.steps)
+        expected = reference(trial, small_mnist, held_out(found), found.steps)
         assert_same(results(found, place), expected, REFERENCE[trial.recipe.optimizer.name])
 
 
@@ -306,7 +307,7 @@ def test_without_a_stop_training_goes_to_the_end(endless_pair):
 def test_final_networks_are_those_of_the_last_evaluation(endless_pair, trials, small_mnist):
     for place, trial in enumerate(trials(LONG, {}, SHUFFLED)):
         curve, layers = results(endless_pair, place)
-        sets = (training_set(trial, small_mnist), test_set(endless_pair))
+        sets = (training_set(trial, small_mnist), held_out(endless_pair))
         expected = np.concatenate([measure(layers, *images, trial.recipe) for images in sets])
         np.testing.assert_allclose(curve[:, -1], expected, rtol=1e-4)  # float32 over losses down to 1e-3
 
@@ -324,11 +325,11 @@ def test_a_memorised_network_stops_and_its_twin_trains_on(endless_pair, shuffled
     np.testing.assert_array_equal(curve[:, : stop + 1], results(endless_pair, 0)[0][:, : stop + 1])
     assert np.isnan(curve[:, stop + 1 :]).all()
     # Its weights are those that were evaluated at its stop.
-    measured = measure(layers, *test_set(pair), trials(LONG)[0].recipe)
+    measured = measure(layers, *held_out(pair), trials(LONG)[0].recipe)
     np.testing.assert_allclose(curve[2:, stop], measured, rtol=1e-4)
     assert_same(results(pair, 1), results(shuffled_alone, 0), TOGETHER)
     assert [call[0] for call in calls] == list(pair.steps)
-    assert [call[1] for call in calls] == [2] * stop + [1] * (len(calls) - stop - 1) + [0]
+    assert [call[1] for call in calls] == [2] * stop + [1] * (len(calls) - stop)
     np.testing.assert_array_equal([call[2][1] for call in calls], pair.curves.train_accuracy[1])
 
 

@@ -1,0 +1,196 @@
+from dataclasses import replace
+
+import pytest
+
+from memo.config import Config, Labels, Trial, describe, flatten, make_recipe, make_trials, recipe_hash
+from memo.errors import Refusal
+
+REFUSED = [
+    ("dataset.name", "cifar", "mnist, fashion_mnist"),
+    ("dataset.n_train", 0, "whole number from 1"),
+    ("dataset.n_test", -5, "null for all"),
+    ("inputs.kind", "noise", "natural, shuffled_pixels, random_pixels, gaussian"),
+    ("labels.kind", "false", "true, shuffled, random"),
+    ("labels.fraction", -0.1, "0 to 1"),
+    ("labels.fraction", 1.01, "0 to 1"),
+    ("labels.fraction", float("nan"), "0 to 1"),
+    ("model.widths", [16, 0], "from 1"),
+    ("model.activation", "gelu", "relu, sigmoid, tanh"),
+    ("model.init", "zeros", "he, glorot, normal"),
+    ("loss", "hinge", "cross_entropy, squared_error"),
+    ("optimizer.name", "lion", "sgd, adam"),
+    ("optimizer.learning_rate", 0.0, "above 0"),
+    ("optimizer.learning_rate", float("inf"), "above 0"),
+    ("optimizer.learning_rate", float("nan"), "above 0"),
+    ("optimizer.momentum", 1.0, "0 to below 1"),
+    ("optimizer.momentum", -0.1, "0 to below 1"),
+    ("optimizer.weight_decay", -1e-4, "from 0"),
+    ("optimizer.schedule", "linear", "constant, cosine, exponential"),
+    ("optimizer.decay", 0.0, "above 0 to 1"),
+    ("optimizer.decay", 1.1, "above 0 to 1"),
+    ("batch_size", 0, "from 1"),
+    ("epochs", 0, "from 1"),
+    ("stop_at_train_accuracy", 0.0, "null to never stop"),
+    ("stop_at_train_accuracy", 1.1, "null to never stop"),
+    ("evaluations", 1, "from 2"),
+    ("seed", -1, "0 to 2147483647"),
+    ("seed", 2**31, "0 to 2147483647"),
+    ("seeds", 0, "from 1"),
+    ("probes", ["confidence", "astrology"], "confidence"),
+    ("probes", ["confidence", "confidence"], "confidence"),
+]
+OTHER = {
+    "dataset.name": "fashion_mnist",
+    "dataset.n_train": 1000,
+    "dataset.n_test": 1000,
+    "inputs.kind": "gaussian",
+    "labels.kind": "shuffled",
+    "labels.fraction": 0.25,
+    "model.widths": [64, 63],
+    "model.activation": "tanh",
+    "model.init": "glorot",
+    "loss": "squared_error",
+    "optimizer.name": "adam",
+    "optimizer.learning_rate": 0.01,
+    "optimizer.momentum": 0.8,
+    "optimizer.weight_decay": 1e-4,
+    "optimizer.schedule": "cosine",
+    "optimizer.decay": 0.9,
+    "batch_size": 64,
+    "epochs": 99,
+    "stop_at_train_accuracy": None,
+    "evaluations": 63,
+}
+
+
+def config(settings=()):
+    made = Config()
+    for name, value in dict(settings).items():
+        group, _, key = name.rpartition(".")
+        setattr(getattr(made, group) if group else made, key, value)
+    return made
+
+
+def trial_id(settings=()):
+    return make_trials(config(settings))[0].id
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), REFUSED)
+def test_a_bad_value_is_refused_with_key_value_and_what_is_allowed(name, value, allowed):
+    with pytest.raises(Refusal) as caught:
+        make_trials(config({name: value}))
+    message = str(caught.value)
+    assert message.startswith(f"{name} is {value}")
+    assert allowed in message
+    assert message.count("\n") == 0
+
+
+def test_every_key_of_a_recipe_is_covered_here():
+    keys = set(flatten(Config()))
+    assert keys == set(OTHER)
+    assert keys <= {name for name, _, _ in REFUSED}
+
+
+@pytest.mark.parametrize("settings", [{name: value} for name, value in OTHER.items()], ids=str)
+def test_other_values_are_accepted(settings):
+    make_trials(config(settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dataset.n_train": 60_001}, "dataset.n_train is 60001; mnist has 60000"),
+        ({"dataset.n_test": 10_001}, "dataset.n_test is 10001; mnist has 10000"),
+        ({"dataset.n_train": 100, "batch_size": 101}, "batch_size is 101; allowed is 1 to the 100"),
+        ({"batch_size": 60_001}, "batch_size is 60001; allowed is 1 to the 60000"),
+        ({"seed": 2**31 - 1, "seeds": 2}, "seeds"),
+    ],
+)
+def test_values_that_do_not_fit_together_are_refused(settings, message):
+    with pytest.raises(Refusal, match=message):
+        make_trials(config(settings))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dataset.n_train": 60_000, "dataset.n_test": 10_000},
+        {"dataset.n_train": 100, "batch_size": 100},
+        {"model.widths": []},
+    ],
+)
+def test_the_edge_of_what_is_allowed_is_accepted(settings):
+    make_trials(config(settings))
+
+
+def test_seeds_are_consecutive_trials_of_one_recipe():
+    trials = make_trials(config({"seed": 5, "seeds": 3}))
+    assert [trial.seed for trial in trials] == [5, 6, 7]
+    assert len({trial.id for trial in trials}) == 3
+    assert {recipe_hash(trial.recipe) for trial in trials} == {recipe_hash(make_recipe(Config()))}
+
+
+def test_the_default_trial_keeps_its_id():
+    # Stored results are found by it. If this fails, a change alters what is trained (then raise PROTOCOL) or hashed.
+    assert trial_id() == "04410b81cfdfeb52"
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_each_recipe_key_changes_the_id(name):
+    common = {"labels.kind": "random"} if name == "labels.fraction" else {}
+    assert trial_id(common | {name: OTHER[name]}) != trial_id(common)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"optimizer.learning_rate": 1}, {"optimizer.learning_rate": 1.0}),
+        ({"optimizer.momentum": 0}, {"optimizer.momentum": 0.0}),
+        ({"optimizer.weight_decay": 0}, {"optimizer.weight_decay": 0.0}),
+        ({"optimizer.decay": 1}, {"optimizer.decay": 1.0}),
+        ({"labels.kind": "random", "labels.fraction": 1}, {"labels.kind": "random", "labels.fraction": 1.0}),
+        ({"stop_at_train_accuracy": 1}, {"stop_at_train_accuracy": 1.0}),
+        ({"labels.kind": "True"}, {"labels.kind": "true"}),
+        ({"labels.kind": True}, {"labels.kind": "true"}),
+        ({"labels.fraction": 0.3}, {"labels.fraction": 1.0}),
+        ({"dataset.folder": "/somewhere"}, {}),
+        ({"seeds": 4}, {}),
+        ({"probes": []}, {}),
+        ({"scale": "paper"}, {}),
+        ({"experiment": {"sweep": {}}}, {}),
+    ],
+    ids=str,
+)
+def test_id_does_not_depend_on_spelling_nor_on_what_is_not_the_recipe(one, other):
+    assert trial_id(one) == trial_id(other)
+
+
+def test_true_labels_have_fraction_zero_and_the_config_keeps_its_own():
+    asked = replace(Config(), labels=Labels("True", 0.5))
+    recipe = make_recipe(asked)
+    assert (recipe.labels.kind, recipe.labels.fraction) == ("true", 0.0)
+    assert (asked.labels.kind, asked.labels.fraction) == ("True", 0.5)
+
+
+def test_flatten_gives_the_recipe_under_dotted_names():
+    flat = flatten(config({"model.widths": [3], "optimizer.momentum": 0.25}))
+    assert (flat["model.widths"], flat["optimizer.momentum"], flat["loss"]) == ([3], 0.25, "cross_entropy")
+    assert not {"dataset.folder", "seed", "seeds", "probes", "scale", "experiment"} & set(flat)
+    recipe = make_recipe(Config())
+    assert set(flatten(recipe)) == set(flat)
+    assert Trial(recipe, 0).id != Trial(recipe, 1).id
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, "mnist-64x64-true"),
+        ({"model.widths": [], "labels.kind": "shuffled"}, "mnist-linear-shuffled"),
+        (
+            {"labels.kind": "random", "labels.fraction": 0.5, "inputs.kind": "gaussian"},
+            "mnist-64x64-random-0.5-gaussian",
+        ),
+    ],
+)
+def test_a_recipe_is_described_for_people(settings, name):
+    assert describe(make_recipe(config(settings))) == name

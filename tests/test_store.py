@@ -1,0 +1,263 @@
+import errno
+import json
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import memo
+from memo import store
+from memo.errors import Refusal
+from memo.store import Tables
+
+# In the order in which `write` replaces them.
+ORDER = ("curves", "confidence", "trials")
+PROVENANCE = {"networks": 1, "train_seconds": 0.5}
+# Root may write anywhere but below what is not a folder.
+UNWRITABLE = Path("/proc/version/run")
+
+
+def tables(*ids, offset=0.0, probes=("confidence",)):
+    """Return the tables of one network for each id, as `memo.sweep` makes them; `offset` tells two writings apart."""
+    rows = np.arange(len(ids))
+    trials = pd.DataFrame(
+        {
+            "trial": ids,
+            "seed": rows,
+            "labels.kind": "true",
+            "model.widths": [[64, 32]] * len(ids),
+            "dataset.n_train": [None] * len(ids),
+            "final_train_loss": rows + 0.1 + offset,
+            "probes": [list(probes)] * len(ids),
+        }
+    )
+    curves = pd.DataFrame(
+        {"trial": np.repeat(ids, 3), "step": np.tile([0, 1, 5], len(ids)), "train_loss": offset + np.arange(3 * len(ids))}
+    )
+    measured = pd.DataFrame(
+        {
+            "trial": np.repeat(ids, 2),
+            "inputs": ["test", "uniform"] * len(ids),
+            "mean_confidence": np.float32(1 / 3) + offset,
+            "histogram": [np.array([1, 2, place]) for place in range(2 * len(ids))],
+        }
+    )
+    return {"trials": trials, "curves": curves, **({"confidence": measured} if probes else {})}
+
+
+def same(one, other):
+    assert list(one) == list(other)
+    for name in one:
+        pd.testing.assert_frame_equal(one[name], other[name], check_exact=True)
+
+
+def of(found, *ids):
+    """Return the rows of some trials, numbered anew."""
+    return {name: frame[frame["trial"].isin(ids)].reset_index(drop=True) for name, frame in found.items()}
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_round_trip(tmp_path):
+    written = tables("a", "b")
+    store.write(tmp_path, written, PROVENANCE)
+    found = memo.load(tmp_path)
+    assert set(found) == {"trials", "curves", "confidence"}
+    assert found.trials["model.widths"].tolist() == [(64, 32)] * 2
+    assert found.trials["probes"].tolist() == [("confidence",)] * 2
+    assert found.trials.groupby("model.widths")["seed"].count().to_dict() == {(64, 32): 2}
+    assert found.trials["dataset.n_train"].isna().all()
+    same({"curves": found.curves}, {"curves": written["curves"]})
+    pd.testing.assert_frame_equal(found.confidence.drop(columns="histogram"), written["confidence"].drop(columns="histogram"))
+    assert [list(counts) for counts in found.confidence["histogram"]] == [[1, 2, place] for place in range(4)]
+    assert set(files(tmp_path)) == {*(f"{name}.parquet" for name in ORDER), "provenance.json", "done.json"}
+    assert store.provenance(tmp_path) == [{**PROVENANCE, "earlier": []}]
+
+
+def test_widths_of_a_network_without_hidden_layers(tmp_path):
+    written = tables("a")
+    written["trials"]["model.widths"] = [[]]
+    store.write(tmp_path, written, PROVENANCE)
+    assert memo.load(tmp_path).trials["model.widths"].tolist() == [()]
+
+
+def test_tables_are_attributes():
+    found = Tables(trials=pd.DataFrame({"seed": [1]}))
+    assert found.trials is found["trials"]
+    with pytest.raises(AttributeError, match=r"no table 'curvs'; there are trials"):
+        _ = found.curvs
+    assert not hasattr(found, "confidence")
+    same(pickle.loads(pickle.dumps(found)), found)
+
+
+def test_load_reads_a_tree_and_a_duplicated_trial_once(tmp_path):
+    store.write(tmp_path / "1", tables("a", "b"), PROVENANCE)
+    store.write(tmp_path / "deeper" / "2", tables("b", "c", offset=100.0), PROVENANCE)
+    found = memo.load(tmp_path)
+    assert found.trials["trial"].tolist() == ["a", "b", "c"]
+    for frame in (found.curves, found.confidence):
+        assert frame.groupby("trial").size().nunique() == 1
+    # All of b comes from one folder, whichever that is.
+    same(of(found, "b"), of(memo.load(tmp_path / "1"), "b"))
+    same(of(found, "c"), of(memo.load(tmp_path / "deeper"), "c"))
+    assert len(store.provenance(tmp_path)) == 2
+
+
+def test_load_selects_trials(tmp_path):
+    store.write(tmp_path / "1", tables("a", "b"), PROVENANCE)
+    store.write(tmp_path / "2", tables("b", offset=100.0), PROVENANCE)
+    found = memo.load(str(tmp_path), lambda trials: trials["trial"] == "b")
+    assert {name: set(frame["trial"]) for name, frame in found.items()} == dict.fromkeys(found, {"b"})
+    assert len(found.trials) == 1
+    with pytest.raises(Refusal, match="no finished run"):
+        memo.load(tmp_path, lambda trials: trials["seed"] > 9)
+
+
+def test_load_ignores_a_folder_that_is_not_done(tmp_path):
+    for name in ("1", "2"):
+        store.write(tmp_path / name, tables(name), PROVENANCE)
+    (tmp_path / "2" / "done.json").unlink()
+    assert memo.load(tmp_path).trials["trial"].tolist() == ["1"]
+    store.finish(tmp_path / "2")
+    assert memo.load(tmp_path).trials["trial"].tolist() == ["1", "2"]
+
+
+def test_rows_of_trials_not_listed_yet_are_ignored(tmp_path):
+    store.write(tmp_path, tables("a"), PROVENANCE)
+    before = memo.load(tmp_path)
+    both = tables("a", "b")["curves"]
+    both.to_parquet(tmp_path / "curves.parquet", index=False)
+    same(memo.load(tmp_path), before)
+
+
+def test_finished_respects_probes(tmp_path):
+    assert store.finished(tmp_path / "nowhere", []) == set()
+    store.write(tmp_path, tables("a"), PROVENANCE)
+    store.write(tmp_path, tables("b", probes=()), PROVENANCE)
+    assert store.finished(tmp_path, []) == {"a", "b"}
+    assert store.finished(tmp_path, ["confidence"]) == {"a"}
+    assert store.finished(tmp_path, ["confidence", "noise_samples"]) == set()
+
+
+def test_extending_keeps_old_rows_bit_for_bit(tmp_path):
+    store.write(tmp_path, tables("a", "b"), PROVENANCE)
+    before = memo.load(tmp_path)
+    store.write(tmp_path, tables("c", "d", offset=0.7), PROVENANCE | {"networks": 2})
+    after = memo.load(tmp_path)
+    assert after.trials["trial"].tolist() == ["a", "b", "c", "d"]
+    same(of(after, "a", "b"), before)
+    assert json.loads((tmp_path / "done.json").read_text()) == {"trials": 4}
+    (session,) = store.provenance(tmp_path)
+    assert session["networks"] == 2
+    assert [entry["networks"] for entry in session["earlier"]] == [1]
+
+
+def test_writing_a_trial_again_replaces_its_rows(tmp_path):
+    store.write(tmp_path, tables("a", "b"), PROVENANCE)
+    store.write(tmp_path, tables("a", offset=5.0), PROVENANCE)
+    found = memo.load(tmp_path)
+    assert sorted(found.trials["trial"]) == ["a", "b"]
+    assert found.curves.groupby("trial").size().to_dict() == {"a": 3, "b": 3}
+    assert found.curves[found.curves["trial"] == "a"]["train_loss"].tolist() == [5, 6, 7]
+
+
+@pytest.mark.parametrize("extending", [True, False], ids=["second write", "first write"])
+@pytest.mark.parametrize("failing", ORDER)
+def test_a_full_disk_leaves_the_earlier_state(tmp_path, tmp_path_factory, monkeypatch, failing, extending):
+    if extending:
+        store.write(tmp_path, tables("a", "b"), PROVENANCE)
+        before = memo.load(tmp_path)
+    write = pd.DataFrame.to_parquet
+
+    def on_a_full_disk(frame, path, **options):
+        write(frame, path, **options)
+        if f".{failing}.parquet" in path.name:
+            path.write_bytes(path.read_bytes()[:100])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pd.DataFrame, "to_parquet", on_a_full_disk)
+        with pytest.raises(Refusal, match=rf"{failing}\.parquet cannot be written: No space left on device"):
+            store.write(tmp_path, tables("c"), PROVENANCE)
+    assert not [path.name for path in tmp_path.rglob("*") if path.name.startswith(".")]
+    if extending:
+        same(memo.load(tmp_path), before)
+        assert store.finished(tmp_path, ["confidence"]) == {"a", "b"}
+    else:
+        assert store.finished(tmp_path, []) == set()
+        with pytest.raises(Refusal, match="no finished run"):
+            memo.load(tmp_path)
+
+    clean = tmp_path_factory.mktemp("clean")
+    for folder in (tmp_path, clean):
+        store.write(folder, tables("c"), PROVENANCE)
+    after = memo.load(tmp_path)
+    assert sorted(after.trials["trial"]) == (["a", "b", "c"] if extending else ["c"])
+    same(of(after, "c"), memo.load(clean))
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()], ids=repr)
+def test_replacing_is_atomic(tmp_path, error):
+    target = tmp_path / "new" / "file"
+    with store.replacing(target) as path:
+        assert path.parent == target.parent  # a rename between file systems is a copy
+        path.write_text("old")
+        assert not target.exists()
+    assert target.read_text() == "old"
+    with pytest.raises(type(error)), store.replacing(target) as path:  # noqa: PT012
+        path.write_text("half")
+        raise error
+    assert files(tmp_path) == {"file": b"old"}
+    with store.replacing(target) as path:
+        path.write_text("new")
+        assert target.read_text() == "old"
+    assert files(tmp_path) == {"file": b"new"}
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (UNWRITABLE, tmp_path / "file" / "run", tmp_path / "file"):
+        with pytest.raises(Refusal, match=f"{folder}.* cannot be written: "):
+            store.require_writable(folder)
+        with pytest.raises(Refusal, match=f"{folder}.* cannot be written: "):
+            store.write(folder, tables("a"), PROVENANCE)
+    assert files(tmp_path) == {"file": b""}
+
+
+def test_asking_whether_a_folder_can_be_written_leaves_nothing(tmp_path):
+    store.require_writable(tmp_path / "not" / "yet")
+    store.require_writable(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", [f"{name}.parquet" for name in ORDER])
+@pytest.mark.parametrize("content", [b"", b"PAR1 and then nothing"], ids=["empty", "truncated"])
+def test_a_corrupt_table_is_refused_by_name(tmp_path, name, content):
+    store.write(tmp_path, tables("a"), PROVENANCE)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(Refusal, match=f"{tmp_path / name} is not a readable table"):
+        memo.load(tmp_path)
+    with pytest.raises(Refusal, match=f"{tmp_path / name} is not a readable table"):
+        store.write(tmp_path, tables("b"), PROVENANCE)
+    if name == "trials.parquet":
+        with pytest.raises(Refusal, match=f"{tmp_path / name} is not a readable table"):
+            store.finished(tmp_path, [])
+
+
+def test_a_missing_table_is_refused_by_name(tmp_path):
+    store.write(tmp_path, tables("a"), PROVENANCE)
+    (tmp_path / "trials.parquet").unlink()
+    with pytest.raises(Refusal, match=f"{tmp_path}/trials.parquet is not a readable table"):
+        memo.load(tmp_path)
+
+
+def test_a_place_without_runs_is_refused(tmp_path):
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(Refusal, match=f"no finished run below {path}"):
+            memo.load(path)
+        assert store.provenance(path) == []
