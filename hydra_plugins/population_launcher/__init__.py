@@ -1,0 +1,53 @@
+"""`hydra/launcher=population`: the jobs of a multirun train side by side, as a few compiled programs.
+
+    python -m experiments.train --multirun hydra/launcher=population \\
+        labels.kind=true,shuffled optimizer.learning_rate=0.01,0.03,0.1 model.widths=[64],[256] seeds=20
+
+trains 240 networks as two programs. What all jobs of a batch ask for is gathered, trained population by population and
+stored in the jobs' ordinary folders; then each job runs as Hydra runs any job, finds its trials stored, and leaves its
+`.hydra` folder and log. Works with any command whose task trains through `memo.experiment.train`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.launcher import Launcher
+
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+    from hydra.types import HydraContext, TaskFunction
+    from omegaconf import DictConfig
+
+
+@dataclass
+class PopulationLauncherConf:
+    """Has no keys of its own: what trains together follows from the recipes."""
+
+    _target_: str = "hydra_plugins.population_launcher.PopulationLauncher"
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="population", node=PopulationLauncherConf, provider="population_launcher"
+)
+
+
+class PopulationLauncher(Launcher):
+    """Trains a batch of jobs together, then runs them one by one on what is stored."""
+
+    # Hydra imports every plug-in at the start of every application, so what is heavy is imported in `launch`.
+
+    def setup(self, *, hydra_context: "HydraContext", task_function: "TaskFunction", config: "DictConfig") -> None:
+        """Keep what Hydra hands over, and compose later jobs by patching earlier ones."""
+        from hydra_plugins.population_launcher.composition import PatchingLoader
+
+        self.config, self.task_function, self.hydra_context = config, task_function, hydra_context
+        # Also for the sweeper, which composes every job once more to see whether it can be.
+        hydra_context.config_loader = PatchingLoader(hydra_context.config_loader)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> "Sequence[JobReturn]":
+        """Return the results of the jobs, whose numbers start at `initial_job_idx`; raises memo's Refusal."""
+        from hydra_plugins.population_launcher.launching import launch
+
+        return launch(self.config, self.task_function, self.hydra_context, job_overrides, initial_job_idx)

@@ -1,0 +1,61 @@
+"""Composing the jobs of a sweep: once for each choice of groups, and by setting values for the rest."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+
+class PatchingLoader:
+    """A config loader that composes a sweep's first job in full and sets what changes in copies of it.
+
+    Composing takes Hydra 75 to 120 ms a job, twice a job. Only plain values of existing keys are set; a job that
+    chooses a group, adds or deletes a key, or overrides `hydra` itself is composed in full, once for each such choice.
+    """
+
+    def __init__(self, loader: ConfigLoader):
+        self._loader = loader
+        self._parser = OverridesParser.create(config_loader=loader)
+        self._composed: dict[tuple[str, ...], DictConfig] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """Return the configuration of one job, as Hydra's own loader composes it; raises what that raises."""
+        parsed = self._parser.parse_overrides(sweep_overrides)
+        plain = [override for override in parsed if self._is_plain(override)]
+        chosen = tuple(override.input_line for override in parsed if override not in plain)
+        if chosen not in self._composed:
+            self._composed[chosen] = self._loader.load_sweep_config(master_config, list(chosen))
+        config = copy.deepcopy(self._composed[chosen])
+        try:
+            for override in plain:
+                OmegaConf.update(config, override.key_or_group, override.value())
+        except Exception:
+            # Hydra's own words for a key that does not exist or a value of the wrong type.
+            return self._loader.load_sweep_config(master_config, sweep_overrides)
+        self._record(config, sweep_overrides, parsed)
+        return config
+
+    def _is_plain(self, override: Override) -> bool:
+        key = override.key_or_group
+        return not (
+            override.is_add() or override.is_delete() or key.startswith("hydra.") or override.package
+        ) and not self._loader.get_group_options(key)
+
+    @staticmethod
+    def _record(config: DictConfig, overrides: Sequence[str], parsed: list[Override]) -> None:
+        job = config.hydra.job
+        with read_write(config), open_dict(config):
+            config.hydra.overrides.task = list(overrides)
+            settings = job.config.override_dirname
+            job.override_dirname = settings.item_sep.join(
+                f"{override.key_or_group}{settings.kv_sep}{override.get_value_element_as_str()}"
+                for override in sorted(parsed, key=lambda override: override.key_or_group)
+                if override.key_or_group not in settings.exclude_keys
+            )

@@ -1,0 +1,418 @@
+"""The headline experiment end to end at its smallest, and its analysis where a run is poor: one seed, no fit, NaNs."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import memo
+from experiments import headline
+from memo import claims, comparisons, experiment, figures, plots, report, store, sweep
+from memo.config import Config, Dataset, Model, Optimizer
+from memo.store import Tables
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = (
+    "scale=quick",
+    "seeds=2",
+    "epochs=3",
+    "dataset.n_train=128",
+    "dataset.n_test=200",
+    "evaluations=8",
+    "batch_size=32",
+    "experiment.sweep.model.widths=[[4,4],[8,8]]",
+)
+PROBES = ["confidence", "noise_samples"]
+# How a missing number shows where nobody thought of it; "None of the 4 networks diverged" is a sentence.
+NO_NUMBER = r"\bnan\b|\binf\b|<NA>|\bNone\b(?! of the)"
+DOCUMENTED = [
+    "claim",
+    "source",
+    "statement",
+    "quantity",
+    "expected",
+    "measured",
+    "low",
+    "high",
+    "n",
+    "verdict",
+    "figure",
+]
+
+
+def command(folder):
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.headline", *TINY, f"hydra.run.dir={folder}/headline"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The experiment by its command: (results folder, finished process)."""
+    folder = tmp_path_factory.mktemp("results")
+    return folder / "headline", command(folder)
+
+
+@pytest.fixture(scope="module")
+def results(finished):
+    folder, done = finished
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+class Text(HTMLParser):
+    """The text of a page, and of its images what is said of them, without styles and embedded data."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.parts = []
+        self.feed(re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL))
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.parts += [value for name, value in attributes if name in ("id", "alt")]
+
+    def handle_data(self, data):
+        self.parts.append(data)
+
+
+def words(folder):
+    return " ".join(Text((folder / "report.html").read_text()).parts)
+
+
+def artefacts(folder):
+    """Return what a reader opens, by name."""
+    kinds = ("*.html", "*.csv", "*.md", "*.svg", "*.png")
+    return {str(path.relative_to(folder)): path.read_bytes() for kind in kinds for path in folder.rglob(kind)}
+
+
+def test_the_command_ends_well(finished):
+    _, done = finished
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_it_writes(results):
+    names = set(artefacts(results))
+    assert {"report.html", "claims.csv", "findings.md", "tables/summary.csv", "tables/shapes.csv"} <= names
+    assert {"figures/curves.svg", "figures/confidence.svg", "figures/summary.png", "figures/samples.png"} <= names
+    assert not [path for path in results.rglob("*") if path.name.startswith(".") and path.name != ".hydra"]
+    tables = memo.load(results)
+    assert tables.trials.groupby(["model.widths", "labels.kind"]).size().to_dict() == {
+        (widths, kind): 2 for widths in ((4, 4), (8, 8)) for kind in ("true", "shuffled")
+    }
+    assert len(list((results / "runs").iterdir())) == 4
+
+
+def test_claims(results):
+    table = pd.read_csv(results / "claims.csv")
+    assert table.columns[: len(DOCUMENTED)].tolist() == DOCUMENTED
+    assert tuple(table.columns) == claims.COLUMNS
+    assert set(table["verdict"]) <= set(claims.VERDICTS)
+    # Two seeds decide nothing.
+    assert set(table["verdict"]) <= {"undecided", "not applicable"}
+    assert table["claim"].is_unique
+    assert table[["claim", "source", "statement", "quantity", "expected", "figure"]].notna().all(axis=None)
+    assert table[table["verdict"] != "not applicable"][["measured", "n"]].notna().all(axis=None)
+    assert table[table["verdict"] == "not applicable"]["note"].notna().all()
+    for name in set(table["figure"]):
+        assert (results / "figures" / f"{name}.svg").exists()
+
+
+def test_page(results):
+    page = (results / "report.html").read_text()
+    assert not re.search(r"https?://", page)
+    for claim in pd.read_csv(results / "claims.csv")["claim"]:
+        assert page.count(f'id="claim-{claim}"') == 1
+    assert page.count("<img ") == page.count('src="data:image/') == page.count('alt="')
+    for line in (results / "findings.md").read_text().splitlines():
+        assert line.removeprefix("- ") in page
+
+
+def test_tables(results):
+    summary = pd.read_csv(results / "tables" / "summary.csv")
+    assert {"width", "labels", "quantity", "mean", "low", "high", "n", "missing"} <= set(summary)
+    assert (summary["n"] + summary["missing"] == 2).all()
+    trials = memo.load(results).trials
+    trials["width"] = [widths[0] for widths in trials["model.widths"]]
+    for row in summary[summary["quantity"] == "final_test_accuracy"].itertuples():
+        own = trials[(trials["width"] == row.width) & (trials["labels.kind"] == row.labels)]
+        assert row.mean == pytest.approx(own["final_test_accuracy"].mean(), rel=1e-5)
+    assert len(pd.read_csv(results / "tables" / "shapes.csv")) == 2 * len(trials)
+
+
+def test_the_same_command_trains_nothing_and_redraws_the_same(results):
+    stored = {path: path.stat().st_mtime_ns for path in results.rglob("*.parquet")}
+    before = artefacts(results)
+    again = command(results.parent)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "nothing to train" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in results.rglob("*.parquet")} == stored
+    after = artefacts(results)
+    assert set(after) == set(before)
+    assert [name for name in before if after[name] != before[name]] == []
+
+
+@pytest.fixture(scope="module")
+def analysed(results):
+    """Return `analysed(change, folder) -> Report` of the stored tables after `change(tables)`, written to a folder."""
+
+    def call(change, folder, tables=None):
+        tables = tables or memo.load(results)
+        change(tables)
+        made = headline.analyse(tables, Config(scale="quick"), folder)
+        report.write(made, folder, store.provenance(results))
+        assert plt.get_fignums() == []
+        return made
+
+    return call
+
+
+def keep(tables, trials):
+    for name in tables:
+        tables[name] = tables[name][tables[name]["trial"].isin(trials["trial"])].reset_index(drop=True)
+
+
+def one_seed(tables):
+    keep(tables, tables.trials[tables.trials["seed"] == 0])
+
+
+def one_width(tables):
+    keep(tables, tables.trials[tables.trials["model.widths"] == (8, 8)])
+
+
+def one_diverged(tables):
+    """What a diverged network leaves; see test_sweep."""
+    one_width(tables)
+    bad = tables.trials["trial"].iloc[0]
+    diverge(tables, [bad])
+
+
+def diverge(tables, bad):
+    trials, curves = tables.trials, tables.curves
+    finals = [name for name in trials if name.startswith("final_")]
+    trials.loc[trials["trial"].isin(bad), finals] = np.nan
+    trials.loc[trials["trial"].isin(bad), "status"] = "diverged"
+    tables["curves"] = curves[~curves["trial"].isin(bad) | (curves["step"] == 0)].reset_index(drop=True)
+    for name in PROBES:
+        frame = tables[name]
+        frame.loc[frame["trial"].isin(bad), frame.select_dtypes("float").columns] = np.nan
+
+
+def learn(tables, kinds=("true", "shuffled")):
+    """Let all networks with these kinds of labels fit every label, the shuffled ones in thrice the time."""
+    curves = tables.curves.astype({"train_accuracy": float, "train_loss": float})
+    curves = curves.join(tables.trials.set_index("trial")["labels.kind"], on="trial")
+    share = curves["epoch"] / np.where(curves["labels.kind"] == "shuffled", 3, 1)
+    own = curves["labels.kind"].isin(kinds)
+    curves.loc[own, "train_accuracy"] = (0.1 + 0.9 * share).clip(upper=1)[own]
+    curves.loc[own, "train_loss"] = (2.3 * (1 - share)).clip(lower=0.001)[own]
+    tables["curves"] = curves.drop(columns="labels.kind")
+    trials = tables.trials
+    trials.loc[trials["labels.kind"].isin(kinds), "final_train_accuracy"] = 1.0
+    trials.loc[trials["labels.kind"].isin(kinds), "status"] = "memorised"
+
+
+def only_true_labels_fit(tables):
+    one_width(tables)
+    learn(tables, ["true"])
+    curves = tables.curves
+    shuffled = tables.trials[tables.trials["labels.kind"] == "shuffled"]["trial"]
+    curves.loc[curves["trial"].isin(shuffled), "train_accuracy"] = 0.1
+
+
+def every_label_fits(tables):
+    one_width(tables)
+    learn(tables)
+
+
+def other_shapes(tables):
+    """A network without hidden layers, and one with three."""
+    widths = {(4, 4): (), (8, 8): (8, 4, 2)}
+    tables.trials["model.widths"] = tables.trials["model.widths"].map(widths)
+
+
+@pytest.mark.parametrize("change", [one_seed, one_diverged, only_true_labels_fit, every_label_fits, other_shapes])
+def test_poor_runs_make_a_report(analysed, tmp_path, change):
+    made = analysed(change, tmp_path)
+    assert set(made.ledger["verdict"]) <= {"undecided", "not applicable"}
+    text = words(tmp_path)
+    assert not re.search(NO_NUMBER, text)
+    ledger = made.ledger.set_index("claim")
+    if change is one_seed:
+        assert ledger[["low", "high"]].isna().all(axis=None)
+        assert set(ledger["n"].dropna()) == {1}
+        assert "n/a to n/a" in text
+    if change is one_diverged:
+        assert "1 of the 4 networks diverged" in text
+        assert ledger.loc["memorises-8", "n"] == 1
+        assert "1 of 2 seeds have no value" in ledger.loc["memorises-8", "note"]
+        assert "1 of 2 pairs have a diverged network" in ledger.loc["faster-t99-8", "note"]
+    if change is only_true_labels_fit:
+        assert ledger.loc["faster-t99-8", "high"] == np.inf
+        assert "a lower bound: 2 of 2" in ledger.loc["faster-t99-8", "note"]
+        assert "at least" in made.findings[1]
+        assert "No width fits all 128 shuffled labels" in made.findings[0]
+    if change is every_label_fits:
+        assert ledger.loc["faster-t99-8", "measured"] == pytest.approx(3)
+        assert ledger.loc["chance-memorised", "n"] == 2
+        assert "At width 8 every one of the 2 networks fits all 128 shuffled labels" in made.findings[0]
+        for kind in ("loss", "accuracy"):
+            assert ledger.loc[f"linear-{kind}-8", "measured"] == pytest.approx(1, abs=1e-3)
+    if change is other_shapes:
+        assert {"memorises-linear", "memorises-8×4×2"} <= set(ledger.index)
+
+
+@pytest.mark.parametrize("rate", [1e-6, 1e20], ids=["nothing is learned", "every network diverges"])
+def test_runs_that_go_nowhere_make_a_report(analysed, tmp_path, rate):
+    config = Config(
+        dataset=Dataset(n_train=128, n_test=200),
+        model=Model(widths=[8, 8]),
+        optimizer=Optimizer(learning_rate=rate),
+        batch_size=32,
+        epochs=3,
+        evaluations=8,
+        seeds=2,
+        experiment={"sweep": {"model": {"widths": [[8, 8]]}, "labels": {"kind": ["true", "shuffled"]}}},
+    )
+    sweep.complete(experiment.requests(config, tmp_path), PROBES)
+    tables = memo.load(tmp_path / "runs")
+    assert set(tables.trials["status"]) == {"diverged" if rate > 1 else "completed"}
+    made = analysed(lambda tables: None, tmp_path, tables)
+    ledger = made.ledger.set_index("claim")
+    assert set(ledger.loc[["faster-t90-8", "linear-loss-8", "fiddles-accuracy-8"], "verdict"]) == {"not applicable"}
+    text = words(tmp_path)
+    assert not re.search(NO_NUMBER, text)
+    if rate > 1:
+        assert set(ledger["verdict"]) == {"not applicable"}
+        assert "4 of the 4 networks diverged" in text
+        summary = made.tables["summary"]
+        assert (summary["n"] == 0).all()
+        assert (summary["missing"] == 2).all()
+
+
+def test_labels_that_are_not_twins_are_refused(analysed, tmp_path):
+    def only_shuffled(tables):
+        keep(tables, tables.trials[tables.trials["labels.kind"] == "shuffled"])
+
+    with pytest.raises(memo.errors.Refusal, match=r"labels\.kind is \['shuffled'\]"):
+        analysed(only_shuffled, tmp_path)
+
+
+def test_the_report_is_of_what_was_asked_for(results, tmp_path):
+    """Run folders of an earlier, larger sweep lie beside the ones asked for."""
+    config = Config(dataset=Dataset(n_train=128, n_test=200), seeds=1, experiment={"sweep": {"labels": {"kind": ["true"]}}})
+    (folder,) = experiment.requests(config, tmp_path)
+    assert folder.parent == tmp_path / "runs"
+    assert folder.name.startswith("mnist-64x64-true-")
+    swept = experiment.swept(replace(config, experiment={"sweep": {"model": {"widths": [[4], [8]]}, "epochs": [1, 2]}}))
+    assert [(one.model.widths, one.epochs) for one in swept] == [([4], 1), ([4], 2), ([8], 1), ([8], 2)]
+
+
+def frames(true, shuffled, diverged=()):
+    """Return shapes and trials of one width: times to a level by seed, NaN where a curve never gets there."""
+    seeds = range(len(true))
+    long = [(seed, kind, times[seed]) for kind, times in (("true", true), ("shuffled", shuffled)) for seed in seeds]
+    shapes = pd.DataFrame(long, columns=["seed", "labels", "t99"]).assign(width="8")
+    trials = shapes[["seed", "labels", "width"]].assign(epochs=80, status="completed")
+    trials.loc[[(row.seed, row.labels) in diverged for row in trials.itertuples()], "status"] = "diverged"
+    return shapes.sample(frac=1, random_state=0), trials.sample(frac=1, random_state=1)
+
+
+def test_slowdown_is_the_geometric_mean_within_pairs():
+    estimate, note = comparisons.slowdown(*frames([1, 2, 4], [2, 16, 8]), "t99", "8")
+    assert estimate.value == pytest.approx((2 * 8 * 2) ** (1 / 3))
+    assert 2 <= estimate.low <= estimate.value <= estimate.high <= 8
+    assert (estimate.n, note) == (3, "")
+
+
+def test_slowdown_is_a_lower_bound_where_shuffled_labels_are_never_fitted():
+    estimate, note = comparisons.slowdown(*frames([1, 2, 4], [2, np.nan, np.nan]), "t99", "8")
+    assert estimate.value == pytest.approx((2 * 40 * 20) ** (1 / 3))  # with the 80 epochs they were given
+    assert 2 <= estimate.low <= estimate.value
+    assert estimate.high == np.inf
+    assert (estimate.n, note) == (3, "a lower bound: 2 of 3 shuffled curves never get there")
+
+
+def test_slowdown_leaves_out_pairs_with_a_diverged_network():
+    times = [1, 2, np.nan, 3], [2, np.nan, 7, np.nan]
+    estimate, note = comparisons.slowdown(*frames(*times, {(1, "shuffled"), (2, "true")}), "t99", "8")
+    assert estimate.value == pytest.approx((2 * 80 / 3) ** 0.5)
+    assert (estimate.n, estimate.high) == (2, np.inf)
+    assert note == "a lower bound: 1 of 2 shuffled curves never get there; 2 of 4 pairs have a diverged network"
+
+
+@pytest.mark.parametrize(
+    ("true", "diverged", "reason"),
+    [
+        ([1, np.nan], (), "not every curve on true labels gets there"),
+        ([1, 2], {(0, "true"), (1, "shuffled")}, "2 of 2 pairs have a diverged network"),
+    ],
+)
+def test_slowdown_without_an_answer(true, diverged, reason):
+    assert comparisons.slowdown(*frames(true, [4, 8], diverged), "t99", "8") == (None, reason)
+
+
+def test_differences_and_ratios_are_paired():
+    shapes, _ = frames([1, 2, 4, np.nan], [2, 16, 8, 9])
+    estimate, note = comparisons.difference(shapes, "t99", "8", 4)
+    assert estimate.value == pytest.approx((1 + 14 + 4) / 3)
+    assert estimate.n == 3
+    assert note.startswith("1 of 4 seeds have no value")
+    ratio, _ = comparisons.ratio(shapes, "t99", "8", 4)
+    inverse, _ = comparisons.ratio(shapes, "t99", "8", 4, inverse=True)
+    assert ratio.value == pytest.approx(32 ** (1 / 3))
+    assert inverse.value == pytest.approx(1 / ratio.value)
+    mean, _ = comparisons.mean(shapes, "t99", "shuffled", "8", 4)
+    assert (mean.value, mean.n) == (pytest.approx(35 / 4), 4)
+    assert comparisons.mean(shapes, "t99", "true", "16", 4)[0] is None
+
+
+def test_summary_counts_what_is_missing():
+    long = pd.DataFrame({"width": "8", "labels": "true", "quantity": ["a", "a", "b"], "value": [1.0, np.nan, np.nan]})
+    summary = comparisons.summarise(long).set_index("quantity")
+    assert summary.loc["a", ["mean", "n", "missing"]].tolist() == [1, 1, 1]
+    assert summary.loc["b", ["n", "missing"]].tolist() == [0, 1]
+    assert np.isnan(summary.loc["b", "mean"])
+
+
+def test_a_legend_names_each_kind_of_labels_once():
+    shapes, _ = frames([1, 2], [3, 4])
+    figure, [[axes]] = figures.grid(1, 1)
+    plots.estimates(axes, pd.concat([shapes, shapes.assign(width="16")]), "t99", "width", ["8", "16"])
+    figures.shared_legend(figure, axes)
+    texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    plt.close(figure)
+    assert texts == ["true labels", "shuffled labels"]
+
+
+def test_the_strip_of_a_diverged_network_shows_no_nan(results):
+    tables = memo.load(results)
+    one_width(tables)
+    pair = tables.trials[tables.trials["seed"] == 0].set_index("labels.kind")["trial"]
+    diverge(tables, [pair["true"]])
+    samples = tables.noise_samples
+    figure = plots.sample_strip({kind: samples[samples["trial"] == pair[kind]] for kind in ("true", "shuffled")})
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    plt.close(figure)
+    assert sum("(" in text for text in texts) >= 4 * 8  # the sound twin's answers
+    assert not [text for text in texts if "nan" in text]
+
+
+def test_tables_lack_nothing_silently(results):
+    """A probe that was not asked for is an error with its name, not an empty figure."""
+    tables = Tables({name: frame for name, frame in memo.load(results).items() if name != "noise_samples"})
+    with pytest.raises((AttributeError, memo.errors.Refusal), match="noise_samples"):
+        headline.analyse(tables, Config(), results.parent / "unused")

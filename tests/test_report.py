@@ -1,0 +1,257 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from memo import claims, report
+from memo.claims import Claim, ledger
+from memo.report import Figure, Report, number, with_interval
+from memo.statistics import Estimate
+
+VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"}
+NAN, INF = float("nan"), float("inf")
+SESSION = {
+    "finished": "2026-01-02T03:04:05+00:00",
+    "networks": 4,
+    **{f"{part}_seconds": 1.25 for part in ("prepare", "compile", "train", "probe", "program")},
+    "versions": {"python": "3.11.7", "jax": "0.10.2"},
+    "device": {"kind": "cpu", "count": 2, "processor": "Some <fast> one"},
+    "git": {"commit": "c98b32551b0ec88f451f638955284f99e34362a1", "changed": True},
+    "data": {"mnist": {"train-images-idx3-ubyte": "ba89" * 16}},
+    "protocol": 1,
+    "earlier": [],
+}
+
+
+class Page(HTMLParser):
+    """What a test asks of a page; raises where a tag is not closed by its own kind."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.images, self.links, self.texts, self.tags = [], [], [], [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == [], "tags are left open"
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        if "id" in attributes:
+            self.ids.append(attributes["id"])
+        if tag == "img":
+            self.images.append(attributes)
+        self.links += [attributes[name] for name in ("href", "src") if name in attributes]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"{tag} closes another tag, at {self.getpos()}"
+
+    def handle_data(self, data):
+        if self.open[-1:] not in (["style"], ["script"]):
+            self.texts.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
+
+def rows():
+    first = {"source": "Zhang & al. 2017", "statement": "Networks <fit> labels.", "quantity": "accuracy"}
+    for width, estimate in (("16", Estimate(0.2, 0.1, 0.3, 5)), ("64", Estimate(1.0, 1.0, 1.0, 5))):
+        yield Claim(f"fits-{width}", accept=(0.99, 1), figure="curves", condition=f"width {width}", **first), estimate
+    slow = first | {"quantity": "slowdown"}
+    yield Claim("slow-64", accept=(2, INF), direction=(1, INF), condition="width 64", **slow), Estimate(3.0, 2.5, INF, 5)
+    other = {"source": "Someone", "statement": "It is sure.", "quantity": "confidence", "accept": (0.5, 1)}
+    yield Claim("sure-1", condition="width 16", **other), None, "no network is there"
+    yield Claim("sure-2", condition="width 64", **other), Estimate(0.7, NAN, NAN, 1), "one seed & no interval"
+
+
+def make(folder, **others):
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    (folder / "figures" / "curves.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    (folder / "figures" / "strip.png").write_bytes(b"\x89PNG")
+    texts = {
+        "title": "Learning & memorising",
+        "question": "What differs?",
+        "command": "python -m experiments.headline",
+        "findings": ["<b>Speed.</b> Slow.", "Sure."],
+        "ledger": ledger(rows()),
+        "figures": [
+            Figure("figures/curves.svg", "Curves", "They rise.", 'Lines, "true" and shuffled.'),
+            Figure("figures/strip.png", "Strip", "Noise.", "A strip."),
+        ],
+        "methods": ["<b>Full</b> passes."],
+        "not_shown": ["All else."],
+        "tables": {"summary": pd.DataFrame({"mean": [0.5, NAN], "n": [5, 0]})},
+    }
+    return Report(**texts | others)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    again = SESSION | {"earlier": [SESSION]}
+    report.write(make(folder), folder, [SESSION, again, SESSION | {"train_seconds": 9.0, "git": None}])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(written):
+    return Page((written / "report.html").read_text())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0.000"),
+        (0.12345, "0.123"),
+        (1.5, "1.500"),
+        (-0.5, "−0.500"),
+        (2, "2.00"),
+        (12.345, "12.3"),
+        (-12.345, "−12.3"),
+        (123.4, "123"),
+        (60_000, "60000"),
+        (np.float32(0.25), "0.250"),
+        (NAN, "n/a"),
+        (INF, "∞"),
+        (-INF, "−∞"),
+    ],
+)
+def test_number(value, text):
+    assert number(value) == text
+
+
+def test_number_with_other_digits():
+    assert [number(value, 1) for value in (0.26, 3.4, 34)] == ["0.3", "3", "34"]
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (None, "n/a"),
+        (Estimate(0.5, 0.25, 0.75, 5), "0.500 [0.250, 0.750] (n = 5)"),
+        (Estimate(-1, -2.5, 0.5, 3), "−1.000 [−2.50, 0.500] (n = 3)"),
+        (Estimate(4, 3, INF, 5), "at least 3.00 (n = 5)"),
+        (Estimate(0.5, NAN, NAN, 1), "0.500 [n/a, n/a] (n = 1)"),
+    ],
+)
+def test_with_interval(estimate, text):
+    assert with_interval(estimate) == text
+    assert with_interval(estimate, count=False) == re.sub(r" \(n = \d\)", "", text)
+
+
+def test_files(written):
+    assert {str(path.relative_to(written)) for path in written.rglob("*") if path.is_file()} == {
+        "claims.csv",
+        "findings.md",
+        "report.html",
+        "tables/summary.csv",
+        "figures/curves.svg",
+        "figures/strip.png",
+    }
+    assert (written / "findings.md").read_text() == "- <b>Speed.</b> Slow.\n- Sure.\n"
+    assert (written / "tables" / "summary.csv").read_text() == "mean,n\n0.5,5\n,0\n"
+    table = pd.read_csv(written / "claims.csv")
+    assert table["claim"].tolist() == [row[0].claim for row in rows()]
+
+
+def test_page_is_self_contained(written, page):
+    text = (written / "report.html").read_text()
+    assert not re.search(r"https?://", text)
+    assert "<script" not in text
+    assert "@import" not in text
+    assert "url(" not in text
+    assert "link" not in page.tags
+    assert all(link.startswith(("data:", "#")) for link in page.links)
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+
+
+def test_every_claim_has_its_place(page):
+    assert len(page.ids) == len(set(page.ids))
+    for claim, *_ in rows():
+        assert page.ids.count(f"claim-{claim.claim}") == 1
+
+
+def test_images(page):
+    assert [image["alt"] for image in page.images] == ['Lines, "true" and shuffled.', "A strip."]
+    kinds = [image["src"].split(",")[0] for image in page.images]
+    assert kinds == ["data:image/svg+xml;base64", "data:image/png;base64"]
+    assert {"curves", "strip"} <= set(page.ids)
+
+
+def test_texts(page):
+    for text in ("Learning & memorising", "What differs?", "Networks <fit> labels.", "Zhang & al. 2017", "All else."):
+        assert text in page.text
+    assert "3.00" in page.text
+    assert "∞" in page.text
+    assert "≥ 2 (direction: ≥ 1)" in page.text
+    assert "width 16: no network is there." in page.text
+    assert "width 64: one seed & no interval." in page.text
+    assert not re.search(r"\bnan\b|\bNone\b|<NA>", page.text)
+
+
+def test_tally(page):
+    # fits-16 not reproduced, fits-64 and slow-64 reproduced, sure-1 without estimate, sure-2 without interval.
+    assert "2 reproduced 0 direction only 1 not reproduced 1 undecided 1 not applicable" in page.text
+
+
+def test_statements_are_grouped():
+    one, other = report._statements(ledger(rows()))
+    assert (one["source"], one["statement"]) == ("Zhang & al. 2017", "Networks <fit> labels.")
+    assert one["conditions"] == ["width 16", "width 64"]
+    assert [row["quantity"] for row in one["quantities"]] == ["accuracy", "slowdown"]
+    fits, slow = one["quantities"]
+    assert {condition: cell["claim"] for condition, cell in fits["cells"].items()} == {
+        "width 16": "fits-16",
+        "width 64": "fits-64",
+    }
+    assert (fits["expected"], fits["figure"]) == ("0.99 to 1", "curves")
+    assert list(slow["cells"]) == ["width 64"]
+    assert slow["cells"]["width 64"]["verdict"] == "reproduced"
+    assert one["notes"] == {}
+    assert other["notes"] == {"no network is there": "width 16", "one seed & no interval": "width 64"}
+
+
+def test_a_note_names_all_its_conditions():
+    texts = {"source": "s", "statement": "t", "quantity": "q", "accept": (0, 1)}
+    lines = [(Claim(f"c{width}", condition=f"width {width}", **texts), None, "none") for width in (16, 64)]
+    (statement,) = report._statements(ledger(lines))
+    assert statement["notes"] == {"none": "width 16, width 64"}
+
+
+def test_provenance_counts_a_session_once(page):
+    # Two of the three entries are one session, that of two run folders.
+    assert "4 1.2 1.2 1.2 1.2 1.2 2 × cpu (Some <fast> one) c98b325" in page.text
+    assert "no git" in page.text
+    assert "all 8 2.5 2.5 10.2 2.5 2.5" in page.text
+    assert "python 3.11.7, jax 0.10.2" in page.text
+    assert "train-images-idx3-ubyte ba89ba89ba89ba89…" in page.text
+
+
+def test_a_page_without_claims_or_figures(tmp_path):
+    report.write(make(tmp_path, ledger=ledger([]), figures=[], findings=[]), tmp_path, [SESSION])
+    assert Page((tmp_path / "report.html").read_text()).images == []
+    assert pd.read_csv(tmp_path / "claims.csv").empty
+
+
+def test_a_missing_figure_fails_loudly_and_keeps_the_old_page(tmp_path):
+    whole = make(tmp_path)
+    report.write(whole, tmp_path, [SESSION])
+    before = (tmp_path / "report.html").read_bytes()
+    (tmp_path / "figures" / "strip.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"strip\.png"):
+        report.write(whole, tmp_path, [SESSION])
+    assert (tmp_path / "report.html").read_bytes() == before
+
+
+def test_verdicts_in_the_page_are_those_of_the_ledger(written, page):
+    table = pd.read_csv(written / "claims.csv")
+    assert set(table["verdict"]) <= set(claims.VERDICTS)
+    html = (written / "report.html").read_text()
+    for row in table.itertuples():
+        cell = html.split(f'id="claim-{row.claim}"')[1].split("</td>")[0]
+        assert f">{row.verdict}</span>" in cell
