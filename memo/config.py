@@ -200,12 +200,19 @@ def _canonical(recipe):
     labels.fraction = 0.0 if labels.kind == "true" else float(labels.fraction)
     for name in ("learning_rate", "momentum", "weight_decay", "decay"):
         setattr(optimizer, name, float(getattr(optimizer, name)))
+    stop = recipe.stop_at_train_accuracy
+    recipe = replace(recipe, stop_at_train_accuracy=None if stop is None else float(stop))
     model = replace(recipe.model, widths=[int(width) for width in recipe.model.widths])
-    return replace(recipe, labels=labels, optimizer=optimizer, model=model, dataset=replace(recipe.dataset))
+    dataset = replace(recipe.dataset)
+    dataset.n_train = None if dataset.n_train == datasets.TRAIN_IMAGES else dataset.n_train
+    dataset.n_test = None if dataset.n_test == datasets.TEST_IMAGES else dataset.n_test
+    return replace(recipe, labels=labels, optimizer=optimizer, model=model, dataset=dataset)
 
 
 def make_trials(config: Config) -> list[Trial]:
     """Return the trials that a config asks for: its recipe with seeds `seed`, `seed` + 1, ...; raises Refusal."""
     recipe = make_recipe(config)
     check(replace(config, **{key.name: getattr(recipe, key.name) for key in fields(Recipe)}))
+    if config.seed + config.seeds > 2**31:
+        raise Refusal(f"seeds is {config.seeds}; from seed {config.seed} on, allowed is 1 to {2**31 - config.seed}.")
     return [Trial(recipe, seed) for seed in range(config.seed, config.seed + config.seeds)]

@@ -61,6 +61,9 @@ class CheckBeforeRun(Callback):
                 key = f"{group}.{name}" if name else group
                 if overridden & {key, group}:
                     raise Refusal(f"{key} is swept by this experiment; set experiment.sweep.{key}=[...] instead.")
+            lacking = set(typed.experiment.get("probes", [])) - set(typed.probes)
+            if lacking:
+                raise Refusal(f"probes lacks {', '.join(sorted(lacking))}, which this experiment reads.")
             requests(typed, Path())
         except (Refusal, OmegaConfBaseException) as error:
             # Hydra turns any exception of a callback into a warning, except one that exits.
@@ -89,6 +92,6 @@ def run(name: str, analyse: Callable[[store.Tables, Config, Path], Report]) -> N
         absent = ids - set(tables.trials["trial"])
         if absent:
             raise Refusal(f"{len(absent)} of {len(ids)} trials are missing below {folder / RUNS}.")
-        write(analyse(tables, config, folder), folder, [store.provenance(run)[0] for run in wanted])
+        write(analyse(tables, config, folder), folder, [session for run in wanted for session in store.provenance(run)])
 
     hydra_app.run(task, (f"experiment={name}",))

@@ -56,7 +56,7 @@ def grid(
 def epoch_axis(axes: Axes, last: float) -> None:
     """Show epochs from 0 on an axis that is linear inside the first tenth of an epoch and logarithmic after it."""
     axes.set_xscale("symlog", linthresh=0.1, linscale=0.4)
-    axes.set_xlim(0, last)
+    axes.set_xlim(0, max(last, 0.1))  # of networks that all diverged at once, step 0 alone is left
     ticks = [tick for tick in (0, 0.1, 1, 10, 100, 1000) if tick <= last]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
@@ -74,8 +74,8 @@ def log_axis(axes: Axes) -> None:
 
 def shared_legend(figure: Figure, axes: Axes) -> None:
     """Put one legend, of what `axes` shows, above all axes of a figure."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    named = dict(zip(*axes.get_legend_handles_labels()[::-1]))
+    figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=max(1, len(named)))
 
 
 def interval(axes: Axes, x: float, estimate: Estimate, **style) -> None:

@@ -23,9 +23,32 @@ ConfigStore.instance().store(name="schema", node=Config)
 
 
 def read(cfg: DictConfig) -> Config:
-    """Return a composed configuration, without Hydra's own part, as a typed Config."""
-    names = [key.name for key in dataclasses.fields(Config)]
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.masked_copy(cfg, names)))
+    """Return a composed configuration, without Hydra's own part, as a typed Config; Refusal for a key nobody knows."""
+    return _typed(Config, {key: cfg[key] for key in cfg if key != "hydra"})
+
+
+def _typed(kind, values, prefix=""):
+    # OmegaConf has checked the types of what the schema knows; a key added with + has passed it unseen. (Merging into
+    # the schema once more would find it too, and takes ten times as long, several times a job of a sweep.)
+    known = {key.name: key for key in dataclasses.fields(kind)}
+    settled = {}
+    for name, value in values.items():
+        if name not in known:
+            raise Refusal(_unknown(prefix + name, kind))
+        if dataclasses.is_dataclass(known[name].type):
+            value = _typed(known[name].type, value, f"{prefix}{name}.")
+        elif OmegaConf.is_config(value):
+            value = OmegaConf.to_container(value, resolve=True)
+        settled[name] = value
+    return kind(**settled)
+
+
+def _unknown(full_key, owner):
+    parent, _, name = full_key.rpartition(".")
+    keys = [key.name for key in dataclasses.fields(owner)]
+    close = difflib.get_close_matches(name, keys, n=1)
+    hint = f" Did you mean {parent + '.' if parent else ''}{close[0]}?" if close else ""
+    return f"{full_key} is not a key; {parent or 'the top level'} has {', '.join(keys)}.{hint}"
 
 
 def run_name(recipe: Recipe) -> str:
@@ -91,14 +114,12 @@ def _raised_in(error):
 
 
 def _explain_key(error):
-    parent, _, name = error.full_key.rpartition(".")
+    _, _, name = error.full_key.rpartition(".")
     owner = error.object_type
     if not dataclasses.is_dataclass(owner):
         return f"{error.full_key}: {str(error).splitlines()[0]}"
     keys = {key.name: key for key in dataclasses.fields(owner)}
-    if name in keys:
-        allowed = keys[name].metadata.get("allowed", "a group")
-        return f"{error.full_key}: {str(error).splitlines()[0]}; allowed is {allowed}."
-    close = difflib.get_close_matches(name, keys, n=1)
-    hint = f" Did you mean {parent + '.' if parent else ''}{close[0]}?" if close else ""
-    return f"{error.full_key} is not a key; {parent or 'the top level'} has {', '.join(keys)}.{hint}"
+    if name not in keys:
+        return _unknown(error.full_key, owner)
+    allowed = keys[name].metadata.get("allowed", "a group")
+    return f"{error.full_key}: {str(error).splitlines()[0]}; allowed is {allowed}."

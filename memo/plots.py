@@ -83,7 +83,8 @@ def sample_strip(samples: dict[str, pd.DataFrame]) -> Figure:
             sns.despine(ax=place, left=True, bottom=True)
             for kind, left in places.items():
                 shown = indexed[kind].loc[(inputs, sample)]
-                answer = f"{shown['answer']} ({100 * shown['confidence']:.0f})"
+                known = np.isfinite(shown["confidence"])  # not of a diverged network
+                answer = f"{shown['answer']} ({100 * shown['confidence']:.0f})" if known else "–"
                 style = {"ha": "center", "va": "top", "color": figures.LABELS[kind], "fontsize": 8.5}
                 place.text(left, -0.04, answer, transform=place.transAxes, **style)
         name = figures.INPUT_NAMES[inputs].replace(", ", ",\n").replace(" noise", "\nnoise")

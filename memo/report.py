@@ -47,7 +47,8 @@ def number(value: float, digits: int = 3) -> str:
     if np.isinf(value):
         return "∞" if value > 0 else "−∞"
     decimals = digits if abs(value) < 2 else max(0, digits - 1 - int(np.log10(abs(value))))
-    return f"{value:.{decimals}f}".replace("-", "−")
+    text = f"{value:.{decimals}f}"
+    return text.replace("-", "−") if float(text) else text.removeprefix("-")
 
 
 def with_interval(estimate: Estimate | None, *, count: bool = True) -> str:

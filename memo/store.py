@@ -75,7 +75,7 @@ def write(folder: Path, tables: dict[str, pd.DataFrame], provenance: dict) -> No
     new = set(tables["trials"]["trial"])
     for name in sorted(tables, key=lambda name: name == "trials"):
         if name == "trials":
-            earlier = [_provenance(folder)] if (folder / PROVENANCE).exists() else []
+            earlier = _sessions(folder) if (folder / PROVENANCE).exists() else []
             with replacing(folder / PROVENANCE) as path:
                 path.write_text(json.dumps(provenance | {"earlier": earlier}, indent=1))
         frame, target = tables[name], folder / f"{name}.parquet"
@@ -93,13 +93,14 @@ def finish(folder: Path) -> None:
         path.write_text(json.dumps({"trials": len(_read(folder / TRIALS))}))
 
 
-def _provenance(folder):
-    return json.loads((folder / PROVENANCE).read_text())
+def _sessions(folder):
+    last = json.loads((folder / PROVENANCE).read_text())
+    return [last | {"earlier": []}, *last["earlier"]]
 
 
 def provenance(path: str | os.PathLike) -> list[dict]:
-    """Return the provenance of the last training session of every run folder below a path."""
-    return [_provenance(folder) for folder in _run_folders(Path(path))]
+    """Return the provenance of every training session of the run folders below a path, each folder's last one first."""
+    return [session for folder in _run_folders(Path(path)) for session in _sessions(folder)]
 
 
 def _run_folders(root):

@@ -36,7 +36,7 @@ def complete(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str], fo
     for run, trials in requests.items():
         store.require_writable(run)
         have = store.finished(run, list(probes))
-        missing |= {trial.id: (trial, run) for trial in trials if trial.id not in have}
+        missing |= {trial_id: (trial, run) for trial in trials if (trial_id := trial.id) not in have}
         if have and not (run / store.DONE).exists():
             store.finish(run)
     wanted = sum(len(trials) for trials in requests.values())
@@ -74,9 +74,9 @@ def complete(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str], fo
             tables = _tables(group, trained, measured)
             seconds["program"] = time.perf_counter() - started
             session = _provenance(dataset, seconds, len(group.trials))
-            for run in dict.fromkeys(runs[trial.id] for trial in group.trials):
-                own = {trial.id for trial in group.trials if runs[trial.id] == run}
-                store.write(run, {name: frame[frame["trial"].isin(own)] for name, frame in tables.items()}, session)
+            by_run = {name: dict(list(frame.groupby(frame["trial"].map(runs)))) for name, frame in tables.items()}
+            for run in by_run["trials"]:
+                store.write(run, {name: frames[run] for name, frames in by_run.items()}, session)
             progress.finish()
     return len(missing)
 

@@ -313,7 +313,9 @@ def test_labels_that_are_not_twins_are_refused(analysed, tmp_path):
 
 def test_the_report_is_of_what_was_asked_for(results, tmp_path):
     """Run folders of an earlier, larger sweep lie beside the ones asked for."""
-    config = Config(dataset=Dataset(n_train=128, n_test=200), seeds=1, experiment={"sweep": {"labels": {"kind": ["true"]}}})
+    config = Config(
+        dataset=Dataset(n_train=128, n_test=200), seeds=1, experiment={"sweep": {"labels": {"kind": ["true"]}}}
+    )
     (folder,) = experiment.requests(config, tmp_path)
     assert folder.parent == tmp_path / "runs"
     assert folder.name.startswith("mnist-64x64-true-")

@@ -63,7 +63,10 @@ def rows():
     for width, estimate in (("16", Estimate(0.2, 0.1, 0.3, 5)), ("64", Estimate(1.0, 1.0, 1.0, 5))):
         yield Claim(f"fits-{width}", accept=(0.99, 1), figure="curves", condition=f"width {width}", **first), estimate
     slow = first | {"quantity": "slowdown"}
-    yield Claim("slow-64", accept=(2, INF), direction=(1, INF), condition="width 64", **slow), Estimate(3.0, 2.5, INF, 5)
+    yield (
+        Claim("slow-64", accept=(2, INF), direction=(1, INF), condition="width 64", **slow),
+        Estimate(3.0, 2.5, INF, 5),
+    )
     other = {"source": "Someone", "statement": "It is sure.", "quantity": "confidence", "accept": (0.5, 1)}
     yield Claim("sure-1", condition="width 16", **other), None, "no network is there"
     yield Claim("sure-2", condition="width 64", **other), Estimate(0.7, NAN, NAN, 1), "one seed & no interval"

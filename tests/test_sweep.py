@@ -65,7 +65,9 @@ def test_tables_have_their_documented_columns(stored):
     recipe = flatten(next(iter(stored.values()))[0].recipe)
     due = {"trial", "seed", *recipe, "labels.changed", "parameters", "status", "steps", *FINALS}
     assert due <= set(tables.trials)
-    assert {"dataset.n_train", "labels.kind", "model.widths", "optimizer.learning_rate", "loss", "epochs"} <= set(recipe)
+    assert {"dataset.n_train", "labels.kind", "model.widths", "optimizer.learning_rate", "loss", "epochs"} <= set(
+        recipe
+    )
     measured = {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
     assert {"trial", "seed", "step", "epoch"} | measured <= set(tables.curves)
     summary = {"mean_confidence", "share_above_0.9", "entropy", "auroc_vs_test", "q05", "q50", "q95"}

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
@@ -59,7 +60,7 @@ def test_single_run(trained):
     assert re.search(r"training accuracy 0\.\d{4}, test accuracy 0\.\d{4} \(means over n = 1\)", done.stdout)
     assert outputs(run) == ["confidence.parquet", "curves.parquet", "done.json", "provenance.json", "trials.parquet"]
     assert (run / ".hydra" / "overrides.yaml").exists()
-    assert set(path.name for path in run.parent.iterdir()) == {"run"}
+    assert {path.name for path in run.parent.iterdir()} == {"run"}
     (row,) = memo.load(run).trials.itertuples()
     assert row.seed == 0
     assert memo.load(run).trials["labels.kind"].tolist() == ["true"]
@@ -161,6 +162,7 @@ def refused(monkeypatch, tmp_path):
     """Return `refused(*arguments) -> sentence` of a command in this process, which must end without any output."""
     monkeypatch.chdir(tmp_path)
     handlers, level = logging.root.handlers[:], logging.root.level
+    programs = jax.config.jax_compilation_cache_dir
 
     def run(*arguments, start=lambda: hydra_app.run(train.train)):
         monkeypatch.setattr(sys, "argv", ["train", *arguments])
@@ -172,6 +174,7 @@ def refused(monkeypatch, tmp_path):
 
     yield run
     GlobalHydra.instance().clear()
+    jax.config.update("jax_compilation_cache_dir", programs)  # a command chooses one in MEMO_CACHE
     # Hydra puts its own in their place, one of them on a file of the run folder.
     for handler in logging.root.handlers:
         if handler not in handlers:

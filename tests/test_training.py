@@ -340,6 +340,16 @@ def test_training_ends_with_its_last_network(trials, small_mnist):
     assert pair.curves.train_loss.shape == (2, len(pair.steps))
 
 
+def test_divergence_is_seen_at_its_step_between_evaluations(trials, small_mnist):
+    diverging = {"optimizer.learning_rate": 1e6}
+    often, seldom = (
+        train(trials(LONG | ENDLESS | own, diverging, SHUFFLED), small_mnist) for own in ({}, {"evaluations": 3})
+    )
+    assert often.stopped_at[0] in often.steps
+    assert seldom.stopped_at[0] not in seldom.steps
+    assert seldom.stopped_at[0] == often.stopped_at[0]
+
+
 def test_a_diverged_network_is_told_with_its_step_and_leaves_its_twin_alone(shuffled_alone, trials, small_mnist):
     pair = train(trials(LONG | ENDLESS, {"optimizer.learning_rate": 1e6}, SHUFFLED), small_mnist)
     assert pair.status == ["diverged", "completed"]

@@ -13,13 +13,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 class PatchingLoader:
     """A config loader that composes a sweep's first job in full and sets what changes in copies of it.
 
-    Composing takes Hydra 75 to 120 ms a job, twice a job. Only plain values of existing keys are set; a job that
-    chooses a group, adds or deletes a key, or overrides `hydra` itself is composed in full, once for each such choice.
+    Composing takes Hydra 75 to 120 ms a job, twice a job. Only plain values of existing keys are set; jobs that choose
+    a group, or add or delete a key, are composed in full, once for each such choice; those that override `hydra` always.
     """
 
     def __init__(self, loader: ConfigLoader):
         self._loader = loader
         self._parser = OverridesParser.create(config_loader=loader)
+        self._groups: dict[str, bool] = {}
         self._composed: dict[tuple[str, ...], DictConfig] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -28,6 +29,8 @@ class PatchingLoader:
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Return the configuration of one job, as Hydra's own loader composes it; raises what that raises."""
         parsed = self._parser.parse_overrides(sweep_overrides)
+        if any(override.key_or_group.split(".")[0] == "hydra" for override in parsed):
+            return self._loader.load_sweep_config(master_config, sweep_overrides)
         plain = [override for override in parsed if self._is_plain(override)]
         chosen = tuple(override.input_line for override in parsed if override not in plain)
         if chosen not in self._composed:
@@ -54,8 +57,5 @@ class PatchingLoader:
         with read_write(config), open_dict(config):
             config.hydra.overrides.task = list(overrides)
             settings = job.config.override_dirname
-            job.override_dirname = settings.item_sep.join(
-                f"{override.key_or_group}{settings.kv_sep}{override.get_value_element_as_str()}"
-                for override in sorted(parsed, key=lambda override: override.key_or_group)
-                if override.key_or_group not in settings.exclude_keys
-            )
+            lines = sorted(each.input_line for each in parsed if each.key_or_group not in settings.exclude_keys)
+            job.override_dirname = settings.item_sep.join(lines).replace("=", settings.kv_sep)

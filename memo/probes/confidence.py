@@ -17,8 +17,11 @@ BINS = 50  # of the histogram over [0, 1]
 @partial(jax.jit, static_argnums=0)
 def _answers(static: Static, layers, pixels):
     """Return confidence, answer and entropy, each [m, M]; see `measure` for their definitions."""
-    activations = LOSSES[static.loss].activate(outputs(static, layers, pixels))
-    shares = activations / jnp.sum(activations, axis=-1, keepdims=True)
+    values = outputs(static, layers, pixels)
+    activations = LOSSES[static.loss].activate(values)
+    total = jnp.sum(activations, axis=-1, keepdims=True)
+    # Where every sigmoid underflows, sigmoid(x) is exp(x), so that its shares are the softmax.
+    shares = jnp.where(total > 0, activations / total, jax.nn.softmax(values))
     entropy = jnp.sum(jax.scipy.special.entr(shares), axis=-1)
     return jnp.max(activations, axis=-1), jnp.argmax(activations, axis=-1), entropy
 
@@ -56,7 +59,7 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
 def _summary(confidence, answer, entropy, on_test, static):
     classes = static.sizes[-1]
     shares = np.bincount(answer, minlength=classes) / len(answer)
-    return {
+    summary = {
         "n": len(confidence),
         "mean_confidence": confidence.mean(dtype=np.float64),
         **{f"q{100 * q:02.0f}": np.quantile(confidence, q) for q in QUANTILES},
@@ -66,3 +69,6 @@ def _summary(confidence, answer, entropy, on_test, static):
         **{f"share_class_{k}": shares[k] for k in range(classes)},
         "histogram": np.histogram(confidence, BINS, (0, 1))[0],
     }
+    if np.isfinite(confidence).all():
+        return summary
+    return {name: value if name in ("n", "histogram") else np.nan for name, value in summary.items()}

@@ -16,7 +16,8 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     columns = {name: [] for name in ("network", "inputs", "sample", "answer", "confidence", "pixels")}
     for seed, members, layers, pixels in networks.by_seed():
         for kind in INPUTS:
-            shown = draw(kind, seed, pixels, networks.statistics)[:SAMPLES]
+            # Draws fill images one after the other, so these are the first that the confidence probe shows.
+            shown = draw(kind, seed, pixels[:SAMPLES], networks.statistics)
             activations = LOSSES[networks.static.loss].activate(outputs(networks.static, layers, shown))
             activations = np.asarray(activations)
             grey = np.round(255 * np.clip(shown, 0, 1)).astype(np.uint8)

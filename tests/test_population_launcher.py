@@ -1,0 +1,130 @@
+"""The launcher: composes what Hydra composes, and gives the tables and folders of one job after the other."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+import memo
+from hydra_plugins.population_launcher.composition import PatchingLoader
+from memo.hydra_app import CONF
+
+TINY = ["dataset.n_train=128", "dataset.n_test=100", "epochs=3", "evaluations=5", "batch_size=32"]
+SWEEP = ["labels.kind=true,shuffled", "optimizer.learning_rate=0.01,0.1", "model.widths=[4],[6]", "seeds=2"]
+
+
+@pytest.fixture
+def loader():
+    with initialize_config_dir(str(CONF), version_base=None):
+        yield GlobalHydra.instance().hydra.config_loader
+
+
+@pytest.mark.parametrize(
+    "jobs",
+    [
+        [["optimizer.learning_rate=0.01", "seeds=3"], ["optimizer.learning_rate=0.1", "seeds=3"]],
+        [["labels.kind=true"], ["labels.kind=shuffled"], ["labels.kind=random"]],
+        [["model.widths=[16]"], ["model.widths=[32,32]"], ["model.widths=[]"]],
+        [["labels=shuffled", "epochs=3"], ["labels=random", "epochs=4"], ["labels=random", "epochs=5"]],
+        [["scale=quick", "epochs=3"], ["epochs=4", "scale=paper"], ["scale=quick"]],
+        [["stop_at_train_accuracy=null"], ["stop_at_train_accuracy=0.5"]],
+        [["experiment=headline", "scale=quick", "seeds=7"], ["experiment=headline", "scale=quick", "seeds=8"]],
+        [["++epochs=3"], ["+experiment.note=x"]],
+        [["hydra.job.chdir=true", "epochs=2"], ["epochs=2"]],
+    ],
+    ids=lambda jobs: " ".join(jobs[0]),
+)
+def test_patching_composes_what_hydra_composes(loader, jobs):
+    master = loader.load_configuration("config", overrides=[], run_mode=RunMode.MULTIRUN)
+    patching = PatchingLoader(loader)
+    for overrides in jobs:
+        expected = OmegaConf.to_container(loader.load_sweep_config(master, list(overrides)))
+        actual = OmegaConf.to_container(patching.load_sweep_config(master, list(overrides)))
+        assert actual == expected
+
+
+@pytest.mark.parametrize("override", ["optimizer.lr=1", "epochs=many", "labels=none"])
+def test_what_hydra_refuses_is_refused_in_its_words(loader, override):
+    master = loader.load_configuration("config", overrides=[], run_mode=RunMode.MULTIRUN)
+    with pytest.raises(Exception) as expected:
+        loader.load_sweep_config(master, [override])
+    with pytest.raises(type(expected.value)) as actual:
+        PatchingLoader(loader).load_sweep_config(master, [override])
+    assert str(actual.value) == str(expected.value)
+
+
+def multirun(folder, *arguments):
+    command = [sys.executable, "-m", "experiments.train", "--multirun", f"hydra.sweep.dir={folder}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def sweeps(tmp_path_factory):
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("basic", "population")}
+    for name, folder in folders.items():
+        done = multirun(folder, f"hydra/launcher={name}", *SWEEP, *TINY)
+        assert done.returncode == 0, done.stderr
+    return folders
+
+
+def test_tables_equal_those_of_hydras_own_launcher(sweeps):
+    tables = {name: memo.load(folder) for name, folder in sweeps.items()}
+    keys = {"trials": ["trial"], "curves": ["trial", "step"], "confidence": ["trial", "inputs"]}
+    for name, key in keys.items():
+        basic, fused = (tables[launcher][name].sort_values(key, ignore_index=True) for launcher in tables)
+        exact = basic.select_dtypes(exclude="floating").columns.drop("histogram", errors="ignore")
+        pd.testing.assert_frame_equal(basic[exact], fused[exact])
+        for column in basic.select_dtypes("floating"):
+            # Packs of other networks change the order of float32 sums: observed differences stay below 1e-5.
+            np.testing.assert_allclose(basic[column], fused[column], rtol=1e-4, atol=1e-5, err_msg=column)
+
+
+def test_jobs_train_as_one_program_for_each_shape(sweeps):
+    sessions = {(entry["finished"], entry["networks"], entry["train_seconds"]) for entry in memo_provenance(sweeps)}
+    assert sorted(networks for _, networks, _ in sessions) == [8, 8]
+
+
+def memo_provenance(sweeps):
+    from memo.store import provenance
+
+    return provenance(sweeps["population"])
+
+
+def test_every_job_has_its_ordinary_folder(sweeps):
+    for name, folder in sweeps.items():
+        jobs = sorted(path.parent for path in folder.glob("*/.hydra"))
+        assert len(jobs) == 8, name
+        for job in jobs:
+            assert (job / "train.log").exists()
+            recorded = OmegaConf.load(job / ".hydra" / "overrides.yaml")
+            assert "seeds=2" in recorded
+
+
+def test_batches_and_a_second_run(tmp_path):
+    arguments = [
+        "hydra/launcher=population",
+        "hydra.sweeper.max_batch_size=2",
+        "labels.kind=true,shuffled,random",
+        *TINY,
+    ]
+    first = multirun(tmp_path, *arguments, "model.widths=[4]")
+    assert first.returncode == 0, first.stderr
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")}
+    assert len(stamps) == 9
+    again = multirun(tmp_path, *arguments, "model.widths=[4]")
+    assert again.returncode == 0, again.stderr
+    assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")}
+
+
+def test_a_refused_job_stops_the_sweep_before_it_trains(tmp_path):
+    done = multirun(tmp_path, "hydra/launcher=population", "labels.fraction=0.5,1.5", "labels.kind=random", *TINY)
+    assert done.returncode != 0
+    assert "labels.fraction is 1.5" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.parquet"))

@@ -1,0 +1,139 @@
+"""What the README promises about this tree, and what the tree promises about itself."""
+
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from memo.claims import VERDICTS, Claim, judge
+from memo.statistics import Estimate
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+RESULTS = ROOT / "results"
+HEADLINE = RESULTS / "headline"
+COMMITTED = 30e6  # bytes
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python -m pip install -e . && python -m experiments.headline",
+        "python -m pip install -e '.[test]' && python -m pytest",
+    ],
+)
+def test_readme_has_its_commands(command):
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    assert any(command in block.splitlines() for block in blocks)
+
+
+def test_links_of_the_readme_exist():
+    # Targets in parentheses and in tags; what stands in code is none.
+    prose = re.sub(r"```.*?```|`[^`]*`", "", README, flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)\)", prose) + re.findall(r"(?:src|href)=\"([^\"]+)\"", prose)
+    relative = [target.split("#")[0] for target in targets if not re.match(r"\w+:|#", target)]
+    assert "results/headline/figures/summary.png" in relative
+    assert "results/headline/report.html" in relative
+    assert [target for target in relative if not (ROOT / target).exists()] == []
+
+
+def test_images_of_the_readme_have_a_description():
+    assert all(description for description in re.findall(r"!\[([^\]]*)\]", README))
+
+
+def test_findings_stand_in_the_readme_word_for_word():
+    lines = (HEADLINE / "findings.md").read_text().splitlines()
+    assert lines
+    assert [line for line in lines if line not in README.splitlines()] == []
+
+
+def test_readme_has_no_gaps():
+    assert not re.search(r"\b(FINDINGS|TODO|FIXME|XXX)\b", README)
+
+
+def bounds(text):
+    """Return the range that an `expected` such as ">= 2" or "0.09 to 0.11" stands for."""
+    if text.startswith(">= "):
+        return float(text[3:]), math.inf
+    if text.startswith("<= "):
+        return -math.inf, float(text[3:])
+    low, _, high = text.partition(" to ")
+    return float(low), float(high or low)
+
+
+def read_claim(row):
+    accept, _, direction = row.expected.removesuffix(")").partition(" (direction: ")
+    return Claim(
+        row.claim, row.source, row.statement, row.quantity, bounds(accept), bounds(direction) if direction else None
+    )
+
+
+def test_committed_verdicts_follow_from_the_numbers_beside_them():
+    table = pd.read_csv(
+        HEADLINE / "claims.csv", keep_default_na=False, na_values={"measured": "", "low": "", "high": "", "n": ""}
+    )
+    assert len(table) > 0
+    for row in table.itertuples():
+        claim = read_claim(row)
+        assert claim.expected == row.expected
+        estimate = None if math.isnan(row.n) else Estimate(row.measured, row.low, row.high, int(row.n))
+        assert row.verdict == judge(claim, estimate), row.claim
+    assert set(table["verdict"]) <= set(VERDICTS)
+
+
+def test_committed_report_shows_every_committed_claim():
+    page = (HEADLINE / "report.html").read_text()
+    for claim in pd.read_csv(HEADLINE / "claims.csv")["claim"]:
+        assert page.count(f'id="claim-{claim}"') == 1
+
+
+def test_results_stay_small():
+    # As .gitignore has it: run folders and Hydra's records are not committed.
+    files = [path for path in RESULTS.rglob("*") if path.is_file()]
+    committed = [path for path in files if not {"runs", ".hydra"} & set(path.relative_to(RESULTS).parts)]
+    assert committed
+    assert sum(path.stat().st_size for path in committed) < COMMITTED
+
+
+def test_modules_are_named_for_what_they_hold():
+    names = {path.stem for folder in ("memo", "experiments") for path in (ROOT / folder).rglob("*.py")}
+    assert not names & {"utils", "util", "helpers", "helper", "common", "misc"}
+
+
+CORE = [
+    "memo.config",
+    "memo.losses",
+    "memo.mlp",
+    "memo.optimizers",
+    "memo.population",
+    "memo.probes",
+    "memo.training",
+    "memo.treatments",
+]
+WITHOUT = """
+import sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"hydra", "omegaconf", "pandas", "matplotlib", "seaborn", "pyarrow", "jinja2", "tqdm"}:
+            raise ImportError(f"{name} is not for the core")
+
+sys.meta_path.insert(0, Block())
+for name in sys.argv[1:]:
+    __import__(name)
+"""
+
+
+def test_core_runs_without_hydra_pandas_and_plotting(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{WITHOUT}", *CORE],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
