@@ -171,6 +171,8 @@ def _git():
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
 
     try:
-        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain"))}
+        # Changed means the code: what commands write below results/ is no change of it.
+        changed = ask("status", "--porcelain", "--", ":/", ":(top,exclude)results")
+        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(changed)}
     except (OSError, subprocess.SubprocessError):
         return None
