@@ -85,7 +85,7 @@ def sample_strip(samples: dict[str, pd.DataFrame]) -> Figure:
                 shown = indexed[kind].loc[(inputs, sample)]
                 known = np.isfinite(shown["confidence"])  # not of a diverged network
                 answer = f"{shown['answer']} ({100 * shown['confidence']:.0f})" if known else "–"
-                style = {"ha": "center", "va": "top", "color": figures.LABELS[kind], "fontsize": 8.5}
+                style = {"ha": "center", "va": "top", "color": figures.LABELS[kind], "fontsize": 7.5}
                 place.text(left, -0.04, answer, transform=place.transAxes, **style)
         name = figures.INPUT_NAMES[inputs].replace(", ", ",\n").replace(" noise", "\nnoise")
         row[0].set_ylabel(name, rotation=0, ha="right", va="center")
