@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 from memo.errors import Refusal
 
-TRIALS, DONE, PROVENANCE = "trials.parquet", "done.json", "provenance.json"
+TRIALS, DONE, PROVENANCE, LOCK = "trials.parquet", "done.json", "provenance.json", ".lock"
 
 
 class Tables(dict):
@@ -71,7 +72,18 @@ def finished(folder: Path, probes: list[str]) -> set[str]:
 
 
 def write(folder: Path, tables: dict[str, pd.DataFrame], provenance: dict) -> None:
-    """Add trials and their rows to a run folder, in place of any earlier rows of the same trials."""
+    """Add trials and their rows to a run folder, in place of any earlier rows of the same trials.
+
+    Processes that write to one folder wait for each other, so that none loses what another has added.
+    Raises Refusal where the folder cannot be written.
+    """
+    require_writable(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / LOCK):
+        _add(folder, tables, provenance)
+
+
+def _add(folder, tables, provenance):
     new = set(tables["trials"]["trial"])
     for name in sorted(tables, key=lambda name: name == "trials"):
         if name == "trials":

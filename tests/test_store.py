@@ -1,5 +1,6 @@
 import errno
 import json
+import multiprocessing
 import os
 import pickle
 from pathlib import Path
@@ -81,7 +82,7 @@ def test_round_trip(tmp_path):
         found.confidence.drop(columns="histogram"), written["confidence"].drop(columns="histogram")
     )
     assert [list(counts) for counts in found.confidence["histogram"]] == [[1, 2, place] for place in range(4)]
-    assert set(files(tmp_path)) == {*(f"{name}.parquet" for name in ORDER), "provenance.json", "done.json"}
+    assert set(files(tmp_path)) == {*(f"{name}.parquet" for name in ORDER), "provenance.json", "done.json", store.LOCK}
     assert store.provenance(tmp_path) == [{**PROVENANCE, "earlier": []}]
 
 
@@ -161,6 +162,25 @@ def test_extending_keeps_old_rows_bit_for_bit(tmp_path):
     assert [session["networks"] for session in store.provenance(tmp_path)] == [2, 1]
 
 
+def _write_trials(folder, names):
+    for name in names:
+        store.write(folder, tables(name), PROVENANCE)
+
+
+def test_processes_that_write_at_once_lose_nothing(tmp_path):
+    names = [[f"{process}-{number}" for number in range(6)] for process in range(4)]
+    context = multiprocessing.get_context("forkserver")
+    writers = [context.Process(target=_write_trials, args=(tmp_path, own)) for own in names]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    found = memo.load(tmp_path)
+    assert sorted(found.trials["trial"]) == sorted(name for own in names for name in own)
+    assert set(found.curves["trial"]) == set(found.trials["trial"])
+
+
 def test_writing_a_trial_again_replaces_its_rows(tmp_path):
     store.write(tmp_path, tables("a", "b"), PROVENANCE)
     store.write(tmp_path, tables("a", offset=5.0), PROVENANCE)
@@ -188,7 +208,7 @@ def test_a_full_disk_leaves_the_earlier_state(tmp_path, tmp_path_factory, monkey
         patch.setattr(pd.DataFrame, "to_parquet", on_a_full_disk)
         with pytest.raises(Refusal, match=rf"{failing}\.parquet cannot be written: No space left on device"):
             store.write(tmp_path, tables("c"), PROVENANCE)
-    assert not [path.name for path in tmp_path.rglob("*") if path.name.startswith(".")]
+    assert not [path.name for path in tmp_path.rglob(".*") if path.name != store.LOCK]
     if extending:
         same(memo.load(tmp_path), before)
         assert store.finished(tmp_path, ["confidence"]) == {"a", "b"}

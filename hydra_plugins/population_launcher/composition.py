@@ -47,9 +47,9 @@ class PatchingLoader:
 
     def _is_plain(self, override: Override) -> bool:
         key = override.key_or_group
-        return not (
-            override.is_add() or override.is_delete() or key.startswith("hydra.") or override.package
-        ) and not self._loader.get_group_options(key)
+        if key not in self._groups:
+            self._groups[key] = bool(self._loader.get_group_options(key))
+        return not (override.is_add() or override.is_delete() or override.package or self._groups[key])
 
     @staticmethod
     def _record(config: DictConfig, overrides: Sequence[str], parsed: list[Override]) -> None:
