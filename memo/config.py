@@ -113,6 +113,7 @@ class Config(Recipe):
         lambda v: set(v) <= set(PROBES) and len(set(v)) == len(v),
         recipe=False,
     )
+    plan: bool = _key(False, "true to print what would train, and train nothing", lambda v: True, recipe=False)
     scale: str = _key("standard", "quick, standard or paper", lambda v: True, recipe=False)
     experiment: dict[str, Any] = field(default_factory=dict, metadata={"recipe": False})
 

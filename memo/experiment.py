@@ -50,10 +50,10 @@ def requests(config: Config, folder: Path) -> dict[Path, list[Trial]]:
 
 
 class CheckBeforeRun(Callback):
-    """Refuses a configuration, and every recipe that it sweeps, before Hydra makes a folder for it."""
+    """Refuses a configuration, and every recipe that it sweeps, before Hydra makes a folder; prints a plan likewise."""
 
     def on_run_start(self, config: DictConfig, **kwargs: object) -> None:
-        """Exit with one sentence where the configuration is refused."""
+        """Exit with one sentence where the configuration is refused, and after the plan where that is asked for."""
         try:
             typed = hydra_app.read(config)
             overridden = {override.lstrip("+").split("=")[0] for override in config.hydra.overrides.task}
@@ -64,10 +64,13 @@ class CheckBeforeRun(Callback):
             lacking = set(typed.experiment.get("probes", [])) - set(typed.probes)
             if lacking:
                 raise Refusal(f"probes lacks {', '.join(sorted(lacking))}, which this experiment reads.")
-            requests(typed, Path())
+            wanted = requests(typed, Path(str(config.hydra.run.dir)))
         except (Refusal, OmegaConfBaseException) as error:
             # Hydra turns any exception of a callback into a warning, except one that exits.
             raise SystemExit(f"Refused: {hydra_app.explain(error)}") from None
+        if typed.plan:
+            sweep.show_plan(wanted, typed.probes)
+            raise SystemExit(0)
 
 
 def train(cfg: DictConfig) -> tuple[Config, Path, dict[Path, list[Trial]]]:
@@ -75,6 +78,9 @@ def train(cfg: DictConfig) -> tuple[Config, Path, dict[Path, list[Trial]]]:
     config = hydra_app.read(cfg)
     folder = Path(HydraConfig.get().runtime.output_dir)
     wanted = requests(config, folder)
+    if config.plan:  # a job of a sweep; other commands have ended in CheckBeforeRun
+        sweep.show_plan(wanted, config.probes)
+        return config, folder, {}
     sweep.complete(wanted, config.probes, config.dataset.folder)
     return config, folder, wanted
 
@@ -87,6 +93,8 @@ def run(name: str, analyse: Callable[[store.Tables, Config, Path], Report]) -> N
 
     def task(cfg: DictConfig) -> None:
         config, folder, wanted = train(cfg)
+        if config.plan:
+            return
         ids = {trial.id for trials in wanted.values() for trial in trials}
         tables = store.load(folder / RUNS, lambda trials: trials["trial"].isin(ids))
         absent = ids - set(tables.trials["trial"])

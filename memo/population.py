@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -115,6 +116,39 @@ def plan(trials: Sequence[Trial]) -> list[Population]:
         Population(common, tuple(sorted(group, key=lambda trial: trial.seed))) for common, group in groups.items()
     ]
     return sorted(populations, key=lambda population: mlp.count_parameters(population.signature.static.sizes))
+
+
+class Cost(NamedTuple):
+    """What training a population takes at most (no network stops early): operations, and bytes held on the devices."""
+
+    flop: float
+    bytes: int
+
+
+def cost(population: Population) -> Cost:
+    """Return the cost of a population, evaluations included.
+
+    A step is 6 operations a weight and example, less 2 for the first layer, whose inputs take no gradient; an
+    evaluation is 2. Bytes are images, labels and, for each network, weights, gradients and the optimiser's moments.
+    """
+    common, networks = population.signature, len(population.trials)
+    static = common.static
+    weights = sum(inputs * outputs for inputs, outputs in pairwise(static.sizes))
+    step = (6 * weights - 2 * static.sizes[0] * static.sizes[1]) * static.batch_size
+    points = len(training.evaluation_steps(static.steps_per_epoch, static.steps, common.evaluations))
+    passes = 2 * weights * (common.n_train + common.n_test) * points
+    copies = {"sgd": 3, "adam": 4}[static.optimizer]
+    seeds = len({trial.seed for trial in population.trials})
+    pixel = 4 if common.inputs == "gaussian" else 1
+    images = (
+        datasets.TRAIN_IMAGES + common.n_test
+        if common.inputs == "natural"
+        else seeds * (common.n_train + common.n_test)
+    )
+    held = images * datasets.PIXELS * pixel + networks * (
+        common.n_train + 4 * copies * mlp.count_parameters(static.sizes)
+    )
+    return Cost(float(networks * (step * static.steps + passes)), held + 4 * seeds * common.n_train)
 
 
 def train(

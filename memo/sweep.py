@@ -10,17 +10,52 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import jax
 import numpy as np
 import pandas as pd
 
-from memo import datasets, store
+from memo import datasets, mlp, population, store
 from memo.config import PROTOCOL, Trial, flatten
 from memo.errors import Refusal
+from memo.probes import PROBES
+from memo.probes.networks import Networks
 from memo.progress import Progress
 
 logger = logging.getLogger(__name__)
 
 PACKAGES = ("jax", "jaxlib", "optax", "numpy", "pandas", "pyarrow", "scipy", "hydra-core")
+
+
+def show_plan(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str]) -> None:
+    """Print the programs that `complete` would train, and train nothing."""
+    missing = _missing(requests, probes)
+    rows = []
+    for group in population.plan([trial for trial, _ in missing.values()]):
+        static, most = group.signature.static, population.cost(group)
+        rows.append(
+            {
+                "network": "-".join(map(str, static.sizes)),
+                "networks": len(group.trials),
+                "parameters": mlp.count_parameters(static.sizes),
+                "images": group.signature.n_train,
+                "steps": static.steps,
+                "TFLOP at most": round(most.flop / 1e12, 3),
+                "MB": round(most.bytes / 1e6, 1),
+            }
+        )
+    wanted = sum(len(trials) for trials in requests.values())
+    stored = wanted - sum(row["networks"] for row in rows)
+    print(f"{wanted} networks: {stored} stored, {wanted - stored} to train as {len(rows)} programs.")
+    if rows:
+        print(pd.DataFrame(rows).to_string(index=False))
+
+
+def _missing(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str]) -> dict[str, tuple[Trial, Path]]:
+    missing = {}
+    for run, trials in requests.items():
+        have = store.finished(run, list(probes))
+        missing |= {trial_id: (trial, run) for trial in trials if (trial_id := trial.id) not in have}
+    return missing
 
 
 def complete(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str], folder: str | None = None) -> int:
@@ -32,22 +67,15 @@ def complete(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str], fo
     Raises:
         Refusal: a run folder that cannot be written, or a data set that cannot be loaded.
     """
-    missing: dict[Trial | str, tuple[Trial, Path]] = {}
-    for run, trials in requests.items():
+    for run in requests:
         store.require_writable(run)
-        have = store.finished(run, list(probes))
-        missing |= {trial_id: (trial, run) for trial in trials if (trial_id := trial.id) not in have}
-        if have and not (run / store.DONE).exists():
+        if (run / store.TRIALS).exists() and not (run / store.DONE).exists():
             store.finish(run)
+    missing = _missing(requests, probes)
     wanted = sum(len(trials) for trials in requests.values())
     if not missing:
         logger.info("Every trial asked for (%d) is already stored; nothing to train.", wanted)
         return 0
-
-    # Imported here: a command that finds everything stored does not wait for JAX.
-    from memo import population
-    from memo.probes import PROBES
-    from memo.probes.networks import Networks
 
     population.use_every_core()
     _keep_compiled_programs()
@@ -83,8 +111,6 @@ def complete(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str], fo
 
 def _keep_compiled_programs():
     """Let JAX reuse the programs that earlier commands compiled, unless the user has chosen a place for them."""
-    import jax
-
     folder = datasets.cache_folder() / "programs"
     if jax.config.jax_compilation_cache_dir is None:
         with contextlib.suppress(Refusal, OSError):  # without a cache, programs are compiled again
@@ -138,8 +164,6 @@ def _tables(group, trained, measured):
 
 
 def _provenance(dataset, seconds, networks):
-    import jax
-
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "networks": networks,

@@ -108,7 +108,7 @@ def test_what_it_writes(results):
     names = set(artefacts(results))
     assert {"report.html", "claims.csv", "findings.md", "tables/summary.csv", "tables/shapes.csv"} <= names
     assert {"figures/curves.svg", "figures/confidence.svg", "figures/summary.png", "figures/samples.png"} <= names
-    assert not [path for path in results.rglob("*") if path.name.startswith(".") and path.name != ".hydra"]
+    assert not [path for path in results.rglob("*") if path.name.startswith(".") and path.name not in (".hydra", ".lock")]
     tables = memo.load(results)
     assert tables.trials.groupby(["model.widths", "labels.kind"]).size().to_dict() == {
         (widths, kind): 2 for widths in ((4, 4), (8, 8)) for kind in ("true", "shuffled")

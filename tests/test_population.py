@@ -7,6 +7,7 @@ import pytest
 
 from memo import mlp, population
 from memo.population import Population, lay_out, plan
+from memo.training import evaluation_steps
 
 SHARED = [
     {"optimizer.learning_rate": 0.2},
@@ -155,3 +156,17 @@ def test_treated_inputs_are_one_source_a_seed(trials, small_mnist, kind):
         answers = (np.asarray(trained.images.test[source], float) / scale @ weights + biases).argmax(1)
         expected = np.mean(answers == np.asarray(trained.images.test_labels))
         assert trained.curves.test_accuracy[place, -1] == pytest.approx(expected, abs=1.5 / 300)  # one on the fence
+
+
+def test_cost_of_one_network_by_hand(trials):
+    (group,) = population.plan(trials({"model.widths": [16, 16], "epochs": 3, "evaluations": 4, "labels.kind": "true"}))
+    weights = 784 * 16 + 16 * 16 + 16 * 10
+    # 256 images in batches of 64 are 4 steps an epoch; evaluations lie at steps 0, 1, 3 or 4, ... up to 12.
+    steps, points = 12, len(evaluation_steps(4, 12, 4))
+    training = steps * 64 * (6 * weights - 2 * 784 * 16)
+    assert population.cost(group).flop == training + points * 2 * weights * (256 + 300)
+    double = population.plan(
+        [*group.trials, *trials({"model.widths": [16, 16], "epochs": 3, "evaluations": 4, "seed": 1})]
+    )
+    assert population.cost(double[0]).flop == 2 * population.cost(group).flop
+    assert population.cost(double[0]).bytes > population.cost(group).bytes

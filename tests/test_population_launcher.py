@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 import memo
 from hydra_plugins.population_launcher.composition import PatchingLoader
+from memo import store
 from memo.hydra_app import CONF
 
 TINY = ["dataset.n_train=128", "dataset.n_test=100", "epochs=3", "evaluations=5", "batch_size=32"]
@@ -86,14 +87,11 @@ def test_tables_equal_those_of_hydras_own_launcher(sweeps):
 
 
 def test_jobs_train_as_one_program_for_each_shape(sweeps):
-    sessions = {(entry["finished"], entry["networks"], entry["train_seconds"]) for entry in memo_provenance(sweeps)}
+    sessions = {
+        (entry["finished"], entry["networks"], entry["train_seconds"])
+        for entry in store.provenance(sweeps["population"])
+    }
     assert sorted(networks for _, networks, _ in sessions) == [8, 8]
-
-
-def memo_provenance(sweeps):
-    from memo.store import provenance
-
-    return provenance(sweeps["population"])
 
 
 def test_every_job_has_its_ordinary_folder(sweeps):
@@ -104,6 +102,14 @@ def test_every_job_has_its_ordinary_folder(sweeps):
             assert (job / "train.log").exists()
             recorded = OmegaConf.load(job / ".hydra" / "overrides.yaml")
             assert "seeds=2" in recorded
+
+
+def test_the_plan_is_printed_and_nothing_is_trained(tmp_path):
+    done = multirun(tmp_path, "hydra/launcher=population", "plan=true", *SWEEP, *TINY)
+    assert done.returncode == 0, done.stderr
+    assert "16 networks: 0 stored, 16 to train as 2 programs." in done.stdout
+    assert [line.split()[:2] for line in done.stdout.splitlines()[-2:]] == [["784-4-10", "8"], ["784-6-10", "8"]]
+    assert [path.name for path in tmp_path.iterdir()] == ["multirun.yaml"]
 
 
 def test_batches_and_a_second_run(tmp_path):

@@ -32,8 +32,13 @@ def launch(
         with open_dict(job):
             job.hydra.job.id = job.hydra.job.num = number
         jobs.append(job)
+    requests = _requests(jobs)
+    if any(job.plan for job in jobs):
+        for (probes, _), wanted in requests.items():
+            sweep.show_plan(wanted, probes)
+        return []
     logger.info("Training %d jobs together", len(jobs))
-    for (probes, folder), wanted in _requests(jobs).items():
+    for (probes, folder), wanted in requests.items():
         sweep.complete(wanted, probes, folder)
 
     results = []
