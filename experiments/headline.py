@@ -23,7 +23,6 @@ from memo.claims import Claim, ledger
 from memo.comparisons import KINDS
 from memo.config import Config
 from memo.curves import loss_progress, shape
-from memo.errors import Refusal
 from memo.plots import CHANCE
 from memo.report import Figure, Report, number, with_interval
 from memo.statistics import Estimate, binomial_band, mean_interval
@@ -43,8 +42,7 @@ def analyse(tables: Tables, config: Config, folder: Path) -> Report:
     trials = tables.trials.sort_values(["parameters", "seed"])
     trials["width"] = _width_names(trials["model.widths"])
     trials["labels"] = trials["labels.kind"]
-    if set(trials["labels"]) != set(KINDS):
-        raise Refusal(f"experiment.sweep.labels.kind is {sorted(set(trials['labels']))}; allowed is {list(KINDS)}.")
+    trials["epochs_trained"] = trials["trial"].map(tables.curves.groupby("trial")["epoch"].max())
     facts = trials.set_index("trial")[["width", "labels"]]
     curves = tables.curves.join(facts, on="trial")
     confidence = tables.confidence.join(facts, on="trial")
@@ -54,9 +52,8 @@ def analyse(tables: Tables, config: Config, folder: Path) -> Report:
     rows = list(_claims(trials, shapes, confidence, widths))
     answers = {claim.claim: estimate for claim, estimate, _ in rows}
     return Report(
-        title="Learning and memorising: MLPs on true and on shuffled MNIST labels",
+        title=f"Learning and memorising: MLPs on true and on shuffled labels of {_data(trials)}",
         question="When a network memorises shuffled labels, what is different from when it learns true ones?",
-        command="python -m experiments.headline" + ("" if config.scale == "standard" else f" scale={config.scale}"),
         findings=_findings(trials, summary, answers, widths),
         ledger=ledger(rows),
         figures=_figures(tables.noise_samples, trials, curves, shapes, confidence, summary, widths, folder),
@@ -67,8 +64,22 @@ def analyse(tables: Tables, config: Config, folder: Path) -> Report:
 
 
 def _width_names(widths: pd.Series) -> list[str]:
-    """Return "64" for two layers of 64, and all layers where a network's are not two equal ones."""
-    return [str(w[0]) if len(w) == 2 and w[0] == w[1] else "×".join(map(str, w)) or "linear" for w in widths]
+    """Return "64" for two layers of 64, "1×64" for one, and all layers where a network's are not two equal ones."""
+
+    def name(w):
+        if len(w) == 1:
+            return f"1×{w[0]}"
+        return str(w[0]) if len(w) == 2 and w[0] == w[1] else "×".join(map(str, w)) or "0"
+
+    return [name(w) for w in widths]
+
+
+def _data(trials: pd.DataFrame) -> str:
+    """Return what the networks were shown, such as "MNIST" or "Fashion-MNIST with gaussian inputs"."""
+    recipe = trials.iloc[0]
+    name = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}.get(recipe["dataset.name"], recipe["dataset.name"])
+    treated = recipe["inputs.kind"] != "natural"
+    return name + (f" with inputs treated as {recipe['inputs.kind'].replace('_', ' ')}" if treated else "")
 
 
 def _images(trials: pd.DataFrame) -> int:
@@ -136,7 +147,12 @@ def _claims(
     statement = "Networks that fitted random labels are no better than chance on test images."
     low, high = binomial_band(CHANCE, int(confidence["n"].iloc[0]))
 
+    memorised = _memorised(trials, widths)
+    unfitted = None, "not every network fitted its shuffled labels"
+
     def test_accuracy(width):
+        if width not in memorised:
+            return unfitted
         values = comparisons.twins(trials, "final_test_accuracy", width)[["shuffled"]]
         inside = values["shuffled"].between(low, high).sum()
         note = f"{inside} of {len(values)} networks inside the 99 % binomial band, {low:.3f} to {high:.3f}"
@@ -144,7 +160,6 @@ def _claims(
 
     quantity = "test accuracy, shuffled"
     yield from each_width("chance", ZHANG, statement, quantity, (0.09, 0.11), None, "accuracy", test_accuracy)
-    memorised = _memorised(trials, widths)
     if memorised:
         # A seed's networks share their shuffled labels, so they are averaged before seeds are counted.
         across = trials[trials["width"].isin(memorised) & (trials["labels"] == "shuffled")]
@@ -166,6 +181,8 @@ def _claims(
     statement = "Random labels take only a small constant factor longer."
 
     def factor(width, answer=answer):
+        if width not in memorised:
+            return unfitted
         estimate, note = answer(width=width)
         return estimate, "; ".join(
             filter(None, (note, f"for {_images(trials):,} images; the factor depends on their number"))
@@ -205,7 +222,7 @@ def _claims(
         name = f"confident-{noise}"
         yield from each_width(name, HENDRYCKS, statement, quantity, accept, direction, "confidence", answer)
     statement = "It is 'as sure that this random noise is a five as … that an actual image of a five is a five'."
-    quantity = "mean confidence, uniform noise − test digits, true labels"
+    quantity = "mean confidence, uniform noise − test images, true labels"
     answer = partial(mean, sure, "gap", "true")
     yield from each_width("as-sure", TALK, statement, quantity, (-0.05, np.inf), None, "confidence", answer)
 
@@ -216,17 +233,20 @@ def _fits(trials: pd.DataFrame, widths: list[str]) -> str:
     reached = trials[trials["labels"] == "shuffled"].groupby("width")["final_train_accuracy"].mean()
     rest = ", ".join(f"width {width} reaches {number(reached[width])}" for width in widths if width not in whole)
     labels = f"all {_images(trials):,} shuffled labels"
-    sentence = f"No width fits {labels}"
+    sentence = f"At no width do all networks fit {labels}"
     if whole:
-        sentence = f"At width {', '.join(whole)} every one of the {trials['seed'].nunique()} networks fits {labels}"
-    return sentence + (f"; {rest} in {int(trials['epochs'].iloc[0])} epochs" if rest else "")
+        sentence = f"At width {', '.join(whole)} all networks (n = {trials['seed'].nunique()}) fit {labels}"
+    stop = trials["stop_at_train_accuracy"].iloc[0]
+    end = f"when stopped at {stop:g}" if stop < 1 else f"within the {int(trials['epochs'].iloc[0])} epochs given"
+    return sentence + (f"; {rest} {end}" if rest else "")
 
 
 def _value(summary: pd.DataFrame, width: str, labels: str, quantity: str, *, count: bool = True) -> str:
     """Return one mean of the summary table with its interval, as text."""
     row = summary.set_index(["width", "labels", "quantity"]).loc[(width, labels, quantity)]
     estimate = Estimate(row["mean"], row["low"], row["high"], int(row["n"])) if row["n"] else None
-    return with_interval(estimate, count=count)
+    # Where seeds are missing, their number must stand even in a text that says n once for all.
+    return with_interval(estimate, count=count or row["missing"] > 0)
 
 
 def _findings(trials, summary, answers, widths):
@@ -243,7 +263,7 @@ def _findings(trials, summary, answers, widths):
         f"fall of the loss on shuffled labels, and {value('shuffled', 'accuracy_linearity')} of the rise of the accuracy; "
         f"on true labels {value('true', 'loss_linearity')} and {value('true', 'accuracy_linearity')}.",
         f"<b>Noise.</b> Trained on true labels, width {largest} answers uniform noise with a mean confidence of "
-        f"{value('true', 'mean_confidence_uniform')} and test digits with {value('true', 'mean_confidence_test')}; trained "
+        f"{value('true', 'mean_confidence_uniform')} and test images with {value('true', 'mean_confidence_test')}; trained "
         f"on shuffled labels, {value('shuffled', 'mean_confidence_uniform')} and "
         f"{value('shuffled', 'mean_confidence_test')}.",
     ]
@@ -253,17 +273,18 @@ def _methods(trials):
     recipe = trials.iloc[0]
     changed = trials[trials["labels"] == "shuffled"]["labels.changed"].mean()
     return [
-        f"Data: {_images(trials):,} training images of {recipe['dataset.name']}, a random draw for each seed; pixels "
+        f"Data: {_images(trials):,} training images of {_data(trials)}, a random draw for each seed; pixels "
         "divided by 255. Shuffled labels are a permutation of the subset's labels, so class counts are kept; test labels "
         f"are never touched. A share of {number(changed)} of the labels really changes.",
         f"Networks: {recipe['model.activation']}, {recipe['model.init']} initialisation; "
         f"{recipe['loss'].replace('_', '-')}; {recipe['optimizer.name']}, learning rate "
-        f"{recipe['optimizer.learning_rate']:g}, momentum {recipe['optimizer.momentum']:g}, weight decay "
+        f"{recipe['optimizer.learning_rate']:g}, momentum {recipe['optimizer.momentum']:g}, "
+        f"{recipe['optimizer.schedule']} schedule, weight decay "
         f"{recipe['optimizer.weight_decay']:g}, batches of {recipe['batch_size']} "
         f"({_images(trials) // int(recipe['batch_size'])} steps an epoch; what is left of an epoch's order is dropped). "
         "The same settings for both kinds of labels.",
-        f"Training ends when every training label is fitted, or after {recipe['epochs']} epochs. Accuracies and losses "
-        f"are full passes of the fixed network, at about {recipe['evaluations']} steps spaced evenly on a log axis from a "
+        f"Training ends {_ends(recipe)}. Accuracies and losses are "
+        f"full passes of the fixed network, at about {recipe['evaluations']} steps spaced evenly on a log axis from a "
         "sixteenth of an epoch on. Between evaluations curves are linear.",
         "Pairs: the twins of one seed share initial weights, images and the order of minibatches; differences and ratios "
         "are taken within pairs.",
@@ -282,6 +303,14 @@ def _methods(trials):
     ]
 
 
+def _ends(recipe):
+    stop, epochs = recipe["stop_at_train_accuracy"], int(recipe["epochs"])
+    if np.isnan(stop):
+        return f"after {epochs} epochs"
+    reason = "every training label is fitted" if stop == 1 else f"training accuracy reaches {stop:g}"
+    return f"when {reason}, or after {epochs} epochs"
+
+
 def _not_shown(trials):
     diverged = int((trials["status"] == "diverged").sum())
     lines = [f"{diverged or 'None'} of the {len(trials)} networks diverged."]
@@ -294,7 +323,7 @@ def _not_shown(trials):
     return [
         *lines,
         "One learning rate: the ratio of times to fit depends on it, and it is not tuned for each kind of labels.",
-        "Width and number of parameters are not told apart, nor is depth varied.",
+        "Width, depth and number of parameters are not told apart.",
         "The sources' own data and networks: Zhang et al. report CIFAR-10, Arpit et al. two layers of 4096, and neither "
         "gives intervals to compare with.",
     ]
@@ -357,10 +386,10 @@ def _figures(samples, trials, curves, shapes, confidence, summary, widths, folde
         ),
         Figure(
             _draw_confidence(confidence, widths, folder),
-            "Confidence on noise beside digits",
+            "Confidence on noise beside test images",
             f"Width {largest} with true labels answers uniform noise with a mean confidence of "
             f"{value('true', 'mean_confidence_uniform')}, and a share of {value('true', 'share_above_0.9_uniform')} of it "
-            f"with more than 0.9; for test digits these are {value('true', 'mean_confidence_test')} and "
+            f"with more than 0.9; for test images these are {value('true', 'mean_confidence_test')} and "
             f"{value('true', 'share_above_0.9_test')}. Boxes: the middle half of the inputs; lines: 5 % to 95 %; white "
             f"dots: mean. Quantiles are averaged over n = {n} networks, each with {int(confidence['n'].iloc[0]):,} inputs "
             "a kind. Dotted: even doubt between ten classes.",
@@ -372,7 +401,7 @@ def _figures(samples, trials, curves, shapes, confidence, summary, widths, folde
             f"The first inputs of each kind and the answers of the two twins of width {largest} (seed "
             f"{int(trials['seed'].min())}), with their confidence in per cent: blue, trained on true labels; orange, on "
             "shuffled ones.",
-            "Strips of test digits and noise images with the answers of two networks.",
+            "Strips of test images and noise with the answers of two networks.",
         ),
     ]
 
@@ -408,7 +437,7 @@ def _draw_accuracy(trials, widths, folder):
         plots.estimates(place, trials, f"final_{part}_accuracy", "width", widths)
         place.axhline(CHANCE, **figures.CHANCE_LINE)
         name = "training accuracy" if part == "train" else "test accuracy"
-        place.set(ylim=(0, 1.03), ylabel=name, xlabel="hidden units a layer")
+        place.set(ylim=(0, 1.03), ylabel=name, xlabel="width")
     n_test = trials["dataset.n_test"].fillna(datasets.TEST_IMAGES).iloc[0]
     test.axhspan(*binomial_band(CHANCE, int(n_test)), color="0.85", zorder=0)
     figures.shared_legend(figure, train)
@@ -453,7 +482,7 @@ def _draw_shapes(shapes, kind, widths, folder):
     own = shapes[shapes["curve"] == kind]
     for place, (column, (title, straight)) in zip(places, panels.items()):
         plots.estimates(place, own, column, "width", widths)
-        place.set(title=title, xlabel="hidden units a layer")
+        place.set(title=title, xlabel="width")
         if straight is None:
             figures.log_axis(place)
         else:

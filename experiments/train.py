@@ -23,13 +23,14 @@ def train(cfg: DictConfig) -> None:
         ids = {trial.id for trial in asked}
         trials = store.load(folder, lambda trials, ids=ids: trials["trial"].isin(ids)).trials
         status = trials["status"].value_counts().to_dict()
+        sound = trials[trials["status"] != "diverged"]
         logger.info(
             "%s: %s; training accuracy %.4f, test accuracy %.4f (means over n = %d)",
             folder,
             ", ".join(f"{count} {name}" for name, count in status.items()),
-            trials["final_train_accuracy"].mean(),
-            trials["final_test_accuracy"].mean(),
-            len(trials),
+            sound["final_train_accuracy"].mean(),
+            sound["final_test_accuracy"].mean(),
+            len(sound),
         )
 
 

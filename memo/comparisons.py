@@ -51,8 +51,8 @@ def ratio(frame: pd.DataFrame, column: str, width: str, seeds: int, *, inverse: 
 def slowdown(shapes: pd.DataFrame, trials: pd.DataFrame, column: str, width: str) -> Answer:
     """Return how many times longer the shuffled twin takes to get somewhere, times in epochs.
 
-    A curve that never gets there counts with the epochs it was given, which makes the answer a lower bound. Pairs with
-    a diverged network are left out and counted in the note.
+    A curve that never gets there counts with the epochs that it was trained for (`epochs_trained` of the trials), which
+    makes the answer a lower bound. Pairs with a diverged network are left out and counted in the note.
     """
     sound = (twins(trials, "status", width) != "diverged").all(axis=1)
     pairs = twins(shapes, column, width).reindex(sound.index)[sound]
@@ -60,7 +60,7 @@ def slowdown(shapes: pd.DataFrame, trials: pd.DataFrame, column: str, width: str
     if pairs["true"].isna().any() or not len(pairs):
         return None, diverged or "not every curve on true labels gets there"
     never = pairs["shuffled"].isna()
-    given = twins(trials, "epochs", width)["shuffled"]
+    given = twins(trials, "epochs_trained", width)["shuffled"]
     estimate = paired_ratio(pairs["shuffled"].fillna(given), pairs["true"])
     if not never.any():
         return estimate, diverged

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from memo import datasets
 from memo.errors import Refusal
 from memo.losses import LOSSES
@@ -36,8 +38,18 @@ def _choice(default: str, options: Any) -> Any:
 def _number(default: float, low: float, high: float = math.inf, *, open_low: bool = False) -> Any:
     words = f"a number above {low:g}" if open_low else f"a number from {low:g}"
     words += "" if high == math.inf else f" to {high:g}"
-    # A NaN fails every comparison and infinity is refused by name.
-    return _key(default, words, lambda v: (low < v if open_low else low <= v) and v <= high and v != math.inf)
+
+    def check(value):
+        # As what trains: a number that float32 takes for 0 or for infinity is out of range, and so is NaN.
+        value = _as_float32(value)
+        return (low < value if open_low else low <= value) and value <= high and value != math.inf
+
+    return _key(default, words, check)
+
+
+def _as_float32(value):
+    with np.errstate(over="ignore", under="ignore"):
+        return float(np.float32(value))
 
 
 def _count(default: int | None, *, optional: bool = False, low: int = 1, recipe: bool = True) -> Any:
@@ -67,7 +79,9 @@ class Labels:
 @dataclass
 class Model:
     widths: list[int] = _key(
-        [64, 64], "a list of hidden widths, each a whole number from 1", lambda v: all(w >= 1 for w in v)
+        [64, 64],
+        "a list of hidden widths, each a whole number from 1",
+        lambda v: all(type(w) is int and w >= 1 for w in v),
     )
     activation: str = _choice("relu", ACTIVATIONS)
     init: str = _choice("he", INITIALISERS)
@@ -77,7 +91,7 @@ class Model:
 class Optimizer:
     name: str = _choice("sgd", OPTIMIZERS)
     learning_rate: float = _number(0.1, 0, open_low=True)
-    momentum: float = _key(0.9, "a number from 0 to below 1", lambda v: 0 <= v < 1)
+    momentum: float = _key(0.9, "a number from 0 to below 1", lambda v: 0 <= _as_float32(v) < 1)
     weight_decay: float = _number(0.0, 0)
     schedule: str = _choice("constant", SCHEDULES)
     decay: float = _number(0.95, 0, 1, open_low=True)
@@ -192,6 +206,9 @@ def make_recipe(config: Recipe) -> Recipe:
     n_train = recipe.dataset.n_train or datasets.TRAIN_IMAGES
     if recipe.batch_size > n_train:
         raise Refusal(f"batch_size is {recipe.batch_size}; allowed is 1 to the {n_train} training images.")
+    steps = recipe.epochs * (n_train // recipe.batch_size)
+    if steps >= 2**31:
+        raise Refusal(f"epochs is {recipe.epochs}, which is {steps} steps; allowed are fewer than {2**31} steps.")
     return recipe
 
 

@@ -1,6 +1,7 @@
 """An experiment: its sweep as run folders, then its analysis of what they hold."""
 
 import itertools
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from memo import hydra_app, store, sweep
-from memo.config import Config, Trial, make_recipe, make_trials
+from memo.config import Config, Trial, flatten, make_recipe, make_trials
 from memo.errors import Refusal
 from memo.report import Report, write
 
@@ -32,6 +33,8 @@ def swept(config: Config) -> list[Config]:
 
 
 def _leaves(tree: Mapping[str, Any]) -> dict[tuple[str, str], list]:
+    if not isinstance(tree, Mapping):
+        raise Refusal(f"experiment.sweep is {tree}; allowed is a list of values for each key, such as model.widths.")
     leaves = {}
     for group, inner in tree.items():
         for name, values in inner.items() if isinstance(inner, Mapping) else [("", inner)]:
@@ -49,6 +52,30 @@ def requests(config: Config, folder: Path) -> dict[Path, list[Trial]]:
     return {folder / RUNS / hydra_app.run_name(make_recipe(one)): make_trials(one) for one in swept(config)}
 
 
+def check(config: Config, overridden: set[str]) -> None:
+    """Raise Refusal where an experiment could not be analysed as its config (conf/experiment/) says."""
+    needs = config.experiment
+    swept_values = {".".join(filter(None, key)): values for key, values in _leaves(needs.get("sweep", {})).items()}
+    for key, values in swept_values.items():
+        if overridden & {key, key.split(".")[0]}:
+            raise Refusal(f"{key} is swept by this experiment; set experiment.sweep.{key}=[...] instead.")
+        if key not in needs.get("axes", swept_values):
+            raise Refusal(f"experiment.sweep.{key}: this experiment tells apart only {', '.join(needs['axes'])}.")
+        values = [str(value).lower() for value in values]
+        due = needs.get("compares", {}).get(key)
+        if due is not None and sorted(values) != sorted(due):
+            raise Refusal(f"experiment.sweep.{key} is {values}; this experiment compares {due}.")
+    for key in needs.get("axes", []):
+        if key not in swept_values:
+            raise Refusal(f"experiment.sweep lacks {key}, along which this experiment compares.")
+    for key, due in needs.get("fixed", {}).items():
+        if (value := flatten(config)[key]) != due:
+            raise Refusal(f"{key} is {value}; this experiment is about {due}.")
+    lacking = set(needs.get("probes", [])) - set(config.probes)
+    if lacking:
+        raise Refusal(f"probes lacks {', '.join(sorted(lacking))}, which this experiment reads.")
+
+
 class CheckBeforeRun(Callback):
     """Refuses a configuration, and every recipe that it sweeps, before Hydra makes a folder; prints a plan likewise."""
 
@@ -56,14 +83,7 @@ class CheckBeforeRun(Callback):
         """Exit with one sentence where the configuration is refused, and after the plan where that is asked for."""
         try:
             typed = hydra_app.read(config)
-            overridden = {override.lstrip("+").split("=")[0] for override in config.hydra.overrides.task}
-            for group, name in _leaves(typed.experiment.get("sweep", {})):
-                key = f"{group}.{name}" if name else group
-                if overridden & {key, group}:
-                    raise Refusal(f"{key} is swept by this experiment; set experiment.sweep.{key}=[...] instead.")
-            lacking = set(typed.experiment.get("probes", [])) - set(typed.probes)
-            if lacking:
-                raise Refusal(f"probes lacks {', '.join(sorted(lacking))}, which this experiment reads.")
+            check(typed, {override.lstrip("+").split("=")[0] for override in config.hydra.overrides.task})
             wanted = requests(typed, Path(str(config.hydra.run.dir)))
         except (Refusal, OmegaConfBaseException) as error:
             # Hydra turns any exception of a callback into a warning, except one that exits.
@@ -100,6 +120,9 @@ def run(name: str, analyse: Callable[[store.Tables, Config, Path], Report]) -> N
         absent = ids - set(tables.trials["trial"])
         if absent:
             raise Refusal(f"{len(absent)} of {len(ids)} trials are missing below {folder / RUNS}.")
-        write(analyse(tables, config, folder), folder, [session for run in wanted for session in store.provenance(run)])
+        own = [override for override in HydraConfig.get().overrides.task if override != f"experiment={name}"]
+        command = shlex.join(["python", "-m", f"experiments.{name}", *own])
+        sessions = [session for run in wanted for session in store.provenance(run)]
+        write(analyse(tables, config, folder), folder, sessions, command)
 
     hydra_app.run(task, (f"experiment={name}",))

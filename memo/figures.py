@@ -21,10 +21,10 @@ MARKERS = {"true": "o", "shuffled": "s", "random": "^"}
 DASHES = {"true": "-", "shuffled": (0, (5, 1.5)), "random": (0, (1.5, 1.5))}
 INPUTS = {"test": "#000000", "uniform": "#009E73", "gaussian": "#CC79A7", "random_pixels": "#E69F00"}
 INPUT_NAMES = {
-    "test": "test digits",
+    "test": "test images",
     "uniform": "uniform noise",
     "gaussian": "Gaussian noise",
-    "random_pixels": "digits, pixels permuted",
+    "random_pixels": "test images, permuted",
 }
 CHANCE_LINE = {"color": "0.45", "linestyle": ":", "linewidth": 1.2}
 

@@ -3,6 +3,8 @@
 import dataclasses
 import difflib
 import functools
+import hashlib
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from memo.config import Config, Recipe, describe, make_recipe, recipe_hash
+from memo.config import Config, Recipe, describe, flatten, make_recipe, recipe_hash
 from memo.errors import Refusal
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -56,8 +58,16 @@ def run_name(recipe: Recipe) -> str:
     return f"{describe(recipe)}-{recipe_hash(recipe)[:8]}"
 
 
+def _folder_name(*, _root_):
+    config = read(_root_)
+    if not config.experiment.get("sweep"):
+        return run_name(make_recipe(config))
+    asked = json.dumps([config.experiment, flatten(make_recipe(config)), config.seed, config.seeds], sort_keys=True)
+    return f"{config.experiment['name']}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
+
+
 # In hydra.run.dir and hydra.sweep.subdir: the same recipe always meets its own finished trials again.
-OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(make_recipe(read(_root_))), replace=True)
+OmegaConf.register_new_resolver("run_name", _folder_name, replace=True)
 
 
 def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = ()) -> None:
@@ -70,7 +80,11 @@ def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = ()) -> 
         except Refusal as refusal:  # as an exit, or Hydra would say it a second time in its own words
             raise SystemExit(f"Refused: {refusal}") from None
 
-    sys.argv[1:1] = overrides
+    # Among the overrides: Hydra takes no further ones after a flag that follows the first.
+    first = next(
+        (n for n, word in enumerate(sys.argv) if n and "=" in word and not word.startswith("-")), len(sys.argv)
+    )
+    sys.argv[first:first] = overrides
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us and we can say them in one sentence
     try:

@@ -31,7 +31,6 @@ class Report:
 
     title: str
     question: str
-    command: str
     findings: Sequence[str]
     ledger: pd.DataFrame
     figures: Sequence[Figure]
@@ -58,13 +57,15 @@ def with_interval(estimate: Estimate | None, *, count: bool = True) -> str:
     n = f" (n = {estimate.n})" if count else ""
     if estimate.high == np.inf:
         return f"at least {number(estimate.low)}{n}"
+    if np.isnan(estimate.low):
+        return f"{number(estimate.value)} (n = {estimate.n}, no interval)"
     return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]{n}"
 
 
-def write(report: Report, folder: Path, sessions: Sequence[dict]) -> None:
+def write(report: Report, folder: Path, sessions: Sequence[dict], command: str) -> None:
     """Write `claims.csv`, `tables/*.csv`, `findings.md` and `report.html`, each whole or not at all.
 
-    `sessions` are the provenance entries of the run folders that the report was made from.
+    `sessions` are the provenance entries of the run folders that the report was made from, `command` what redraws it.
     """
     claims.write(report.ledger, folder / "claims.csv")
     for name, table in report.tables.items():
@@ -84,6 +85,7 @@ def write(report: Report, folder: Path, sessions: Sequence[dict]) -> None:
     distinct = list({(entry["finished"], entry["train_seconds"]): entry for entry in sessions}.values())
     page = environment.get_template("report.html").render(
         report=report,
+        command=command,
         statements=list(_statements(report.ledger)),
         verdicts=report.ledger["verdict"].value_counts().reindex(claims.VERDICTS, fill_value=0).to_dict(),
         sessions=distinct,

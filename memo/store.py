@@ -133,11 +133,15 @@ def load(path: str | os.PathLike, select: Callable[[pd.DataFrame], pd.Series] | 
     stands in several folders is read once. Raises Refusal where there is no finished run.
     """
     root = Path(path)
+    if not root.is_dir():
+        raise Refusal(f"{root} is not a folder.")
     found: dict[str, list[pd.DataFrame]] = {}
     seen: set[str] = set()
     for folder in _run_folders(root):
         trials = _read(folder / TRIALS)
         trials["model.widths"] = [tuple(int(width) for width in widths) for widths in trials["model.widths"]]
+        # One type each, whether or not some recipe has null there.
+        trials = trials.astype({"dataset.n_train": "Int64", "dataset.n_test": "Int64", "stop_at_train_accuracy": float})
         trials["probes"] = [tuple(probes) for probes in trials["probes"]]
         keep = ~trials["trial"].isin(seen)
         if select is not None:

@@ -194,3 +194,18 @@ def test_flatten_gives_the_recipe_under_dotted_names():
 )
 def test_a_recipe_is_described_for_people(settings, name):
     assert describe(make_recipe(config(settings))) == name
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"epochs": 10**10}, "epochs is 10000000000, which is 40000000000 steps"),
+        ({"optimizer.learning_rate": 1e-60}, "optimizer.learning_rate is 1e-60"),
+        ({"optimizer.learning_rate": 1e60}, "optimizer.learning_rate is 1e"),
+        ({"optimizer.momentum": 0.9999999999}, "optimizer.momentum is 0.9999999999"),
+        ({"model.widths": [[16]]}, "model.widths is"),
+    ],
+)
+def test_what_float32_or_int32_cannot_hold_is_refused(tiny, settings, sentence):
+    with pytest.raises(Refusal, match=sentence):
+        make_trials(tiny(settings))

@@ -108,7 +108,9 @@ def test_what_it_writes(results):
     names = set(artefacts(results))
     assert {"report.html", "claims.csv", "findings.md", "tables/summary.csv", "tables/shapes.csv"} <= names
     assert {"figures/curves.svg", "figures/confidence.svg", "figures/summary.png", "figures/samples.png"} <= names
-    assert not [path for path in results.rglob("*") if path.name.startswith(".") and path.name not in (".hydra", ".lock")]
+    assert not [
+        path for path in results.rglob("*") if path.name.startswith(".") and path.name not in (".hydra", ".lock")
+    ]
     tables = memo.load(results)
     assert tables.trials.groupby(["model.widths", "labels.kind"]).size().to_dict() == {
         (widths, kind): 2 for widths in ((4, 4), (8, 8)) for kind in ("true", "shuffled")
@@ -173,7 +175,7 @@ def analysed(results):
         tables = tables or memo.load(results)
         change(tables)
         made = headline.analyse(tables, Config(scale="quick"), folder)
-        report.write(made, folder, store.provenance(results))
+        report.write(made, folder, store.provenance(results), "python -m experiments.headline")
         assert plt.get_fignums() == []
         return made
 
@@ -264,15 +266,15 @@ def test_poor_runs_make_a_report(analysed, tmp_path, change):
         assert ledger.loc["faster-t99-8", "high"] == np.inf
         assert "a lower bound: 2 of 2" in ledger.loc["faster-t99-8", "note"]
         assert "at least" in made.findings[1]
-        assert "No width fits all 128 shuffled labels" in made.findings[0]
+        assert "At no width do all networks fit all 128 shuffled labels" in made.findings[0]
     if change is every_label_fits:
         assert ledger.loc["faster-t99-8", "measured"] == pytest.approx(3)
         assert ledger.loc["chance-memorised", "n"] == 2
-        assert "At width 8 every one of the 2 networks fits all 128 shuffled labels" in made.findings[0]
+        assert "At width 8 all networks (n = 2) fit all 128 shuffled labels" in made.findings[0]
         for kind in ("loss", "accuracy"):
             assert ledger.loc[f"linear-{kind}-8", "measured"] == pytest.approx(1, abs=1e-3)
     if change is other_shapes:
-        assert {"memorises-linear", "memorises-8×4×2"} <= set(ledger.index)
+        assert {"memorises-0", "memorises-8×4×2"} <= set(ledger.index)
 
 
 @pytest.mark.parametrize("rate", [1e-6, 1e20], ids=["nothing is learned", "every network diverges"])
@@ -303,12 +305,28 @@ def test_runs_that_go_nowhere_make_a_report(analysed, tmp_path, rate):
         assert (summary["missing"] == 2).all()
 
 
-def test_labels_that_are_not_twins_are_refused(analysed, tmp_path):
-    def only_shuffled(tables):
-        keep(tables, tables.trials[tables.trials["labels.kind"] == "shuffled"])
-
-    with pytest.raises(memo.errors.Refusal, match=r"labels\.kind is \['shuffled'\]"):
-        analysed(only_shuffled, tmp_path)
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"sweep": {"labels": {"kind": ["shuffled"]}, "model": {"widths": [[4]]}}}, r"labels\.kind is \['shuffled'\]"),
+        ({"sweep": {"model": {"widths": [[4]]}}}, r"lacks labels\.kind"),
+        ({"sweep": {"seed": [1, 2]}}, r"experiment\.sweep\.seed: this experiment tells apart only model\.widths"),
+        ({"sweep": 3}, "experiment.sweep is 3"),
+        ({"probes": ["sharpness"]}, "probes lacks sharpness"),
+        ({"fixed": {"labels.fraction": 0.5}}, r"labels\.fraction is 1\.0; this experiment is about 0\.5"),
+    ],
+)
+def test_what_could_not_be_analysed_is_refused(change, sentence):
+    twins = {"labels": {"kind": ["true", "shuffled"]}, "model": {"widths": [[4]]}}
+    needs = {
+        "axes": ["model.widths", "labels.kind"],
+        "compares": {"labels.kind": ["true", "shuffled"]},
+        "fixed": {"labels.fraction": 1.0},
+        "sweep": twins,
+    }
+    experiment.check(Config(experiment=needs), set())
+    with pytest.raises(memo.errors.Refusal, match=sentence):
+        experiment.check(Config(experiment=needs | change), set())
 
 
 def test_the_report_is_of_what_was_asked_for(results, tmp_path):
@@ -328,7 +346,7 @@ def frames(true, shuffled, diverged=()):
     seeds = range(len(true))
     long = [(seed, kind, times[seed]) for kind, times in (("true", true), ("shuffled", shuffled)) for seed in seeds]
     shapes = pd.DataFrame(long, columns=["seed", "labels", "t99"]).assign(width="8")
-    trials = shapes[["seed", "labels", "width"]].assign(epochs=80, status="completed")
+    trials = shapes[["seed", "labels", "width"]].assign(epochs_trained=80, status="completed")
     trials.loc[[(row.seed, row.labels) in diverged for row in trials.itertuples()], "status"] = "diverged"
     return shapes.sample(frac=1, random_state=0), trials.sample(frac=1, random_state=1)
 
@@ -342,7 +360,7 @@ def test_slowdown_is_the_geometric_mean_within_pairs():
 
 def test_slowdown_is_a_lower_bound_where_shuffled_labels_are_never_fitted():
     estimate, note = comparisons.slowdown(*frames([1, 2, 4], [2, np.nan, np.nan]), "t99", "8")
-    assert estimate.value == pytest.approx((2 * 40 * 20) ** (1 / 3))  # with the 80 epochs they were given
+    assert estimate.value == pytest.approx((2 * 40 * 20) ** (1 / 3))  # with the 80 epochs they were trained for
     assert 2 <= estimate.low <= estimate.value
     assert estimate.high == np.inf
     assert (estimate.n, note) == (3, "a lower bound: 2 of 3 shuffled curves never get there")

@@ -72,6 +72,9 @@ def rows():
     yield Claim("sure-2", condition="width 64", **other), Estimate(0.7, NAN, NAN, 1), "one seed & no interval"
 
 
+COMMAND = "python -m experiments.headline"
+
+
 def make(folder, **others):
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     (folder / "figures" / "curves.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
@@ -79,7 +82,6 @@ def make(folder, **others):
     texts = {
         "title": "Learning & memorising",
         "question": "What differs?",
-        "command": "python -m experiments.headline",
         "findings": ["<b>Speed.</b> Slow.", "Sure."],
         "ledger": ledger(rows()),
         "figures": [
@@ -97,7 +99,7 @@ def make(folder, **others):
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     again = SESSION | {"earlier": [SESSION]}
-    report.write(make(folder), folder, [SESSION, again, SESSION | {"train_seconds": 9.0, "git": None}])
+    report.write(make(folder), folder, [SESSION, again, SESSION | {"train_seconds": 9.0, "git": None}], COMMAND)
     return folder
 
 
@@ -139,7 +141,7 @@ def test_number_with_other_digits():
         (Estimate(0.5, 0.25, 0.75, 5), "0.500 [0.250, 0.750] (n = 5)"),
         (Estimate(-1, -2.5, 0.5, 3), "−1.000 [−2.50, 0.500] (n = 3)"),
         (Estimate(4, 3, INF, 5), "at least 3.00 (n = 5)"),
-        (Estimate(0.5, NAN, NAN, 1), "0.500 [n/a, n/a] (n = 1)"),
+        (Estimate(0.5, NAN, NAN, 1), "0.500 (n = 1, no interval)"),
     ],
 )
 def test_with_interval(estimate, text):
@@ -236,18 +238,18 @@ def test_provenance_counts_a_session_once(page):
 
 
 def test_a_page_without_claims_or_figures(tmp_path):
-    report.write(make(tmp_path, ledger=ledger([]), figures=[], findings=[]), tmp_path, [SESSION])
+    report.write(make(tmp_path, ledger=ledger([]), figures=[], findings=[]), tmp_path, [SESSION], COMMAND)
     assert Page((tmp_path / "report.html").read_text()).images == []
     assert pd.read_csv(tmp_path / "claims.csv").empty
 
 
 def test_a_missing_figure_fails_loudly_and_keeps_the_old_page(tmp_path):
     whole = make(tmp_path)
-    report.write(whole, tmp_path, [SESSION])
+    report.write(whole, tmp_path, [SESSION], COMMAND)
     before = (tmp_path / "report.html").read_bytes()
     (tmp_path / "figures" / "strip.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"strip\.png"):
-        report.write(whole, tmp_path, [SESSION])
+        report.write(whole, tmp_path, [SESSION], COMMAND)
     assert (tmp_path / "report.html").read_bytes() == before
 
 

@@ -31,6 +31,8 @@ def tables(*ids, offset=0.0, probes=("confidence",)):
             "labels.kind": "true",
             "model.widths": [[64, 32]] * len(ids),
             "dataset.n_train": [None] * len(ids),
+            "dataset.n_test": 100,
+            "stop_at_train_accuracy": 1.0,
             "final_train_loss": rows + 0.1 + offset,
             "probes": [list(probes)] * len(ids),
         }
@@ -281,7 +283,7 @@ def test_a_missing_table_is_refused_by_name(tmp_path):
 
 
 def test_a_place_without_runs_is_refused(tmp_path):
-    for path in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(Refusal, match=f"no finished run below {path}"):
+    for path, reason in ((tmp_path, f"no finished run below {tmp_path}"), (tmp_path / "missing", "is not a folder")):
+        with pytest.raises(Refusal, match=reason):
             memo.load(path)
         assert store.provenance(path) == []
