@@ -41,7 +41,7 @@ INITIALISERS = {
 def initialise(key: jax.Array, sizes: tuple[int, ...], init: str) -> tuple[Layer, ...]:
     """Return the layers of a network with `sizes` units (inputs first, classes last)."""
     initialiser = INITIALISERS[init]
-    # One draw for all layers: a program with one random generator in it compiles three times faster.
+    # One draw for all layers: a program with one random generator in it compiles more than twice as fast.
     draws = initialiser.draw(key, (count_parameters(sizes),))
     layers, start = [], 0
     for inputs, outputs in pairwise(sizes):
