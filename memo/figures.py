@@ -56,7 +56,8 @@ def grid(
 def epoch_axis(axes: Axes, last: float) -> None:
     """Show epochs from 0 on an axis that is linear inside the first tenth of an epoch and logarithmic after it."""
     axes.set_xscale("symlog", linthresh=0.1, linscale=0.4)
-    axes.set_xlim(0, max(last, 0.1))  # of networks that all diverged at once, step 0 alone is left
+    last = max(0.1, last)  # NaN, and so 0.1, where every network diverged
+    axes.set_xlim(0, last)
     ticks = [tick for tick in (0, 0.1, 1, 10, 100, 1000) if tick <= last]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()

@@ -19,10 +19,13 @@ OFFSETS = {"true": -0.12, "shuffled": 0.12}
 def accuracy_curves(axes: Axes, curves: pd.DataFrame, part: str) -> None:
     """Draw accuracy (`part` is train or test) by epoch: the mean over seeds and a band over all of them.
 
-    A network that has ended keeps its last value as long as another of its kind still trains.
+    A network that has ended keeps its last value as long as another of its kind still trains, so the frame must be
+    without diverged networks.
     """
     for kind in OFFSETS:
         own = curves[curves["labels"] == kind]
+        if own.empty:
+            continue
         seeds = own.pivot(index="epoch", columns="seed", values=f"{part}_accuracy").ffill()
         sns.lineplot(
             seeds.melt(ignore_index=False, value_name="accuracy").reset_index(),

@@ -27,9 +27,10 @@ from memo.training import Evaluation, Images, Network, Pack, Static
 
 CLASSES = 10
 
-# Networks that share each minibatch, by the most parameters a network may have. Measured on two AVX-512 cores: at
-# width 16 sharing is three times faster, at 64 still 1.2 times, at 512 a network alone keeps its weights in the cache.
-# Only a whole pack can stop costing, so from width 64 up a network that finishes early is better off alone.
+# Networks that share each minibatch, by the most parameters a network may have. Measured on two AVX-512 cores, one run
+# each, two hidden layers: at width 16 packs of 4 train 1.2 times as fast as packs of 2; at 64 packs of 2 are 1.2 times
+# as fast as networks alone, at 512 slower (0.9). Only a whole pack can stop costing: with true and shuffled labels,
+# width 64 took 15.5 s alone and 23.4 s in packs of 2.
 PACK_SIZES = ((20_000, 4),)
 
 
@@ -137,7 +138,12 @@ def cost(population: Population) -> Cost:
     step = (6 * weights - 2 * static.sizes[0] * static.sizes[1]) * static.batch_size
     points = len(training.evaluation_steps(static.steps_per_epoch, static.steps, common.evaluations))
     passes = 2 * weights * (common.n_train + common.n_test) * points
-    copies = {"sgd": 3, "adam": 4}[static.optimizer]
+    scalar = jax.ShapeDtypeStruct((), jnp.float32)
+    network = Network(
+        jax.ShapeDtypeStruct((common.n_train,), jnp.uint8), Hyperparameters(scalar, scalar, scalar), scalar
+    )
+    state = jax.eval_shape(training.make_init(static), jax.eval_shape(lambda: jax.random.key(0)), network)
+    own = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     seeds = len({trial.seed for trial in population.trials})
     pixel = 4 if common.inputs == "gaussian" else 1
     images = (
@@ -145,9 +151,8 @@ def cost(population: Population) -> Cost:
         if common.inputs == "natural"
         else seeds * (common.n_train + common.n_test)
     )
-    held = images * datasets.PIXELS * pixel + networks * (
-        common.n_train + 4 * copies * mlp.count_parameters(static.sizes)
-    )
+    gradients = 4 * mlp.count_parameters(static.sizes)
+    held = images * datasets.PIXELS * pixel + networks * (common.n_train + own + gradients)
     return Cost(float(networks * (step * static.steps + passes)), held + 4 * seeds * common.n_train)
 
 
@@ -306,7 +311,7 @@ def _subset(seed, available, wanted):
 
 
 def _test_rows(available, wanted):
-    # A fixed draw, the same for every seed, and not the first images: MNIST's first 5,000 are the cleaner half.
+    # A fixed draw, the same for every seed, and not the first images: a file's order need not be a random one.
     if wanted == available:
         return np.arange(available)
     return np.sort(np.random.default_rng(0).permutation(available)[:wanted])

@@ -436,3 +436,23 @@ def test_tables_lack_nothing_silently(results):
     tables = Tables({name: frame for name, frame in memo.load(results).items() if name != "noise_samples"})
     with pytest.raises((AttributeError, memo.errors.Refusal), match="noise_samples"):
         headline.analyse(tables, Config(), results.parent / "unused")
+
+
+def test_a_diverged_network_is_part_of_no_drawn_curve(analysed, tmp_path, monkeypatch):
+    drawn, draw = [], headline.plots.accuracy_curves
+    monkeypatch.setattr(
+        headline.plots,
+        "accuracy_curves",
+        lambda axes, curves, part: (drawn.extend(curves["trial"]), draw(axes, curves, part)),
+    )
+    diverged = []
+
+    def change(tables):
+        one_diverged(tables)
+        diverged.extend(tables.trials[tables.trials["status"] == "diverged"]["trial"])
+        assert set(diverged) <= set(tables.curves["trial"])
+
+    analysed(change, tmp_path)
+    assert diverged
+    assert drawn
+    assert not set(diverged) & set(drawn)
