@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,10 @@ def _as_float32(value):
         return float(np.float32(value))
 
 
-def _count(default: int | None, *, optional: bool = False, low: int = 1, recipe: bool = True) -> Any:
-    words = f"a whole number from {low}" + (", or null for all" if optional else "")
+def _count(
+    default: int | None, *, optional: bool = False, low: int = 1, recipe: bool = True, null: str = "for all"
+) -> Any:
+    words = f"a whole number from {low}" + (f", or null {null}" if optional else "")
     return _key(default, words, lambda v: (v is None and optional) or (v is not None and v >= low), recipe)
 
 
@@ -112,7 +115,20 @@ class Recipe:
     stop_at_train_accuracy: float | None = _key(
         1.0, "a number above 0 to 1, or null to never stop early", lambda v: v is None or 0 < v <= 1
     )
+    batch_order: str = _choice("per_seed", ("per_seed", "shared"))
     evaluations: int = _count(64, low=2)
+
+
+@dataclass
+class Execution:
+    """How a machine trains; by these keys a result changes within rounding at most. Null chooses for the machine."""
+
+    pack_size: int | None = _count(None, optional=True, recipe=False, null="to choose")
+    packs: int | None = _count(None, optional=True, recipe=False, null="to choose")
+    memory_gb: float | None = _key(
+        None, "a number of gigabytes above 0, or null to choose", lambda v: v is None or v > 0, recipe=False
+    )
+    checkpoint_seconds: float = _key(10.0, "a number of seconds from 0", lambda v: v >= 0, recipe=False)
 
 
 @dataclass
@@ -127,6 +143,7 @@ class Config(Recipe):
         lambda v: set(v) <= set(PROBES) and len(set(v)) == len(v),
         recipe=False,
     )
+    execution: Execution = field(default_factory=Execution)
     plan: bool = _key(False, "true to print what would train, and train nothing", lambda v: True, recipe=False)
     scale: str = _key("standard", "quick, standard or paper", lambda v: True, recipe=False)
     experiment: dict[str, Any] = field(default_factory=dict, metadata={"recipe": False})
@@ -139,7 +156,7 @@ class Trial:
     recipe: Recipe
     seed: int
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Return the hash of recipe and seed, 16 hexadecimal digits: the same on every machine."""
         return _digest({**flatten(self.recipe), "seed": self.seed})
@@ -155,6 +172,16 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
         elif key.metadata.get("recipe", True):
             flat[prefix + key.name] = value
     return flat
+
+
+def unflatten(flat: dict[str, Any]) -> Recipe:
+    """Return the recipe whose `flatten` this is."""
+    values: dict[str, Any] = {}
+    for name, value in flat.items():
+        group, _, key = name.rpartition(".")
+        (values.setdefault(group, {}) if group else values)[key] = value
+    groups = {key.name: key.type(**values.pop(key.name)) for key in fields(Recipe) if is_dataclass(key.type)}
+    return Recipe(**groups, **values)
 
 
 def recipe_hash(recipe: Recipe) -> str:

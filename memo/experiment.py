@@ -89,7 +89,7 @@ class CheckBeforeRun(Callback):
             # Hydra turns any exception of a callback into a warning, except one that exits.
             raise SystemExit(f"Refused: {hydra_app.explain(error)}") from None
         if typed.plan:
-            sweep.show_plan(wanted, typed.probes)
+            sweep.show_plan(wanted, typed.probes, typed.execution)
             raise SystemExit(0)
 
 
@@ -99,9 +99,9 @@ def train(cfg: DictConfig) -> tuple[Config, Path, dict[Path, list[Trial]]]:
     folder = Path(HydraConfig.get().runtime.output_dir)
     wanted = requests(config, folder)
     if config.plan:  # a job of a sweep; other commands have ended in CheckBeforeRun
-        sweep.show_plan(wanted, config.probes)
+        sweep.show_plan(wanted, config.probes, config.execution)
         return config, folder, {}
-    sweep.complete(wanted, config.probes, config.dataset.folder)
+    sweep.complete(wanted, config.probes, config.dataset.folder, config.execution)
     return config, folder, wanted
 
 

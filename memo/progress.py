@@ -2,17 +2,19 @@
 
 import shutil
 import sys
+import threading
 
 import numpy as np
 from tqdm import tqdm
 
 from memo.mlp import count_parameters
+from memo.population import Population
 
 
 class Progress:
-    """A bar over the evaluations of all populations; a context manager."""
+    """A bar over the steps of all populations; a context manager."""
 
-    def __init__(self, populations, stored: int):
+    def __init__(self, populations: list[Population], stored: int):
         steps = sum(self._cost(group) * group.signature.static.steps for group in populations)
         self._left = sum(len(group.trials) for group in populations)
         self._stored = stored
@@ -26,7 +28,7 @@ class Progress:
             nrows=screen.lines,
             bar_format="{desc} {percentage:3.0f}% {bar}| {elapsed}<{remaining} {postfix}",
         )
-        self._group, self._step = None, 0
+        self._access = threading.Lock()
 
     @staticmethod
     def _cost(group):
@@ -39,9 +41,9 @@ class Progress:
     def __exit__(self, *exception):
         self._bar.close()
 
-    def start(self, group) -> None:
-        """Name the population whose training begins."""
-        self._group, self._step = group, 0
+    def start(self, group: Population, slabs: int) -> None:
+        """Name the population whose training begins, and how many slabs it trains as."""
+        self._group, self._slabs, self._steps = group, slabs, {}
         self._describe()
         self._bar.set_postfix_str("compiling")
 
@@ -50,16 +52,18 @@ class Progress:
         done = f"{self._stored} of {self._stored + self._left} done"
         self._bar.set_description_str(f"{widths} ({len(self._group.trials)} networks, {done})")
 
-    def evaluated(self, step: int, running: int, accuracies: np.ndarray) -> None:
-        """Move the bar to a step of the current population."""
-        self._bar.update(self._cost(self._group) * (step - self._step))
-        self._step = step
-        if np.isfinite(accuracies).any():
-            self._bar.set_postfix_str(f"{running} training, accuracy {np.nanmean(accuracies):.3f}")
+    def advanced(self, slab: int, step: int, accuracies: np.ndarray) -> None:
+        """Move the bar as a slab of the current population reaches a step; called from several threads."""
+        with self._access:
+            self._bar.update(self._cost(self._group) / self._slabs * (step - self._steps.get(slab, 0)))
+            self._steps[slab] = step
+            if accuracies.size:
+                self._bar.set_postfix_str(f"{step:,} steps, accuracy {accuracies.mean():.3f}")
 
     def finish(self) -> None:
         """Count the current population as done, also the steps that stopping early saved."""
-        self.evaluated(self._group.signature.static.steps, 0, np.array([]))
+        whole = self._slabs * self._group.signature.static.steps
+        self._bar.update(self._cost(self._group) / self._slabs * (whole - sum(self._steps.values())))
         self._left -= len(self._group.trials)
         self._stored += len(self._group.trials)
         self._describe()

@@ -9,6 +9,7 @@ that are not listed there yet are ignored. `done.json` comes last.
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,7 +35,9 @@ class Tables(dict):
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that replaces it when the block ends well, and vanishes when it does not.
+    """Yield a temporary path beside `path`, for a file or a folder of files, that replaces it when the block ends well.
+
+    It vanishes when the block does not.
 
     Raises Refusal where the folder cannot be written.
     """
@@ -42,14 +45,15 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
+        for file in temporary.iterdir() if temporary.is_dir() else [temporary]:
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
         os.replace(temporary, path)
     except OSError as error:
         raise Refusal(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
         with suppress(OSError):  # a folder that cannot be written holds no temporary file either
-            temporary.unlink(missing_ok=True)
+            shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink(missing_ok=True)
 
 
 def require_writable(folder: Path) -> None:
@@ -67,8 +71,8 @@ def finished(folder: Path, probes: list[str]) -> set[str]:
     """Return the ids of the trials that a run folder holds with all of these probes."""
     if not (folder / TRIALS).exists():
         return set()
-    trials = _read(folder / TRIALS)
-    return {row.trial for row in trials.itertuples() if set(probes) <= set(row.probes)}
+    trials = read(folder / TRIALS, ["trial", "probes"])
+    return {trial for trial, measured in zip(trials["trial"], trials["probes"]) if set(probes) <= set(measured)}
 
 
 def write(folder: Path, tables: dict[str, pd.DataFrame], provenance: dict) -> None:
@@ -92,7 +96,7 @@ def _add(folder, tables, provenance):
                 path.write_text(json.dumps(provenance | {"earlier": earlier}, indent=1))
         frame, target = tables[name], folder / f"{name}.parquet"
         if target.exists():
-            old = _read(target)
+            old = read(target)
             frame = pd.concat([old[~old["trial"].isin(new)], frame], ignore_index=True)
         with replacing(target) as path:
             frame.to_parquet(path, index=False)
@@ -102,7 +106,7 @@ def _add(folder, tables, provenance):
 def finish(folder: Path) -> None:
     """Write the done marker of a run folder whose trials are all there."""
     with replacing(folder / DONE) as path:
-        path.write_text(json.dumps({"trials": len(_read(folder / TRIALS))}))
+        path.write_text(json.dumps({"trials": len(read(folder / TRIALS))}))
 
 
 def _sessions(folder):
@@ -119,9 +123,10 @@ def _run_folders(root):
     return sorted(marker.parent for marker in root.rglob(DONE))
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Return one table, or some of its columns; raises Refusal where it cannot be read."""
     try:
-        return pd.read_parquet(path)
+        return pd.read_parquet(path, columns=columns)
     except (OSError, ValueError) as error:
         raise Refusal(f"{path} is not a readable table ({error}); delete its folder to train it again.") from error
 
@@ -138,7 +143,7 @@ def load(path: str | os.PathLike, select: Callable[[pd.DataFrame], pd.Series] | 
     found: dict[str, list[pd.DataFrame]] = {}
     seen: set[str] = set()
     for folder in _run_folders(root):
-        trials = _read(folder / TRIALS)
+        trials = read(folder / TRIALS)
         trials["model.widths"] = [tuple(int(width) for width in widths) for widths in trials["model.widths"]]
         # One type each, whether or not some recipe has null there.
         trials = trials.astype({"dataset.n_train": "Int64", "dataset.n_test": "Int64", "stop_at_train_accuracy": float})
@@ -151,7 +156,7 @@ def load(path: str | os.PathLike, select: Callable[[pd.DataFrame], pd.Series] | 
         found.setdefault("trials", []).append(trials)
         for table in sorted(folder.glob("*.parquet")):
             if table.name != TRIALS:
-                frame = _read(table)
+                frame = read(table)
                 found.setdefault(table.stem, []).append(frame[frame["trial"].isin(set(trials["trial"]))])
     if not seen:
         raise Refusal(f"There is no finished run below {root}.")

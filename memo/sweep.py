@@ -14,8 +14,8 @@ import jax
 import numpy as np
 import pandas as pd
 
-from memo import datasets, mlp, population, store
-from memo.config import PROTOCOL, Trial, flatten
+from memo import datasets, execution, mlp, population, store, unfinished
+from memo.config import PROTOCOL, Execution, Trial, flatten
 from memo.errors import Refusal
 from memo.probes import PROBES
 from memo.probes.networks import Networks
@@ -23,24 +23,29 @@ from memo.progress import Progress
 
 logger = logging.getLogger(__name__)
 
-PACKAGES = ("jax", "jaxlib", "optax", "numpy", "pandas", "pyarrow", "scipy", "hydra-core")
+PACKAGES = ("jax", "jaxlib", "optax", "orbax-checkpoint", "numpy", "pandas", "pyarrow", "scipy", "hydra-core")
 
 
-def show_plan(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str]) -> None:
+def show_plan(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str], how: Execution) -> None:
     """Print the programs that `complete` would train, and train nothing."""
     missing = _missing(requests, probes)
+    execution.use_every_core()
+    machine = execution.this_machine(how)
     rows = []
     for group in population.plan([trial for trial, _ in missing.values()]):
-        static, most = group.signature.static, population.cost(group)
+        static, flop = group.signature.static, population.most_flop(group)
+        layout = population.lay_out(group, machine, how)
         rows.append(
             {
                 "network": "-".join(map(str, static.sizes)),
                 "networks": len(group.trials),
+                "share minibatches": layout.pack_size,
+                "at once": layout.workers * layout.packs * layout.pack_size,
                 "parameters": mlp.count_parameters(static.sizes),
                 "images": group.signature.n_train,
                 "steps": static.steps,
-                "TFLOP at most": round(most.flop / 1e12, 3),
-                "MB": round(most.bytes / 1e6, 1),
+                "TFLOP at most": round(flop / 1e12, 3),
+                "MB": round(population.held_bytes(group.signature, layout) / 1e6, 1),
             }
         )
     wanted = sum(len(trials) for trials in requests.values())
@@ -54,19 +59,25 @@ def _missing(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str]) ->
     missing = {}
     for run, trials in requests.items():
         have = store.finished(run, list(probes))
-        missing |= {trial_id: (trial, run) for trial in trials if (trial_id := trial.id) not in have}
+        missing |= {trial.id: (trial, run) for trial in trials if trial.id not in have}
     return missing
 
 
-def complete(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str], folder: str | None = None) -> int:
+def complete(
+    requests: Mapping[Path, Sequence[Trial]],
+    probes: Sequence[str],
+    folder: str | None = None,
+    how: Execution | None = None,
+) -> int:
     """Train the trials that their run folders lack and return how many those were.
 
-    `requests` are the trials wanted in each run folder; `folder` is where the data set's files lie, or None. Each
-    population is stored as soon as it is trained, so an interruption loses the one in flight and no other.
+    `requests` are the trials wanted in each run folder; `folder` is where the data set's files lie, or None. What an
+    earlier command was stopped in goes on from its checkpoints (memo.unfinished).
 
     Raises:
         Refusal: a run folder that cannot be written, or a data set that cannot be loaded.
     """
+    how = how or Execution()
     for run in requests:
         store.require_writable(run)
         if (run / store.TRIALS).exists() and not (run / store.DONE).exists():
@@ -77,36 +88,69 @@ def complete(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str], fo
         logger.info("Every trial asked for (%d) is already stored; nothing to train.", wanted)
         return 0
 
-    population.use_every_core()
+    execution.use_every_core()
     _keep_compiled_programs()
+    root = unfinished.root_of(list(requests))
+    work = [
+        left
+        for left in unfinished.find(root, how.checkpoint_seconds)
+        if left.runs.keys() & missing.keys() and set(probes) <= set(left.probes)
+    ]
+    if work:
+        logger.info(
+            "Going on with %d networks that an earlier command left unfinished.", sum(len(left.runs) for left in work)
+        )
+    covered = set().union(*(left.runs for left in work))
     runs = {trial_id: run for trial_id, (_, run) in missing.items()}
-    populations = population.plan([trial for trial, _ in missing.values()])
-    data = {name: datasets.load(name, folder) for name in {group.signature.dataset for group in populations}}
-    with Progress(populations, stored=wanted - len(missing)) as progress:
-        for group in populations:
-            started = time.perf_counter()
-            progress.start(group)
-            dataset = data[group.signature.dataset]
-            trained = population.train(group, dataset, progress.evaluated)
-            networks = Networks(
-                group.signature.static,
-                trained.layers,
-                np.array([trial.seed for trial in group.trials]),
-                trained.sources,
-                trained.images,
-                trained.statistics,
+    machine = execution.this_machine(how)
+    for group in population.plan([trial for trial, _ in missing.values() if trial.id not in covered]):
+        work.append(
+            unfinished.Unfinished(
+                root, group, population.lay_out(group, machine, how), runs, probes, how.checkpoint_seconds
             )
-            probing = time.perf_counter()
-            measured = {name: PROBES[name](networks) for name in probes}
-            seconds = trained.seconds | {"probe": time.perf_counter() - probing}
-            tables = _tables(group, trained, measured)
-            seconds["program"] = time.perf_counter() - started
-            session = _provenance(dataset, seconds, len(group.trials))
-            by_run = {name: dict(list(frame.groupby(frame["trial"].map(runs)))) for name, frame in tables.items()}
-            for run in by_run["trials"]:
-                store.write(run, {name: frames[run] for name, frames in by_run.items()}, session)
+        )
+    names = {job.population.signature.dataset for job in work}
+    data = {name: datasets.load(name, folder) for name in names}
+    with Progress([job.population for job in work], stored=wanted - len(missing)) as progress:
+        for job in work:
+            progress.start(job.population, len(population.slabs(job.population, job.layout)))
+            with job.open():
+                stored = set().union(*(store.finished(run, job.probes) for run in set(job.runs.values())))
+                if not job.runs.keys() <= stored:  # no other process has trained it while this one waited
+                    _train(job, data[job.population.signature.dataset], progress)
+                job.remove()
             progress.finish()
     return len(missing)
+
+
+def _train(job: unfinished.Unfinished, dataset: datasets.Dataset, progress: Progress) -> None:
+    """Train, probe and store one population."""
+    started = time.perf_counter()
+    job.begin()
+    group, probing = job.population, []
+
+    def finish(slab, trained):
+        begun = time.perf_counter()
+        seeds = np.array([trial.seed for trial in trained.trials])
+        networks = Networks(
+            group.signature.static, trained.layers, seeds, trained.sources, trained.images, trained.statistics
+        )
+        measured = {name: PROBES[name](networks) for name in job.probes}
+        probing.append(time.perf_counter() - begun)
+        job.add(slab, _tables(group.signature, trained, measured))
+
+    seconds = execution.train_slabs(
+        group, job.layout, dataset, finish, skip=job.finished, checkpoints=job, advanced=progress.advanced
+    )
+    tables = job.tables()
+    # Workers probe side by side, each when its slab has finished.
+    seconds["probe"] = sum(probing) / job.layout.workers
+    seconds["train"] -= seconds["probe"]
+    seconds["program"] = time.perf_counter() - started
+    session = _provenance(dataset, seconds, len(group.trials), job.layout)
+    by_run = {name: dict(list(frame.groupby(frame["trial"].map(job.runs)))) for name, frame in tables.items()}
+    for run in by_run["trials"]:
+        store.write(run, {name: frames[run] for name, frames in by_run.items()}, session)
 
 
 def _keep_compiled_programs():
@@ -120,17 +164,18 @@ def _keep_compiled_programs():
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def _tables(group, trained, measured):
-    trials = group.trials
+def _tables(common, trained, measured):
+    trials = trained.trials
     ids = np.array([trial.id for trial in trials])
     seeds = np.array([trial.seed for trial in trials])
+    recipes = [flatten(trial.recipe) for trial in trials]
     count, evaluations = trained.curves.train_loss.shape
     curves = pd.DataFrame(
         {
             "trial": np.repeat(ids, evaluations),
             "seed": np.repeat(seeds, evaluations),
             "step": np.tile(trained.steps, count),
-            "epoch": np.tile(trained.steps / group.signature.static.steps_per_epoch, count),
+            "epoch": np.tile(trained.steps / common.static.steps_per_epoch, count),
         }
         | {name: values.ravel() for name, values in trained.curves._asdict().items()}
     )
@@ -141,9 +186,9 @@ def _tables(group, trained, measured):
         {
             "trial": ids,
             "seed": seeds,
-            **{name: [flatten(trial.recipe)[name] for trial in trials] for name in flatten(trials[0].recipe)},
+            **{name: [recipe[name] for recipe in recipes] for name in recipes[0]},
             "labels.changed": trained.labels_changed,
-            "parameters": trained.parameters,
+            "parameters": mlp.count_parameters(common.static.sizes),
             "status": trained.status,
             "steps": trained.stopped_at,
             **{
@@ -163,16 +208,18 @@ def _tables(group, trained, measured):
     return tables
 
 
-def _provenance(dataset, seconds, networks):
+def _provenance(dataset, seconds, networks, layout):
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "networks": networks,
+        "layout": layout._asdict(),
         **{f"{name}_seconds": round(value, 3) for name, value in seconds.items()},
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in PACKAGES},
         "device": {
             "kind": jax.devices()[0].device_kind,
             "count": jax.device_count(),
+            "workers": len(execution.worker_devices()),
             "processor": _processor(),
         },
         "git": _git(),

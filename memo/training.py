@@ -1,11 +1,11 @@
-"""Training a population as one pure function: networks that share minibatches are vmapped, packs of them mapped.
+"""Training networks side by side as one pure function: those that share minibatches, and packs of them.
 
     images, rows, labels ──> minibatches ──> steps ──> a full-pass evaluation
 
-A *pack* is a few networks that share their training subset and the order of its minibatches (always one seed: a
-network with true labels and its twin with shuffled ones). Inside a pack the images have no network axis, so that the
-first layer of all its networks is one matrix product. Packs run one after the other (`lax.map`), which keeps a wide
-network's weights in the cache and lets a pack whose networks are all finished be skipped for good.
+A *pack* is a few networks that share their training subset and the order of its minibatches: those of one seed (a
+network with true labels and its twin with shuffled ones), or of all seeds where the recipe says so. Inside a pack the
+images have no network axis, so that the first layer of all its networks is one matrix product. A *slab* is packs that
+take their steps together.
 """
 
 from collections.abc import Callable
@@ -142,11 +142,12 @@ def make_evaluate(static: Static) -> Callable:
 
 
 def make_train(static: Static) -> Callable:
-    """Return `train(images, packs, networks, state, first, last) -> (state, evaluations)`, pure and not yet compiled.
+    """Return `train(images, packs, networks, state, first, last, evaluated) -> (state, evaluation)`, not yet compiled.
 
-    Takes every active network from step `first` to step `last` and evaluates it there. Leading axes: packs [P],
-    networks, state and evaluations [P, members]. A network stops being active when its training accuracy reaches
-    `stop_at` or its loss stops being finite; it then keeps its last state, and its evaluations are NaN.
+    Takes the active networks of a slab from step `first` to step `last` and, where `evaluated` (a bool) is true,
+    evaluates them there. Leading axes: packs [P], networks, state and evaluation [P, members]. A network stops being
+    active when its training accuracy reaches `stop_at` or its loss stops being finite; it then keeps its last state,
+    and its evaluations are NaN.
 
     The steps are a `lax.fori_loop` rather than a `lax.scan`: evaluations lie one step apart at first and epochs apart
     later, and a loop with traced bounds lets one compiled program serve every interval.
@@ -184,35 +185,25 @@ def make_train(static: Static) -> Callable:
         epochs = (last + static.steps_per_epoch - 1) // static.steps_per_epoch
         return lax.fori_loop(first // static.steps_per_epoch, epochs, run_epoch, state)
 
-    def advance(images, pack, networks, state, first, last):
-        ran = run_steps(images, pack, networks, state, first, last)
-        train = evaluate(ran.layers, images.train, pack.source, pack.rows, networks.labels)
+    def measure(images, pack, networks, layers):
+        train = evaluate(layers, images.train, pack.source, pack.rows, networks.labels)
         test_rows = jnp.arange(images.test.shape[1])
         test_labels = jnp.broadcast_to(images.test_labels[None], (networks.labels.shape[0], test_rows.shape[0]))
-        test = evaluate(ran.layers, images.test, pack.source, test_rows, test_labels)
-        found = (ran.diverged_at < 0) & ~jnp.isfinite(train[0])
+        return Evaluation(*train, *evaluate(layers, images.test, pack.source, test_rows, test_labels))
+
+    def train_pack(images, pack, networks, state, first, last, evaluated):
+        ran = run_steps(images, pack, networks, state, first, last)
+        missing = Evaluation(*[jnp.full(networks.stop_at.shape, jnp.nan, jnp.float32)] * len(Evaluation._fields))
+        measured = lax.cond(evaluated, lambda: measure(images, pack, networks, ran.layers), lambda: missing)
+        found = evaluated & (ran.diverged_at < 0) & ~jnp.isfinite(measured.train_loss)
         diverged_at = jnp.where(found, last, ran.diverged_at)
-        active = (diverged_at < 0) & (train[1] < networks.stop_at)
-        ran = ran._replace(active=active, diverged_at=diverged_at)
+        reached = evaluated & (measured.train_accuracy >= networks.stop_at)
+        ran = ran._replace(active=(diverged_at < 0) & ~reached, diverged_at=diverged_at)
 
         def keep(old, new):
             # A finished network shares its pack's steps with those still training, but keeps its own weights.
             return jnp.where(state.active.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
 
-        measured = Evaluation(*train, *test)
-        missing = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), measured)
         return jax.tree.map(keep, state, ran), jax.tree.map(keep, missing, measured)
 
-    def train(images: Images, packs: Pack, networks: Network, state: State, first: jax.Array, last: jax.Array):
-        def train_pack(operands):
-            pack, networks, state = operands
-            nothing = jnp.full(networks.stop_at.shape, jnp.nan, jnp.float32)
-            return lax.cond(
-                jnp.any(state.active),
-                lambda: advance(images, pack, networks, state, first, last),
-                lambda: (state, Evaluation(nothing, nothing, nothing, nothing)),
-            )
-
-        return lax.map(train_pack, (packs, networks, state))
-
-    return train
+    return jax.vmap(train_pack, (None, 0, 0, 0, None, None, None))

@@ -1,4 +1,4 @@
-"""Set before JAX is first used: two CPU devices, so that sharding and padding are exercised, and its strict modes."""
+"""Set before JAX is first used: a worker for each core, as commands have it, and JAX's strict modes."""
 
 import os
 from dataclasses import replace
@@ -10,10 +10,10 @@ import jax
 import optax
 import pytest
 
-from memo import datasets
+from memo import datasets, execution
 from memo.config import Config, Dataset, Model, make_trials
 
-jax.config.update("jax_num_cpu_devices", 2)
+execution.use_every_core()
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

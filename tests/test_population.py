@@ -1,12 +1,11 @@
 import itertools
 import pickle
 
-import jax
-import numpy as np
 import pytest
 
-from memo import mlp, population
-from memo.population import Population, lay_out, plan
+from memo import population
+from memo.config import Execution
+from memo.population import Layout, Machine, lay_out, plan, slabs
 from memo.training import evaluation_steps
 
 SHARED = [
@@ -33,6 +32,7 @@ SPLITTING = [
     {"batch_size": 32},
     {"epochs": 6},
     {"evaluations": 9},
+    {"batch_order": "shared"},
 ]
 
 
@@ -60,113 +60,81 @@ def test_population_survives_pickling(trials):
     again = pickle.loads(pickle.dumps(group))
     assert again == group
     assert [trial.id for trial in again.trials] == [trial.id for trial in group.trials]
-    assert again.pack_size == group.pack_size
 
 
-def test_lay_out_places_every_trial_once_in_a_pack_of_its_seed():
-    for trials, pack_size, devices in itertools.product(range(1, 6), range(1, 5), range(1, 4)):
-        for seeds in itertools.product(range(3), repeat=trials):
-            pack, member, packs = lay_out(seeds, pack_size, devices)
-            assert len(set(zip(pack, member))) == trials
-            assert max(member) < pack_size
-            assert len(set(zip(pack, seeds))) == len(set(pack)) == max(pack) + 1  # one seed a pack, and none skipped
-            assert packs % devices == 0
-            assert 0 <= packs - len(set(pack)) < devices
-            assert len(set(pack)) == sum(-(-seeds.count(seed) // pack_size) for seed in set(seeds))
+MACHINE = Machine("cpu", 2, 10**10)
 
 
-def outcome(trained, place=slice(None)):
-    """Return the curves and final layers of all trials, or of those in a place."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf[place]), (trained.curves, trained.layers))
+def test_slabs_hold_every_trial_once_in_a_pack_of_its_seed(trials):
+    for counts in itertools.product(range(5), repeat=3):
+        asked = [
+            trial
+            for seed, count in enumerate(counts)
+            for trial in trials({"seed": seed}, *[{"optimizer.learning_rate": 0.1 * (n + 1)} for n in range(count)])
+        ]
+        if not asked:
+            continue
+        (group,) = plan(asked)
+        for pack_size, packs in itertools.product((None, 1, 2, 3), (None, 1, 2)):
+            layout = lay_out(group, MACHINE, Execution(pack_size=pack_size, packs=packs))
+            held = slabs(group, layout)
+            assert {slab.shape for slab in held} == {(layout.packs, layout.pack_size)}
+            together = [pack[pack >= 0].tolist() for slab in held for pack in slab]
+            assert sorted(itertools.chain(*together)) == list(range(len(asked)))
+            assert all(len({group.trials[place].seed for place in pack}) <= 1 for pack in together)
+            assert layout.pack_size <= (pack_size or 8)
+            assert sum(not pack for pack in together) < layout.packs  # no slab is all empty
 
 
-def assert_close(one, other):
-    # test_training.TOGETHER: float32 sums in another order.
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=0), one, other)
+def test_one_order_for_all_seeds_fills_packs_across_them(trials):
+    shared = {"batch_order": "shared", "seeds": 4}
+    (group,) = plan(trials(shared))
+    (slab,) = slabs(group, lay_out(group, MACHINE, Execution(pack_size=4)))
+    assert sorted(slab.ravel()) == [0, 1, 2, 3]
+    # Pixels of its own for each seed: nothing to share.
+    (group,) = plan(trials(shared | {"inputs.kind": "gaussian"}))
+    assert lay_out(group, MACHINE, Execution(pack_size=4)).pack_size == 1
 
 
-@pytest.fixture(scope="module")
-def mixed(trials):
-    """Four trials of seed 0 and three of seed 1, interleaved: no pack size above 1 divides them."""
-    recipes = ({}, {"labels.kind": "shuffled"}, {"labels.kind": "random", "labels.fraction": 0.5})
-    zero = trials({}, *recipes, {"optimizer.learning_rate": 0.02, "optimizer.momentum": 0.0})
-    one = trials({"seed": 1}, *recipes)
-    (group,) = plan(zero + one)
-    return Population(group.signature, (*itertools.chain(*zip(zero, one)), zero[3]))
+def test_the_slow_come_first_and_stand_together(trials):
+    rates = [{"optimizer.learning_rate": rate} for rate in (0.1, 0.01)]
+    asked = trials({}, *rates, *[rate | {"labels.kind": "shuffled"} for rate in rates])
+    (group,) = plan(asked)
+    first, second = slabs(group, Layout(packs=1, pack_size=2, workers=1))
+    assert [(t.recipe.labels.kind, t.recipe.optimizer.learning_rate) for t in (group.trials[n] for n in first[0])] == [
+        ("shuffled", 0.01),
+        ("shuffled", 0.1),
+    ]
+    assert {group.trials[place].recipe.labels.kind for place in second[0]} == {"true"}
 
 
-@pytest.fixture(scope="module")
-def apart(mixed, small_mnist):
-    return population.train(mixed, small_mnist, pack_size=1)
+def test_packs_shrink_rather_than_leave_workers_idle(trials):
+    (group,) = plan(trials({}, *[{"optimizer.learning_rate": 0.1 * (n + 1)} for n in range(8)]))
+    sizes = {cores: lay_out(group, Machine("cpu", cores, 10**10), Execution()).pack_size for cores in (1, 2, 4, 8)}
+    assert sizes == {1: 8, 2: 4, 4: 2, 8: 1}
 
 
-@pytest.mark.parametrize("pack_size", [2, 4])
-def test_pack_size_changes_nothing(mixed, apart, small_mnist, pack_size):
-    assert jax.device_count() == 2
-    assert_close(outcome(population.train(mixed, small_mnist, pack_size=pack_size)), outcome(apart))
+def test_layouts_stay_within_memory(trials):
+    (group,) = plan(trials({"model.widths": [512, 512]}, *[{"seed": seed} for seed in range(40)]))
+    one = population.network_bytes(group.signature)
+    images = population.images_bytes(group.signature)
+    for networks in (1, 3, 17, 40, 1000):
+        for platform in ("cpu", "gpu"):
+            layout = lay_out(group, Machine(platform, 4, networks * one), Execution())
+            assert layout.packs * layout.pack_size * layout.workers <= max(networks, 1)
+            assert population.held_bytes(group.signature, layout) <= networks * one + images
+    assert lay_out(group, Machine("cpu", 4, 1), Execution()) == Layout(1, 1, 1)  # one network is always tried
+    assert lay_out(group, Machine("gpu", 4, 10**12), Execution()) == Layout(10, 1, 4)
 
 
-def test_results_are_in_the_order_of_the_trials(mixed, apart, small_mnist):
-    backwards = Population(mixed.signature, mixed.trials[::-1])
-    again = population.train(backwards, small_mnist, pack_size=1)
-    assert_close(outcome(again, slice(None, None, -1)), outcome(apart))
-    np.testing.assert_array_equal(again.labels_changed[::-1], apart.labels_changed)
-    for place, trial in enumerate(mixed.trials):
-        n = trial.recipe.dataset.n_train
-        expected = {"true": 0, "shuffled": 0.9, "random": 0.45}[trial.recipe.labels.kind]
-        # Five binomial standard deviations, and 0.02 for classes that are not equally frequent.
-        assert apart.labels_changed[place] == pytest.approx(
-            expected, abs=5 * np.sqrt(expected * (1 - expected) / n) + 0.02 * (expected > 0)
-        )
-    # Twins of a seed start from the same weights, and other seeds from others.
-    starts = {trial.seed: apart.curves.test_loss[place, 0] for place, trial in enumerate(mixed.trials)}
-    np.testing.assert_allclose(apart.curves.test_loss[:, 0], [starts[trial.seed] for trial in mixed.trials])
-    assert abs(starts[0] - starts[1]) > 1e-3
-
-
-def test_test_labels_are_never_touched(apart, small_mnist):
-    truth = {image.tobytes(): label for image, label in zip(small_mnist.test_images, small_mnist.test_labels)}
-    shown = np.asarray(apart.images.test[0])
-    assert shown.shape == (300, 784)
-    assert [truth[image.tobytes()] for image in shown] == apart.images.test_labels.tolist()
-
-
-def test_what_a_population_reports_about_its_networks(mixed, apart):
-    assert apart.parameters == mlp.count_parameters((784, 8, 10)) == 6370
-    assert apart.curves.train_loss.shape == (7, len(apart.steps))
-    assert apart.status == ["completed"] * 7
-    assert set(apart.seconds) >= {"prepare", "compile", "train"}
-
-
-@pytest.mark.parametrize("kind", ["shuffled_pixels", "random_pixels", "gaussian"])
-def test_treated_inputs_are_one_source_a_seed(trials, small_mnist, kind):
-    common = {"inputs.kind": kind, "model.widths": [], "epochs": 1, "seeds": 2}
-    (group,) = plan(trials(common, {}, {"labels.kind": "shuffled"}))
-    trained = population.train(group, small_mnist)
-    assert trained.sources.tolist() == [0, 0, 1, 1]
-    assert trained.images.train.shape == (2, 256, 784)
-    assert trained.images.test.shape == (2, 300, 784)
-    assert not np.array_equal(trained.images.test[0], trained.images.test[1])
-    if kind != "gaussian":
-        known = {np.sort(image).tobytes() for image in small_mnist.train_images}
-        assert {np.sort(image).tobytes() for image in np.asarray(trained.images.train).reshape(-1, 784)} <= known
-    scale = 255 if trained.images.test.dtype == np.uint8 else 1
-    for place, source in enumerate(trained.sources):
-        ((weights, biases),) = outcome(trained, place)[1]
-        answers = (np.asarray(trained.images.test[source], float) / scale @ weights + biases).argmax(1)
-        expected = np.mean(answers == np.asarray(trained.images.test_labels))
-        assert trained.curves.test_accuracy[place, -1] == pytest.approx(expected, abs=1.5 / 300)  # one on the fence
-
-
-def test_cost_of_one_network_by_hand(trials):
+def test_operations_of_one_network_by_hand(trials):
     (group,) = population.plan(trials({"model.widths": [16, 16], "epochs": 3, "evaluations": 4, "labels.kind": "true"}))
     weights = 784 * 16 + 16 * 16 + 16 * 10
     # 256 images in batches of 64 are 4 steps an epoch; evaluations lie at steps 0, 1, 3 or 4, ... up to 12.
     steps, points = 12, len(evaluation_steps(4, 12, 4))
     training = steps * 64 * (6 * weights - 2 * 784 * 16)
-    assert population.cost(group).flop == training + points * 2 * weights * (256 + 300)
+    assert population.most_flop(group) == training + points * 2 * weights * (256 + 300)
     double = population.plan(
         [*group.trials, *trials({"model.widths": [16, 16], "epochs": 3, "evaluations": 4, "seed": 1})]
     )
-    assert population.cost(double[0]).flop == 2 * population.cost(group).flop
-    assert population.cost(double[0]).bytes > population.cost(group).bytes
+    assert population.most_flop(double[0]) == 2 * population.most_flop(group)

@@ -106,6 +106,7 @@ def test_modules_are_named_for_what_they_hold():
 
 CORE = [
     "memo.config",
+    "memo.execution",
     "memo.losses",
     "memo.mlp",
     "memo.optimizers",

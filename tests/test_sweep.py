@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import memo
-from memo import datasets, population, store, sweep
+from memo import datasets, execution, store, sweep, unfinished
 from memo.config import flatten
 from memo.errors import Refusal
 
@@ -136,7 +136,7 @@ def test_provenance(stored, mnist):
 
 
 def test_the_same_call_trains_nothing(stored, monkeypatch):
-    monkeypatch.setattr(population, "train", None)
+    monkeypatch.setattr(execution, "train_slabs", None)
     before = contents(root(stored))
     assert sweep.complete(stored, PROBES) == 0
     assert sweep.complete({folder: trials[:1] for folder, trials in stored.items()}, []) == 0
@@ -171,29 +171,32 @@ def test_a_probe_that_is_missing_is_measured(trials, tmp_path):
     assert after.confidence["inputs"].tolist() == KINDS
 
 
-def test_an_interruption_loses_the_population_in_flight_only(make, tmp_path, monkeypatch):
+def test_an_interruption_loses_nothing_that_had_finished(make, tmp_path, monkeypatch):
     requests = {tmp_path / "wide": make({"model.widths": [8, 8]}), tmp_path / "narrow": make()}
-    train, begun = population.train, []
+    train, begun = execution.train_slabs, []
 
-    def interrupted(group, *arguments):
+    def interrupted(group, *arguments, **named):
         begun.append(group)
         if len(begun) == 2:
             raise KeyboardInterrupt
-        return train(group, *arguments)
+        return train(group, *arguments, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(population, "train", interrupted)
+        patch.setattr(execution, "train_slabs", interrupted)
         with pytest.raises(KeyboardInterrupt):
             sweep.complete(requests, PROBES)
     stored = memo.load(tmp_path)
     assert stored.trials["model.widths"].tolist() == [(4,), (4,)]
     assert not (tmp_path / "wide").exists()
 
-    monkeypatch.setattr(population, "train", lambda group, *rest: begun.append(group) or train(group, *rest))
+    monkeypatch.setattr(
+        execution, "train_slabs", lambda group, *rest, **named: begun.append(group) or train(group, *rest, **named)
+    )
     assert sweep.complete(requests, PROBES) == 2
     assert [group.signature.static.sizes[1] for group in begun] == [4, 8, 8]
     same(memo.load(tmp_path / "narrow"), stored)
     assert len(memo.load(tmp_path).trials) == 4
+    assert not (tmp_path / unfinished.FOLDER).exists()
 
 
 def test_a_lost_done_marker_is_restored(stored, tmp_path, monkeypatch):
@@ -204,7 +207,7 @@ def test_a_lost_done_marker_is_restored(stored, tmp_path, monkeypatch):
     for path in folder.glob("*.*"):
         if path.name != "done.json":
             (copy / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(population, "train", None)
+    monkeypatch.setattr(execution, "train_slabs", None)
     assert sweep.complete({copy: trials}, PROBES) == 0
     same(memo.load(copy), memo.load(folder))
     assert json.loads((copy / "done.json").read_text()) == {"trials": 2}
@@ -261,7 +264,7 @@ def test_nothing_is_measured_on_a_diverged_network(diverged):
 
 def test_a_run_folder_that_cannot_be_written_is_refused_before_training(make, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(population, "train", None)
+    monkeypatch.setattr(execution, "train_slabs", None)
     with pytest.raises(Refusal, match=f"{tmp_path}/file/run cannot be written"):
         sweep.complete({tmp_path / "sound": make(), tmp_path / "file" / "run": make({"model.widths": [8]})}, PROBES)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -272,7 +275,7 @@ def test_data_that_cannot_be_had_is_refused_before_training(make, tmp_path, monk
         raise datasets.DataError(f"{name} in {folder} is refused")
 
     monkeypatch.setattr(datasets, "load", refuse)
-    monkeypatch.setattr(population, "train", None)
+    monkeypatch.setattr(execution, "train_slabs", None)
     with pytest.raises(Refusal, match="mnist in elsewhere is refused"):
         sweep.complete({tmp_path: make()}, PROBES, "elsewhere")
     assert not list(tmp_path.iterdir())

@@ -1,5 +1,6 @@
 """What the launcher does with a batch of jobs."""
 
+import dataclasses
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from memo import experiment, hydra_app, sweep
+from memo.config import Execution
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +36,12 @@ def launch(
         jobs.append(job)
     requests = _requests(jobs)
     if any(job.plan for job in jobs):
-        for (probes, _), wanted in requests.items():
-            sweep.show_plan(wanted, probes)
+        for (probes, _, how), wanted in requests.items():
+            sweep.show_plan(wanted, probes, Execution(*how))
         return []
     logger.info("Training %d jobs together", len(jobs))
-    for (probes, folder), wanted in requests.items():
-        sweep.complete(wanted, probes, folder)
+    for (probes, folder, how), wanted in requests.items():
+        sweep.complete(wanted, probes, folder, Execution(*how))
 
     results = []
     for number, (job, overrides) in enumerate(zip(jobs, job_overrides), first):
@@ -58,7 +60,7 @@ def launch(
 
 
 def _requests(jobs):
-    """Return run folders and their trials for each set of probes and folder of data that jobs share."""
+    """Return run folders and their trials for each set of probes, folder of data and execution that jobs share."""
     wanted = defaultdict(lambda: defaultdict(list))
     outer = HydraConfig.instance().cfg
     try:
@@ -67,7 +69,8 @@ def _requests(jobs):
             run = Path(str(OmegaConf.select(job, "hydra.sweep.dir"))) / str(OmegaConf.select(job, "hydra.sweep.subdir"))
             typed = hydra_app.read(job)
             for folder, trials in experiment.requests(typed, run).items():
-                wanted[tuple(typed.probes), typed.dataset.folder][folder] += trials
+                how = dataclasses.astuple(typed.execution)
+                wanted[tuple(typed.probes), typed.dataset.folder, how][folder] += trials
     finally:
         HydraConfig.instance().cfg = outer
     return wanted

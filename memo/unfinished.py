@@ -1,0 +1,239 @@
+"""Populations in training, on disk: whatever stops a command, the same command goes on from here, to the same bits.
+
+    .unfinished/<hash>/  population.json   which trials, in what layout, for which run folders
+                         parts/<n>/        tables of slabs that have finished
+                         slabs/<slab>-<n>/ checkpoints of slabs in training (orbax)
+    .unfinished/<hash>.lock                held by the process that trains it
+
+A population goes on as it was planned: what a trial trains beside is the same, and so are its results, bit for bit.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from memo import store
+from memo.config import PROTOCOL, Trial, flatten, unflatten
+from memo.errors import Refusal
+from memo.population import Layout, Population, signature
+
+logger = logging.getLogger(__name__)
+
+FOLDER, RECORD = ".unfinished", "population.json"
+Frames = dict[str, pd.DataFrame]
+
+
+def root_of(runs: Sequence[Path]) -> Path:
+    """Return the folder of what these run folders have unfinished: beside them, or inside of the only one."""
+    return Path(os.path.commonpath([run.absolute() for run in runs])) / FOLDER
+
+
+class Unfinished:
+    """A population, its layout, and its trials' run folders; a place for checkpoints (memo.execution.Checkpoints)."""
+
+    def __init__(
+        self,
+        root: Path,
+        population: Population,
+        layout: Layout,
+        runs: Mapping[str, Path],
+        probes: Sequence[str],
+        seconds: float,
+    ):
+        """Describe what is to train, to be kept every so many seconds; nothing is written before `begin`."""
+        self.population, self.layout, self.probes = population, layout, list(probes)
+        self.runs = {trial.id: runs[trial.id] for trial in population.trials}
+        self._record = _as_record(self, root.parent)
+        self.folder = root / hashlib.sha256(self._record.encode()).hexdigest()[:16]
+        self._seconds = seconds
+        self._access = threading.Lock()
+        self._tables: dict[int, Frames] = {}  # of every finished slab
+        self._unwritten: list[int] = []
+        self._written = time.monotonic()
+        self._kept: dict[int, tuple[float, int]] = {}  # slab -> when its last checkpoint was made, and its number
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Hold the population for this process, waiting for another that holds it; read what has finished already."""
+        path = self.folder.with_suffix(".lock")
+        lock = FileLock(path)
+        while not lock.is_locked:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            # Not found where the process that held it has finished and cleaned up.
+            with suppress(FileNotFoundError):
+                try:
+                    lock.acquire(timeout=0)
+                except Timeout:
+                    logger.info("Another process is training %d of these networks; waiting for it.", len(self.runs))
+                    lock.acquire()
+        try:
+            yield
+        finally:
+            if not self.folder.exists():
+                path.unlink(missing_ok=True)
+                with suppress(OSError):  # others may have unfinished populations here
+                    self.folder.parent.rmdir()
+            lock.release()
+
+    def begin(self) -> None:
+        """Write down what is to train, or read what of it has finished already."""
+        if not (self.folder / RECORD).exists():
+            shutil.rmtree(self.folder, ignore_errors=True)  # left by a crash while it was being removed
+            with store.replacing(self.folder / RECORD) as path:
+                path.write_text(self._record)
+        for part in sorted(self.folder.glob("parts/[0-9]*")):
+            frames = {path.stem: store.read(path) for path in part.glob("*.parquet")}
+            slab_of = frames["slabs"].set_index("trial")["slab"]
+            for number in slab_of.unique():
+                self._tables[int(number)] = {
+                    name: frame[(frame["trial"].map(slab_of) == number).to_numpy()]
+                    for name, frame in frames.items()
+                    if name != "slabs"
+                }
+
+    @property
+    def finished(self) -> set[int]:
+        """Return the slabs whose tables are here."""
+        return set(self._tables)
+
+    def add(self, slab: int, tables: Frames) -> None:
+        """Keep the tables of a slab that has finished; on disk within seconds."""
+        with self._access:
+            self._tables[slab] = tables
+            self._unwritten.append(slab)
+            if time.monotonic() - self._written >= self._seconds:
+                self._write()
+
+    def tables(self) -> Frames:
+        """Return the tables of all slabs, in the order of the population's trials, when they are on disk."""
+        with self._access:
+            self._write()
+            places = {trial.id: place for place, trial in enumerate(self.population.trials)}
+            joined = {}
+            for name in self._tables[min(self._tables)]:
+                frame = pd.concat([self._tables[slab][name] for slab in sorted(self._tables)], ignore_index=True)
+                order = np.argsort(frame["trial"].map(places).to_numpy(), kind="stable")
+                joined[name] = frame.iloc[order].reset_index(drop=True)
+            return joined
+
+    def _write(self):
+        if not self._unwritten:
+            return
+        tables = [self._tables[slab] for slab in self._unwritten]
+        frames = {name: pd.concat([frames[name] for frames in tables], ignore_index=True) for name in tables[0]}
+        slab_of = [(row, slab) for slab in self._unwritten for row in self._tables[slab]["trials"]["trial"]]
+        frames["slabs"] = pd.DataFrame(slab_of, columns=["trial", "slab"])
+        parts = self.folder / "parts"
+        number = 1 + max((int(part.name) for part in parts.glob("[0-9]*")), default=0)
+        with store.replacing(parts / f"{number:06}") as part:
+            part.mkdir()
+            for name, frame in frames.items():
+                frame.to_parquet(part / f"{name}.parquet", index=False)
+        for slab in self._unwritten:
+            self._forget(slab)
+        self._unwritten, self._written = [], time.monotonic()
+
+    def restore(self, slab: int) -> dict[str, np.ndarray] | None:
+        """Return what was last kept of a slab, or None."""
+        with self._access:
+            self._kept[slab] = (time.monotonic(), -1)
+            if not (kept := self._checkpoints(slab)):
+                return None
+            try:
+                arrays = self._orbax.restore(kept[-1])
+            except Exception as error:  # whatever orbax and the file system make of half a file
+                logger.warning("%s cannot be read (%s); these networks start again.", kept[-1], error)
+                return None
+            self._kept[slab] = (time.monotonic(), int(kept[-1].name.partition("-")[2]))
+            return {name: np.asarray(array) for name, array in arrays.items()}
+
+    def keep(self, slab: int, arrays: Callable[[], dict[str, np.ndarray]], now: bool = False) -> None:
+        """Keep a slab in training if its last checkpoint is old enough, or `now`; raises Refusal."""
+        with self._access:
+            when, number = self._kept[slab]
+            if time.monotonic() - when < self._seconds and not now:
+                return
+            path = self.folder / "slabs" / f"{slab:06}-{number + 1:06}"
+            earlier = self._checkpoints(slab)
+            try:
+                self._orbax.save(path, arrays(), force=True)
+            except (OSError, ValueError) as error:  # tensorstore turns a full disk into a ValueError
+                raise Refusal(f"{path} cannot be written: {str(error).splitlines()[0]}") from error
+            for old in earlier:
+                shutil.rmtree(old, ignore_errors=True)
+            self._kept[slab] = (time.monotonic(), number + 1)
+
+    @cached_property
+    def _orbax(self):
+        # Takes a second to import, which only long populations need.
+        import orbax.checkpoint
+
+        logging.getLogger("absl").setLevel(logging.ERROR)  # it tells of every file
+        return orbax.checkpoint.Checkpointer(orbax.checkpoint.PyTreeCheckpointHandler())
+
+    def _checkpoints(self, slab):
+        return sorted(path for path in (self.folder / "slabs").glob(f"{slab:06}-*") if path.name[7:].isdigit())
+
+    def _forget(self, slab):
+        for path in (self.folder / "slabs").glob(f"{slab:06}-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Delete what was kept; the record first, without which the rest is nothing."""
+        (self.folder / RECORD).unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def find(root: Path, seconds: float) -> list[Unfinished]:
+    """Return what earlier commands left unfinished below a root, and what other processes train now."""
+    found = []
+    for path in sorted(root.glob(f"*/{RECORD}")):
+        try:
+            record = json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue  # another process has just finished it
+        if record["made_by"] != _made_by():
+            continue  # other versions would not give the same numbers
+        recipes = [unflatten(flat) for flat in record["recipes"]]
+        trials = tuple(Trial(recipes[number], seed) for number, seed, _ in record["trials"])
+        runs = {trial.id: root.parent / record["runs"][run] for trial, (_, _, run) in zip(trials, record["trials"])}
+        population = Population(signature(trials[0]), trials)
+        found.append(Unfinished(root, population, Layout(*record["layout"]), runs, record["probes"], seconds))
+    return found
+
+
+def _as_record(job, base):
+    recipes, runs, trials = {}, {}, []
+    for trial in job.population.trials:
+        flat = flatten(trial.recipe)
+        recipe = recipes.setdefault(json.dumps(flat), (len(recipes), flat))[0]
+        run = runs.setdefault(os.path.relpath(job.runs[trial.id].absolute(), base.absolute()), len(runs))
+        trials.append([recipe, trial.seed, run])
+    record = {
+        "made_by": _made_by(),
+        "layout": list(job.layout),
+        "probes": job.probes,
+        "recipes": [flat for _, flat in recipes.values()],
+        "runs": list(runs),
+        "trials": trials,
+    }
+    return json.dumps(record)
+
+
+def _made_by():
+    return {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "optax", "numpy")} | {
+        "protocol": PROTOCOL
+    }

@@ -1,0 +1,259 @@
+"""Training on all workers: the layout changes nothing, and neither does an interruption."""
+
+import itertools
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from memo import execution
+from memo.config import Execution
+from memo.population import Layout, Population, plan, step_flop
+
+
+def outcome(trained, place=slice(None)):
+    """Return the curves and final layers of all trials, or of those in a place."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf[place]), (trained.curves, trained.layers))
+
+
+def assert_close(one, other):
+    # test_training.TOGETHER: float32 sums in another order.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=0), one, other)
+
+
+@pytest.fixture(scope="module")
+def mixed(trials):
+    """Four trials of seed 0 and three of seed 1, interleaved: no pack size above 1 divides them."""
+    recipes = ({}, {"labels.kind": "shuffled"}, {"labels.kind": "random", "labels.fraction": 0.5})
+    zero = trials({}, *recipes, {"optimizer.learning_rate": 0.02, "optimizer.momentum": 0.0})
+    one = trials({"seed": 1}, *recipes)
+    (group,) = plan(zero + one)
+    return Population(group.signature, (*itertools.chain(*zip(zero, one)), zero[3]))
+
+
+@pytest.fixture(scope="module")
+def apart(mixed, small_mnist):
+    return execution.train(mixed, small_mnist, Execution(pack_size=1))
+
+
+@pytest.mark.parametrize("pack_size", [2, 4])
+def test_pack_size_changes_nothing(mixed, apart, small_mnist, pack_size):
+    assert_close(outcome(execution.train(mixed, small_mnist, Execution(pack_size=pack_size))), outcome(apart))
+
+
+def test_results_are_in_the_order_of_the_trials(mixed, apart, small_mnist):
+    backwards = Population(mixed.signature, mixed.trials[::-1])
+    again = execution.train(backwards, small_mnist, Execution(pack_size=1))
+    assert_close(outcome(again, slice(None, None, -1)), outcome(apart))
+    np.testing.assert_array_equal(again.labels_changed[::-1], apart.labels_changed)
+    for place, trial in enumerate(mixed.trials):
+        n = trial.recipe.dataset.n_train
+        expected = {"true": 0, "shuffled": 0.9, "random": 0.45}[trial.recipe.labels.kind]
+        # Five binomial standard deviations, and 0.02 for classes that are not equally frequent.
+        assert apart.labels_changed[place] == pytest.approx(
+            expected, abs=5 * np.sqrt(expected * (1 - expected) / n) + 0.02 * (expected > 0)
+        )
+    # Twins of a seed start from the same weights, and other seeds from others.
+    starts = {trial.seed: apart.curves.test_loss[place, 0] for place, trial in enumerate(mixed.trials)}
+    np.testing.assert_allclose(apart.curves.test_loss[:, 0], [starts[trial.seed] for trial in mixed.trials])
+    assert abs(starts[0] - starts[1]) > 1e-3
+
+
+def test_test_labels_are_never_touched(apart, small_mnist):
+    truth = {image.tobytes(): label for image, label in zip(small_mnist.test_images, small_mnist.test_labels)}
+    shown = np.asarray(apart.images.test[0])
+    assert shown.shape == (300, 784)
+    assert [truth[image.tobytes()] for image in shown] == apart.images.test_labels.tolist()
+
+
+def test_what_a_population_reports_about_its_networks(mixed, apart):
+    assert apart.trials == mixed.trials
+    assert apart.curves.train_loss.shape == (7, len(apart.steps))
+    assert apart.status == ["completed"] * 7
+    assert set(apart.seconds) >= {"prepare", "compile", "train"}
+
+
+@pytest.mark.parametrize("kind", ["shuffled_pixels", "random_pixels", "gaussian"])
+def test_treated_inputs_are_one_source_a_seed(trials, small_mnist, kind):
+    common = {"inputs.kind": kind, "model.widths": [], "epochs": 1, "seeds": 2}
+    (group,) = plan(trials(common, {}, {"labels.kind": "shuffled"}))
+    trained = execution.train(group, small_mnist)
+    assert trained.sources.tolist() == [0, 0, 1, 1]
+    assert trained.images.train.shape == (2, 256, 784)
+    assert trained.images.test.shape == (2, 300, 784)
+    assert not np.array_equal(trained.images.test[0], trained.images.test[1])
+    if kind != "gaussian":
+        known = {np.sort(image).tobytes() for image in small_mnist.train_images}
+        assert {np.sort(image).tobytes() for image in np.asarray(trained.images.train).reshape(-1, 784)} <= known
+    scale = 255 if trained.images.test.dtype == np.uint8 else 1
+    for place, source in enumerate(trained.sources):
+        ((weights, biases),) = outcome(trained, place)[1]
+        answers = (np.asarray(trained.images.test[source], float) / scale @ weights + biases).argmax(1)
+        expected = np.mean(answers == np.asarray(trained.images.test_labels))
+        assert trained.curves.test_accuracy[place, -1] == pytest.approx(expected, abs=1.5 / 300)  # one on the fence
+
+
+# Interruptions: a slab that goes on from what was kept gives the bits of one that was never stopped.
+
+LONG = {"epochs": 30, "evaluations": 12, "stop_at_train_accuracy": 0.9, "optimizer.momentum": 0.5}
+
+
+class Stopped(Exception):
+    """A crash, here in the worker."""
+
+
+class Memory:
+    """Checkpoints in memory that crash after so many; `kept` is what they hold of each slab."""
+
+    def __init__(self, crash_after=None):
+        self.kept, self.left = {}, crash_after
+
+    def restore(self, slab):
+        return self.kept.get(slab)
+
+    def keep(self, slab, arrays, now):
+        self.kept[slab] = jax.tree.map(np.array, arrays())
+        if self.left is not None and not now:
+            self.left -= 1
+            if self.left < 0:
+                raise Stopped
+
+
+def train(group, dataset, checkpoints=None, crash=False, **layout):
+    """Return what each slab became, and what `advanced` was told."""
+    parts, told = {}, []
+    shape = Layout(**{"packs": 1, "pack_size": 4, "workers": 2} | layout)
+    arguments = (group, shape, dataset, parts.__setitem__)
+    named = {"checkpoints": checkpoints, "advanced": lambda *call: told.append(call)}
+    if crash:
+        with pytest.raises(Stopped):
+            execution.train_slabs(*arguments, **named)
+    else:
+        execution.train_slabs(*arguments, **named)
+    return parts, told
+
+
+@pytest.fixture(scope="module")
+def lasting(trials):
+    recipes = ({}, {"labels.kind": "shuffled"}, {"optimizer.learning_rate": 0.3}, {"optimizer.learning_rate": 1e30})
+    (group,) = plan(trials(LONG | {"seeds": 2}, *recipes))
+    return group
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(lasting, small_mnist):
+    return train(lasting, small_mnist)
+
+
+def assert_identical(parts, others):
+    assert parts.keys() == others.keys()
+    for number, part in parts.items():
+        jax.tree.map(np.testing.assert_array_equal, outcome(part), outcome(others[number]))
+        assert (part.status, part.stopped_at.tolist()) == (others[number].status, others[number].stopped_at.tolist())
+
+
+def test_going_on_after_a_crash_gives_the_same_bits(lasting, uninterrupted, small_mnist):
+    kept = Memory()
+    for chunks in (1, 0, 3, 2):
+        kept.left = chunks
+        train(lasting, small_mnist, kept, crash=True)
+    kept.left = None
+    parts, told = train(lasting, small_mnist, kept)
+    assert_identical(parts, uninterrupted[0])
+    assert 0 < len(told) < len(uninterrupted[1])
+
+
+def test_chunks_between_evaluations_change_nothing(lasting, uninterrupted, small_mnist, monkeypatch):
+    monkeypatch.setitem(execution.CHUNK_FLOP, "cpu", 7 * 4 * step_flop(lasting.signature.static))
+    kept = Memory()
+    for chunks in (8, 1, 13):
+        kept.left = chunks
+        train(lasting, small_mnist, kept, crash=True)
+    kept.left = None
+    assert_identical(train(lasting, small_mnist, kept)[0], uninterrupted[0])
+    parts, told = train(lasting, small_mnist)
+    assert_identical(parts, uninterrupted[0])
+    assert max(np.diff([step for slab, step, _ in told if slab == 0])) == 7
+
+
+def test_finished_networks_are_dropped(lasting, uninterrupted, small_mnist, monkeypatch):
+    monkeypatch.setitem(execution.RECOMPILE_FLOP, "cpu", 0)
+    kept = Memory()
+    parts, _ = train(lasting, small_mnist, kept)
+    sizes = [arrays["places"].size for arrays in kept.kept.values()]
+    assert max(sizes) < 4
+    for number, part in parts.items():
+        assert_close(outcome(part), outcome(uninterrupted[0][number]))
+        assert part.status == uninterrupted[0][number].status
+    # And where the crash comes after a drop.
+    again = Memory(crash_after=10)
+    train(lasting, small_mnist, again, crash=True)
+    assert min(arrays["places"].size for arrays in again.kept.values()) < 4
+    again.left = None
+    assert_identical(train(lasting, small_mnist, again)[0], parts)
+
+
+def test_packs_that_step_together_train_as_packs_alone(lasting, uninterrupted, small_mnist, monkeypatch):
+    monkeypatch.setitem(execution.RECOMPILE_FLOP, "cpu", 0)
+    (part,) = train(lasting, small_mnist, packs=2)[0].values()
+    assert part.status.count("diverged") == 2
+    for row, trial in enumerate(part.trials):
+        if part.status[row] == "diverged":
+            continue  # the last finite weights before infinity agree in few digits
+        number, place = next(
+            (number, other.trials.index(trial)) for number, other in uninterrupted[0].items() if trial in other.trials
+        )
+        assert_close(outcome(part, row), outcome(uninterrupted[0][number], place))
+
+
+def test_progress_is_told_by_slab(lasting, uninterrupted):
+    steps = lasting.signature.evaluation_steps
+    for slab, part in uninterrupted[0].items():
+        mine = [(step, accuracies) for number, step, accuracies in uninterrupted[1] if number == slab]
+        assert [step for step, _ in mine] == steps[: len(mine)].tolist()
+        for point, (_, accuracies) in enumerate(mine):
+            step = mine[point][0]
+            running = [row for row in range(4) if part.stopped_at[row] > step or part.status[row] == "completed"]
+            assert sorted(accuracies) == sorted(part.curves.train_accuracy[running, point])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (2, 4), (4, 3), (8, 8)])
+def test_smaller_shapes_hold_every_active_network(shape):
+    rng = np.random.default_rng(0)
+    for share in (0.02, 0.1, 0.3, 0.6, 1.0):
+        active = rng.random(shape) < share
+        rows, columns = execution._smaller(active)
+        assert len({*zip(np.broadcast_to(rows, columns.shape).ravel(), columns.ravel())}) == columns.size
+        assert active[rows, columns].sum() == active.sum()
+        packs, members = columns.shape
+        held = active[rows, columns]
+        assert packs == 1 or held.any(1).sum() > packs // 2
+        assert members == 1 or held.sum(1).max() > members // 2
+
+
+DEVICES = """
+import sys, jax, numpy as np
+jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
+from memo import execution
+from memo.config import Config, Dataset, Model, make_trials
+from memo.population import plan
+from memo import datasets
+config = Config(dataset=Dataset(n_train=256, n_test=300), model=Model(widths=[8]), batch_size=64, epochs=4, seeds=5)
+(group,) = plan(make_trials(config))
+if sys.argv[1] == "1":
+    execution.use_every_core()
+print(len(execution.worker_devices()), file=sys.stderr)
+trained = execution.train(group, datasets.load("mnist", None))
+sys.stdout.buffer.write(np.stack(trained.curves).tobytes())
+"""
+
+
+def test_several_devices_give_the_tables_of_one():
+    curves = []
+    for devices in ("1", "3"):
+        done = subprocess.run([sys.executable, "-c", DEVICES, devices], capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
+        curves.append(np.frombuffer(done.stdout, np.float32))
+    np.testing.assert_array_equal(*curves)

@@ -1,0 +1,172 @@
+"""What is kept of a population in training, and who may go on with it."""
+
+import json
+import logging
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from memo import unfinished
+from memo.errors import Refusal
+from memo.population import Layout, plan
+from memo.unfinished import Unfinished, find
+
+
+@pytest.fixture
+def group(trials):
+    recipes = ({}, {"labels.kind": "random", "labels.fraction": 0.5}, {"stop_at_train_accuracy": None})
+    return plan(trials({"seeds": 2}, *recipes))[0]
+
+
+@pytest.fixture
+def make(group, tmp_path):
+    """Return a population of six trials, of two run folders, on disk below tmp_path."""
+
+    def make(seconds=0.0, probes=("confidence",)):
+        runs = {trial.id: tmp_path / f"run-{trial.seed}" for trial in group.trials}
+        job = Unfinished(tmp_path / unfinished.FOLDER, group, Layout(1, 3, 2), runs, probes, seconds)
+        job.begin()
+        return job
+
+    return make
+
+
+def tables(trials):
+    ids = [trial.id for trial in trials]
+    return {
+        "trials": pd.DataFrame({"trial": ids, "widths": [[4, 4]] * len(ids)}),
+        "curves": pd.DataFrame({"trial": np.repeat(ids, 3), "step": np.tile([0, 1, 2], len(ids))}),
+    }
+
+
+ARRAYS = {
+    "step": np.array(7),
+    "state_000": np.random.default_rng(0).normal(size=(1, 3, 5)).astype(np.float32),
+    "places": np.arange(3)[None],
+    "measured": np.array([[[np.nan, 0.5, -0.0]]], np.float32),
+    "state_001": np.array([[True, False, True]]),
+}
+
+
+def test_what_was_begun_is_found_as_it_was(make, group, tmp_path):
+    begun = make()
+    (found,) = find(begun.folder.parent, 1.0)
+    assert found.population == begun.population == group
+    assert (found.layout, found.probes, found.folder) == (begun.layout, begun.probes, begun.folder)
+    assert {trial: run.resolve() for trial, run in found.runs.items()} == begun.runs
+    assert make(probes=["confidence", "noise_samples"]).folder != begun.folder
+
+
+@pytest.mark.parametrize("change", [{"protocol": -1}, {"jax": "0.0.1"}], ids=str)
+def test_other_versions_do_not_go_on_with_it(make, change):
+    record = make().folder / unfinished.RECORD
+    content = json.loads(record.read_text())
+    content["made_by"] |= change
+    record.write_text(json.dumps(content))
+    assert find(record.parent.parent, 1.0) == []
+
+
+def test_a_crash_while_the_record_is_written_leaves_nothing_to_find(make):
+    job = make()
+    (job.folder / unfinished.RECORD).unlink()
+    assert find(job.folder.parent, 1.0) == []
+    job.add(0, tables(job.population.trials[:3]))
+    (job.folder / unfinished.RECORD).unlink(missing_ok=True)
+    assert make().finished == set()  # nor is a half removed population taken for one that trains
+
+
+def test_tables_come_back_by_slab_and_joined_in_the_order_of_the_trials(make):
+    job = make(seconds=100.0)
+    first, second = job.population.trials[:3], job.population.trials[3:]
+    job.add(1, tables(second[::-1]))
+    assert not (job.folder / "parts").exists()  # within seconds, not at once
+    before = make()
+    assert before.finished == set()
+    before.add(1, tables(second[::-1]))
+    after = make()
+    assert after.finished == {1}
+    after.add(0, tables(first))
+    last = make()
+    assert last.finished == {0, 1}
+    for each in (after, last):
+        joined = each.tables()
+        expected = tables(job.population.trials)
+        for name in expected:
+            pd.testing.assert_frame_equal(
+                joined[name].map(lambda value: list(value) if np.ndim(value) else value), expected[name]
+            )
+
+
+def test_arrays_come_back_bit_for_bit_and_only_the_last_is_kept(make):
+    job = make()
+    assert job.restore(3) is None
+    for step in (7, 8, 9):
+        job.keep(3, lambda step=step: ARRAYS | {"step": np.array(step)})
+    assert [path.name for path in (job.folder / "slabs").iterdir()] == ["000003-000002"]
+    again = make()
+    kept = again.restore(3)
+    assert kept.keys() == ARRAYS.keys()
+    for name, array in (ARRAYS | {"step": np.array(9)}).items():
+        assert (kept[name].dtype, kept[name].shape) == (array.dtype, array.shape)
+        assert kept[name].tobytes() == array.tobytes()
+    again.keep(3, lambda: ARRAYS)
+    assert make().restore(3)["step"] == 7
+
+
+def test_nothing_is_kept_before_its_time_but_when_training_stops(make):
+    job = make(seconds=100.0)
+    job.restore(0)
+    job.keep(0, lambda: pytest.fail("too early"))
+    job.keep(0, lambda: ARRAYS, now=True)
+    assert make().restore(0)["step"] == 7
+
+
+def test_half_a_checkpoint_is_as_none(make, caplog):
+    job = make()
+    job.restore(0)
+    job.keep(0, lambda: ARRAYS)
+    (kept,) = (job.folder / "slabs").iterdir()
+    for path in kept.rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with caplog.at_level(logging.WARNING):
+        assert make().restore(0) is None
+    assert f"{kept} cannot be read" in caplog.text
+
+
+def test_a_finished_slab_needs_no_checkpoint(make):
+    job = make()
+    job.restore(0)
+    job.keep(0, lambda: ARRAYS)
+    job.add(0, tables(job.population.trials[:3]))
+    assert make().restore(0) is None
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused(make):
+    job = make()
+    job.restore(0)
+    (job.folder / "slabs").write_text("in the way")
+    with pytest.raises(Refusal, match=r"slabs.* cannot be written"):
+        job.keep(0, lambda: ARRAYS)
+
+
+def test_one_process_at_a_time(make, caplog):
+    job, other = make(), make()
+    order, waiting = [], threading.Event()
+
+    def second():
+        with other.open():
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with caplog.at_level(logging.INFO), job.open():
+        thread.start()
+        while "waiting for it" not in caplog.text:
+            waiting.wait(0.01)
+        order.append("first")
+        job.remove()
+    thread.join()
+    assert order == ["first", "second"]
+    assert not job.folder.parent.exists()  # nothing is left behind
