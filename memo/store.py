@@ -10,17 +10,22 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from filelock import FileLock
 
 from memo.errors import Refusal
 
 TRIALS, DONE, PROVENANCE, LOCK = "trials.parquet", "done.json", "provenance.json", ".lock"
+WRITERS = 8  # threads that write run folders
 
 
 class Tables(dict):
@@ -71,11 +76,16 @@ def finished(folder: Path, probes: list[str]) -> set[str]:
     """Return the ids of the trials that a run folder holds with all of these probes."""
     if not (folder / TRIALS).exists():
         return set()
-    trials = read(folder / TRIALS, ["trial", "probes"])
+    trials = read(folder / TRIALS, ["trial", "probes"]).to_pydict()
     return {trial for trial, measured in zip(trials["trial"], trials["probes"]) if set(probes) <= set(measured)}
 
 
-def write(folder: Path, tables: dict[str, pd.DataFrame], provenance: dict) -> None:
+def as_table(frame: pd.DataFrame) -> pa.Table:
+    """Return a data frame as the Arrow table that is stored."""
+    return pa.Table.from_pandas(frame, preserve_index=False)
+
+
+def write(folder: Path, tables: Mapping[str, pa.Table], provenance: dict) -> None:
     """Add trials and their rows to a run folder, in place of any earlier rows of the same trials.
 
     Processes that write to one folder wait for each other, so that none loses what another has added.
@@ -87,26 +97,46 @@ def write(folder: Path, tables: dict[str, pd.DataFrame], provenance: dict) -> No
         _add(folder, tables, provenance)
 
 
+def write_runs(tables: Mapping[str, pa.Table], runs: Mapping[str, Path], provenance: dict) -> None:
+    """Add the rows of each trial to its run folder, `runs` by trial; see `write`."""
+    rows: dict[Path, dict[str, list[int]]] = {}
+    for name, table in tables.items():
+        for row, trial in enumerate(table["trial"].to_pylist()):
+            rows.setdefault(runs[trial], {}).setdefault(name, []).append(row)
+
+    def write_run(run):
+        write(run, {name: table.take(rows[run].get(name, [])) for name, table in tables.items()}, provenance)
+
+    # Side by side, for they wait for the disk: four syncs a folder.
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(write_run, rows))
+
+
 def _add(folder, tables, provenance):
-    new = set(tables["trials"]["trial"])
+    new = tables["trials"]["trial"].combine_chunks()
     for name in sorted(tables, key=lambda name: name == "trials"):
         if name == "trials":
             earlier = _sessions(folder) if (folder / PROVENANCE).exists() else []
             with replacing(folder / PROVENANCE) as path:
                 path.write_text(json.dumps(provenance | {"earlier": earlier}, indent=1))
-        frame, target = tables[name], folder / f"{name}.parquet"
+        table, target = tables[name], folder / f"{name}.parquet"
         if target.exists():
             old = read(target)
-            frame = pd.concat([old[~old["trial"].isin(new)], frame], ignore_index=True)
+            kept = old.filter(pc.invert(pc.is_in(old["trial"], value_set=new)))
+            table = pa.concat_tables([kept, table], promote_options="permissive")
         with replacing(target) as path:
-            frame.to_parquet(path, index=False)
-    finish(folder)
+            pq.write_table(table, path)
+    _mark_done(folder, len(table))
 
 
 def finish(folder: Path) -> None:
     """Write the done marker of a run folder whose trials are all there."""
+    _mark_done(folder, len(read(folder / TRIALS, ["trial"])))
+
+
+def _mark_done(folder, trials):
     with replacing(folder / DONE) as path:
-        path.write_text(json.dumps({"trials": len(read(folder / TRIALS))}))
+        path.write_text(json.dumps({"trials": trials}))
 
 
 def _sessions(folder):
@@ -123,10 +153,10 @@ def _run_folders(root):
     return sorted(marker.parent for marker in root.rglob(DONE))
 
 
-def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """Return one table, or some of its columns; raises Refusal where it cannot be read."""
+def read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Return one stored table, or some of its columns; raises Refusal where it cannot be read."""
     try:
-        return pd.read_parquet(path, columns=columns)
+        return pq.ParquetFile(path).read(columns)
     except (OSError, ValueError) as error:
         raise Refusal(f"{path} is not a readable table ({error}); delete its folder to train it again.") from error
 
@@ -140,27 +170,33 @@ def load(path: str | os.PathLike, select: Callable[[pd.DataFrame], pd.Series] | 
     root = Path(path)
     if not root.is_dir():
         raise Refusal(f"{root} is not a folder.")
-    found: dict[str, list[pd.DataFrame]] = {}
-    seen: set[str] = set()
-    for folder in _run_folders(root):
-        trials = read(folder / TRIALS)
-        trials["model.widths"] = [tuple(int(width) for width in widths) for widths in trials["model.widths"]]
-        # One type each, whether or not some recipe has null there.
-        trials = trials.astype({"dataset.n_train": "Int64", "dataset.n_test": "Int64", "stop_at_train_accuracy": float})
-        trials["probes"] = [tuple(probes) for probes in trials["probes"]]
-        keep = ~trials["trial"].isin(seen)
-        if select is not None:
-            keep &= select(trials)
-        trials = trials[keep]
-        seen |= set(trials["trial"])
-        found.setdefault("trials", []).append(trials)
-        for table in sorted(folder.glob("*.parquet")):
-            if table.name != TRIALS:
-                frame = read(table)
-                found.setdefault(table.stem, []).append(frame[frame["trial"].isin(set(trials["trial"]))])
-    if not seen:
+    folders = _run_folders(root)
+    if not folders:
         raise Refusal(f"There is no finished run below {root}.")
-    return Tables({name: pd.concat(frames, ignore_index=True) for name, frames in found.items()})
+    parts = [read(folder / TRIALS) for folder in folders]
+    places = np.repeat(np.arange(len(folders)), [len(part) for part in parts])
+    trials = pa.concat_tables(parts, promote_options="permissive").to_pandas()
+    trials["model.widths"] = [tuple(int(width) for width in widths) for widths in trials["model.widths"]]
+    # One type each, whether or not some recipe has null there.
+    trials = trials.astype({"dataset.n_train": "Int64", "dataset.n_test": "Int64", "stop_at_train_accuracy": float})
+    trials["probes"] = [tuple(probes) for probes in trials["probes"]]
+    keep = ~trials["trial"].duplicated()
+    if select is not None:
+        keep &= select(trials)
+    keep = keep.to_numpy()
+    if not keep.any():
+        raise Refusal(f"No trial below {root} is selected.")
+    found = {"trials": trials[keep].reset_index(drop=True)}
+    others: dict[str, list[pa.Table]] = {}
+    for place, wanted in trials[keep].groupby(places[keep]):
+        ids = pa.array(wanted["trial"])
+        for file in sorted(folders[place].glob("*.parquet")):
+            if file.name != TRIALS:
+                table = read(file)
+                others.setdefault(file.stem, []).append(table.filter(pc.is_in(table["trial"], value_set=ids)))
+    for name, tables in others.items():
+        found[name] = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+    return Tables(found)
 
 
 def as_frame(columns: dict[str, np.ndarray]) -> pd.DataFrame:

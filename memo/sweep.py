@@ -148,9 +148,7 @@ def _train(job: unfinished.Unfinished, dataset: datasets.Dataset, progress: Prog
     seconds["train"] -= seconds["probe"]
     seconds["program"] = time.perf_counter() - started
     session = _provenance(dataset, seconds, len(group.trials), job.layout)
-    by_run = {name: dict(list(frame.groupby(frame["trial"].map(job.runs)))) for name, frame in tables.items()}
-    for run in by_run["trials"]:
-        store.write(run, {name: frames[run] for name, frames in by_run.items()}, session)
+    store.write_runs(tables, job.runs, session)
 
 
 def _keep_compiled_programs():
@@ -205,7 +203,7 @@ def _tables(common, trained, measured):
         frame.insert(0, "trial", ids[network])
         frame.insert(1, "seed", seeds[network])
         tables[name] = frame
-    return tables
+    return {name: store.as_table(frame) for name, frame in tables.items()}
 
 
 def _provenance(dataset, seconds, networks, layout):

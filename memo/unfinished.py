@@ -22,7 +22,9 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from memo import store
@@ -33,7 +35,7 @@ from memo.population import Layout, Population, signature
 logger = logging.getLogger(__name__)
 
 FOLDER, RECORD = ".unfinished", "population.json"
-Frames = dict[str, pd.DataFrame]
+Tables = dict[str, pa.Table]
 
 
 def root_of(runs: Sequence[Path]) -> Path:
@@ -60,7 +62,7 @@ class Unfinished:
         self.folder = root / hashlib.sha256(self._record.encode()).hexdigest()[:16]
         self._seconds = seconds
         self._access = threading.Lock()
-        self._tables: dict[int, Frames] = {}  # of every finished slab
+        self._tables: dict[int, Tables] = {}  # of every finished slab
         self._unwritten: list[int] = []
         self._written = time.monotonic()
         self._kept: dict[int, tuple[float, int]] = {}  # slab -> when its last checkpoint was made, and its number
@@ -95,13 +97,12 @@ class Unfinished:
             with store.replacing(self.folder / RECORD) as path:
                 path.write_text(self._record)
         for part in sorted(self.folder.glob("parts/[0-9]*")):
-            frames = {path.stem: store.read(path) for path in part.glob("*.parquet")}
-            slab_of = frames["slabs"].set_index("trial")["slab"]
-            for number in slab_of.unique():
-                self._tables[int(number)] = {
-                    name: frame[(frame["trial"].map(slab_of) == number).to_numpy()]
-                    for name, frame in frames.items()
-                    if name != "slabs"
+            tables = {path.stem: store.read(path) for path in part.glob("*.parquet")}
+            slabs = tables.pop("slabs").to_pydict()
+            for number in set(slabs["slab"]):
+                own = pa.array([trial for trial, slab in zip(slabs["trial"], slabs["slab"]) if slab == number])
+                self._tables[number] = {
+                    name: table.filter(pc.is_in(table["trial"], value_set=own)) for name, table in tables.items()
                 }
 
     @property
@@ -109,7 +110,7 @@ class Unfinished:
         """Return the slabs whose tables are here."""
         return set(self._tables)
 
-    def add(self, slab: int, tables: Frames) -> None:
+    def add(self, slab: int, tables: Tables) -> None:
         """Keep the tables of a slab that has finished; on disk within seconds."""
         with self._access:
             self._tables[slab] = tables
@@ -117,31 +118,35 @@ class Unfinished:
             if time.monotonic() - self._written >= self._seconds:
                 self._write()
 
-    def tables(self) -> Frames:
+    def tables(self) -> Tables:
         """Return the tables of all slabs, in the order of the population's trials, when they are on disk."""
         with self._access:
             self._write()
             places = {trial.id: place for place, trial in enumerate(self.population.trials)}
             joined = {}
             for name in self._tables[min(self._tables)]:
-                frame = pd.concat([self._tables[slab][name] for slab in sorted(self._tables)], ignore_index=True)
-                order = np.argsort(frame["trial"].map(places).to_numpy(), kind="stable")
-                joined[name] = frame.iloc[order].reset_index(drop=True)
+                table = _join([self._tables[slab][name] for slab in sorted(self._tables)])
+                of_trial = np.array([places[trial] for trial in table["trial"].to_pylist()], np.int64)
+                joined[name] = table.take(np.argsort(of_trial, kind="stable"))
             return joined
 
     def _write(self):
         if not self._unwritten:
             return
-        tables = [self._tables[slab] for slab in self._unwritten]
-        frames = {name: pd.concat([frames[name] for frames in tables], ignore_index=True) for name in tables[0]}
-        slab_of = [(row, slab) for slab in self._unwritten for row in self._tables[slab]["trials"]["trial"]]
-        frames["slabs"] = pd.DataFrame(slab_of, columns=["trial", "slab"])
+        unwritten = [self._tables[slab] for slab in self._unwritten]
+        tables = {name: _join([tables[name] for tables in unwritten]) for name in unwritten[0]}
+        slab_of = [
+            {"trial": trial, "slab": slab}
+            for slab in self._unwritten
+            for trial in self._tables[slab]["trials"]["trial"].to_pylist()
+        ]
+        tables["slabs"] = pa.Table.from_pylist(slab_of)
         parts = self.folder / "parts"
         number = 1 + max((int(part.name) for part in parts.glob("[0-9]*")), default=0)
         with store.replacing(parts / f"{number:06}") as part:
             part.mkdir()
-            for name, frame in frames.items():
-                frame.to_parquet(part / f"{name}.parquet", index=False)
+            for name, table in tables.items():
+                pq.write_table(table, part / f"{name}.parquet")
         for slab in self._unwritten:
             self._forget(slab)
         self._unwritten, self._written = [], time.monotonic()
@@ -195,6 +200,10 @@ class Unfinished:
         """Delete what was kept; the record first, without which the rest is nothing."""
         (self.folder / RECORD).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _join(tables):
+    return pa.concat_tables(tables, promote_options="permissive")
 
 
 def find(root: Path, seconds: float) -> list[Unfinished]:
