@@ -17,6 +17,7 @@ USAGE = "python -m memo.benchmark FOLDER [quick|standard|paper] [page]"
 def main(arguments: list[str]) -> None:
     """Run the command line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("jax").setLevel(logging.WARNING)
     if not 1 <= len(arguments) <= 3 or arguments[0].startswith("-") or arguments[2:] not in ([], ["page"]):
         raise Refusal(f"The command is {USAGE}.")
     folder, scale = Path(arguments[0]), arguments[1] if len(arguments) > 1 else "standard"

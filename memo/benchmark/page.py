@@ -9,7 +9,7 @@ import pandas as pd
 
 from memo import claims
 from memo.benchmark import contestants as who
-from memo.benchmark import drawings, environment, goals, launchers, ours, results
+from memo.benchmark import drawings, environment, goals, launchers, ours, results, suite
 from memo.benchmark.journal import FILE, Journal
 from memo.benchmark.sizes import Sizes
 from memo.report import number, with_interval
@@ -41,11 +41,11 @@ def write(journal: Journal, sizes: Sizes, folder: Path, command: str, sweep: boo
         "\n## Goals and what was measured\n",
         _goals(reached),
         "\n## All contestants\n",
-        _contestants(table, sizes),
+        _contestants(table),
         "\n## Figures\n",
         *_figures(table, jobs, sizes, folder, sweep),
         "\n## Method\n",
-        *_method(table, sizes),
+        *_method(table, sizes, len(jobs) > 0),
         "\n## What limits what was not reached\n",
         f"{_link(folder)} says what was tried, what explains these numbers, and what stands between them and the goals.\n",
         "\n## Environment\n",
@@ -149,12 +149,18 @@ def _goals(reached):
     return _markdown(("on", "width", "quantity", "goal", "measured", "reached", "note"), rows)
 
 
-def _contestants(table, sizes):
-    rows = []
+def _population(row):
+    return (
+        f"{'-'.join(map(str, suite.PUBLISHED_HIDDEN)) if pd.isna(row['width']) else row['width']} × {row['networks']}"
+    )
+
+
+def _contestants(table):
+    rows, missing = [], {}
     for row in table[table["part"] != "growth"].to_dict("records"):
-        population = f"{'' if pd.isna(row['width']) else row['width']} × {row['networks']}"
+        population = _population(row)
         if pd.isna(row["median"]):
-            rows.append((population, row["contestant"], row["missing"], *[""] * 5))
+            missing.setdefault((row["contestant"], row["missing"]), []).append(population)
             continue
         training = row["unit"] == UNIT
         rate = _thousands(row) if training else with_interval(_estimate(row, "median"), count=False)
@@ -182,7 +188,8 @@ def _contestants(table, sizes):
         "ours / this",
         "compile, s",
     )
-    return _markdown(header, rows)
+    left_out = [f"- {name}: {reason} (at {', '.join(where)})." for (name, reason), where in missing.items()]
+    return "\n".join([_markdown(header, rows), *(["Not in the table:\n", *left_out] if left_out else []), ""])
 
 
 def _figures(table, jobs, sizes, folder, sweep):
@@ -203,8 +210,8 @@ def _figures(table, jobs, sizes, folder, sweep):
         low, high = first.iloc[0], first.loc[first["median"].astype(float).idxmax()]
         yield f"![Time of a step and examples a second against the number of networks]({drawings.growth(table, folder)})\n"
         yield (
-            f"At width {low['width']} {low['networks']} network{'s' if low['networks'] > 1 else ''} train at "
-            f"{_thousands(low)} examples/s and {high['networks']} at {_thousands(high)}, the most of all numbers tried "
+            f"At width {low['width']} our throughput grows from {_thousands(low)} examples/s with {low['networks']} "
+            f"network{'s' if low['networks'] > 1 else ''} to {_thousands(high)} with {high['networks']}, where it is highest "
             f"(n = {high['n']}). Above: microseconds for one step of all networks; below: examples a second over all of "
             "them; points and bars as above. The PyTorch loop is drawn as the line that its measured speed implies.\n"
         )
@@ -226,7 +233,7 @@ def _figures(table, jobs, sizes, folder, sweep):
         yield "\nThe sweep of many jobs by Hydra's launchers is left out: `python -m experiments.benchmark` measures it."
 
 
-def _method(table, sizes):
+def _method(table, sizes, swept):
     work = _largest(table).drop_duplicates("width")
     shown = ", ".join(
         f"{row['images']:,} images for {row['epochs']} epochs at width {row['width']}"
@@ -261,7 +268,7 @@ def _method(table, sizes):
         "measured among them: products of square matrices of side "
         f"{', '.join(map(str, sizes.limit_sides))}, and copies of {sizes.copy_megabytes} MB, counted as read and written.\n"
     )
-    if sizes.jobs:
+    if swept:
         yield (
             "Sweep: `python -m experiments.train --multirun` with "
             f"`{' '.join(launchers.RECIPE)}`, as a process of its own, into an empty folder; seconds from its start to "
