@@ -29,7 +29,7 @@ COMPILED_SHARED = "torch.func.vmap + torch.compile, shared minibatch"
 COMPILED_GRAPH = "torch.func.vmap + torch.compile + CUDA graph, own minibatches"
 VMAP, COMPILED = (VMAP_OWN, VMAP_SHARED), (COMPILED_OWN, COMPILED_SHARED, COMPILED_GRAPH)
 XLA_SGEMM, TORCH_SGEMM, XLA_COPY, TORCH_COPY = "XLA sgemm", "torch sgemm", "XLA copy", "torch copy"
-TRIAL = 0.15  # seconds, at most, for which each option of a PyTorch peer is tried before the best is measured
+TRIAL = 0.1  # seconds, at most, for which each option of a PyTorch peer is tried before the best is measured
 
 NO_TORCH = "PyTorch is not installed"
 NO_GPU = "needs an NVIDIA GPU"
@@ -128,16 +128,16 @@ def _torch_vmap(name: str, work: Work, dataset: Dataset, seconds: float) -> Call
         for threads in _threads(peers)
         for layout in ("linear", "matmul")
     }
-    compiling = []
+    compiling = {}
 
-    def prepare(threads, peer):
-        epoch = _epochs(peers, threads, peer)
-        compiling.append(timed(epoch) if compiled else 0.0)
+    def prepare(option):
+        epoch = _epochs(peers, *make[option])
+        if compiled and option not in compiling:
+            compiling[option] = timed(epoch)  # the first epoch, compiling included
         return epoch
 
-    best, _ = fastest({option: partial(prepare, *made) for option, made in make.items()}, min(TRIAL, seconds))
-    compiling_best = compiling[list(make).index(best)]
-    return partial(_train_torch, peers, *make[best], 1, work, best, compiling_best)
+    best, _ = fastest({option: partial(prepare, option) for option in make}, min(TRIAL, seconds))
+    return partial(_train_torch, peers, *make[best], 1, work, best, compiling.get(best, 0.0))
 
 
 def _epochs(peers, threads, peer):

@@ -58,6 +58,7 @@ class Sizes:
     repetitions: int = _count(1)
     growth_repetitions: int = _count(1)
     seconds: float = _seconds()  # of one reading of our population, about
+    growth_seconds: float = _seconds()  # likewise, where networks grow in number
     limit_seconds: float = _seconds()  # of one reading of a limit, about
     limit_sides: list = _key(
         "a list of sides of square matrices", lambda value: isinstance(value, list) and value and _positive(*value)

@@ -40,7 +40,7 @@ def comparisons(sizes: Sizes) -> list[Setting]:
 
 def growths(sizes: Sizes) -> list[list[Setting]]:
     """Return, for each width, the settings with ever more networks."""
-    rule = f"growth, {sizes.seconds:g} s, {sizes.epochs} epochs"
+    rule = f"growth, {sizes.growth_seconds:g} s, {sizes.epochs} epochs"
     return [
         [Setting(f"{_name(width, networks)} ({rule})", width, networks) for networks in counts]
         for width, counts in sizes.growth
@@ -72,20 +72,20 @@ def measure(journal: Journal, sizes: Sizes, dataset: Dataset) -> None:
     flops, bandwidth = contestants.limits_now(sizes)
     logger.info("XLA multiplies matrices at %.3g GFLOP/s and copies at %.3g GB/s", flops / 1e9, bandwidth / 1e9)
 
-    def work(setting):
+    def work(setting, seconds):
         stored = work_of(journal, setting.name)
         if stored is None:
             hidden = (setting.width, setting.width)
-            stored = sized(hidden, setting.networks, sizes.seconds, sizes.epochs, flops, bandwidth)
+            stored = sized(hidden, setting.networks, seconds, sizes.epochs, flops, bandwidth)
             journal.add(setting=setting.name, work=asdict(stored))
         return stored
 
     for setting in comparisons(sizes):
-        mine = work(setting)
+        mine = work(setting, sizes.seconds)
         listed = contestants.training(mine, dataset, sizes.seconds) + contestants.machine(sizes)
         interleave(journal, setting.name, listed, sizes.repetitions)
     for settings in growths(sizes):
-        _grow(journal, sizes, dataset, [(setting, work(setting)) for setting in settings])
+        _grow(journal, sizes, dataset, [(setting, work(setting, sizes.growth_seconds)) for setting in settings])
     if sizes.published_networks:
         _publish(journal, sizes, dataset, flops)
 
@@ -99,7 +99,7 @@ def _grow(journal, sizes, dataset, settings):
                 journal.add(setting=setting.name, contestant=name, unit=EXAMPLES, failure=reason)
         listed = [
             contestants.our(work, dataset),
-            *(contestants.vmap(name, work, dataset, sizes.seconds) for name in names[1:]),
+            *(contestants.vmap(name, work, dataset, sizes.growth_seconds) for name in names[1:]),
         ]
         interleave(journal, setting.name, listed, sizes.growth_repetitions)
 
