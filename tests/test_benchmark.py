@@ -181,6 +181,19 @@ def test_the_fastest_option_is_kept():
     assert name == "fast"
 
 
+def test_growth_ends_where_a_reading_would_take_too_long_or_fewer_networks_failed(tmp_path):
+    book, limits = journal(tmp_path), replace(QUICK, longest=10.0)
+    fewer, more = Work((4, 4), 10, 2 * BATCH, 4), Work((4, 4), 40, 2 * BATCH, 4)
+    before = suite.Setting("fewer", 4, 10), fewer
+    book.add(setting="fewer", contestant="fast", repetition=1, seconds=2.0, amount=10 * fewer.examples)
+    book.add(setting="fewer", contestant="slow", repetition=1, seconds=3.0, amount=10 * fewer.examples)
+    book.add(setting="fewer", contestant="full", failure="out of memory")
+    reasons = [suite._too_large(book, limits, name, before, more) for name in ("fast", "slow", "full")]
+    assert reasons == [None, "left out: a reading would take about 12 s", "out of memory"]
+    vast = replace(more, networks=10**9)
+    assert suite._too_large(book, limits, "fast", None, vast).startswith("left out: about ")
+
+
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
@@ -192,6 +205,7 @@ def test_the_fastest_option_is_kept():
         ({"growth": [[16, [4, 1]]]}, ["experiment.growth", "ascending"]),
         ({"jobs": 3}, ["experiment.jobs is 3", "even"]),
         ({"jobs": 2, "jobs_basic": 4}, ["experiment.jobs_basic is 4"]),
+        ({"jobs": 10, "jobs_basic": 2}, ["experiment.jobs_basic is 2", "extrapolated"]),
     ],
 )
 def test_sizes_are_checked(changes, parts):

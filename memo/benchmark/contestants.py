@@ -89,9 +89,11 @@ def _torch(cuda_only: bool = False):
         raise LeftOut(NO_GPU)
     if not has_torch():
         raise LeftOut(NO_TORCH)
+    import torch
+
     from memo.benchmark import peers_torch
 
-    if on_gpu() and peers_torch.device().type != "cuda":
+    if on_gpu() and not torch.cuda.is_available():
         raise LeftOut("this PyTorch has no CUDA")
     peers_torch.allow_tf32()
     return peers_torch
@@ -131,10 +133,9 @@ def _torch_vmap(name: str, work: Work, dataset: Dataset, seconds: float) -> Call
     compiling = {}
 
     def prepare(option):
-        epoch = _epochs(peers, *make[option])
         if compiled and option not in compiling:
-            compiling[option] = timed(epoch)  # the first epoch, compiling included
-        return epoch
+            compiling[option] = timed(lambda: _epochs(peers, *make[option])())  # with the first epoch
+        return _epochs(peers, *make[option])
 
     best, _ = fastest({option: partial(prepare, option) for option in make}, min(TRIAL, seconds))
     return partial(_train_torch, peers, *make[best], 1, work, best, compiling.get(best, 0.0))

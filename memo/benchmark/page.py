@@ -88,6 +88,9 @@ def _finding(table, reached, jobs, about):
     for width, own in _largest(table).groupby("width"):
         own = own.set_index("contestant")
         mine = own.loc[who.OURS]
+        if pd.isna(mine["median"]):
+            yield f"- **Width {width}**, {mine['networks']} networks: {mine['missing']}."
+            continue
         ratios = []
         for peers, name in (
             ((who.LOOP,), "the PyTorch loop"),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
 
+import jax
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -21,8 +22,13 @@ DEFAULT_THREADS = torch.get_num_threads()
 
 
 def device() -> torch.device:
-    """Return the GPU where there is one, else the processor."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Return the kind of device that JAX uses, so that peers and ours run on the same one."""
+    return torch.device("cuda" if jax.default_backend() == "gpu" else "cpu")
+
+
+def on_gpu() -> bool:
+    """Return whether the peers run on a GPU."""
+    return device().type == "cuda"
 
 
 def allow_tf32() -> None:
@@ -37,14 +43,14 @@ def use_threads(count: int) -> None:
 
 
 def synchronise() -> None:
-    """Wait for the GPU, where there is one."""
-    if torch.cuda.is_available():
+    """Wait for the GPU, where the peers run on one."""
+    if on_gpu():
         torch.cuda.synchronize()
 
 
 def release() -> None:
     """Give cached GPU memory back, so that the contestants do not crowd each other out."""
-    if torch.cuda.is_available():
+    if on_gpu():
         torch.cuda.empty_cache()
 
 
@@ -104,8 +110,7 @@ class LoaderLoop(Loop):
     def __init__(self, work: Work, examples: Examples, optimizer: str):
         super().__init__(work, examples, optimizer)
         data = TensorDataset(self.images.cpu(), self.labels.cpu())
-        pinned = torch.cuda.is_available()
-        self.loader = DataLoader(data, batch_size=BATCH, shuffle=True, drop_last=True, pin_memory=pinned)
+        self.loader = DataLoader(data, batch_size=BATCH, shuffle=True, drop_last=True, pin_memory=on_gpu())
 
     def minibatches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield the minibatches of one epoch as the loader collates them."""
@@ -183,7 +188,11 @@ def population_step(layout: str, own: bool, compiled: bool):
         torch._foreach_add_(momentum, moves)
         torch._foreach_add_(parameters, momentum, alpha=-LEARNING_RATES[0])
 
-    return torch.compile(step) if compiled else step
+    if not compiled:
+        return step
+    # A growing population has more shapes than PyTorch compiles a function for by default, before it gives up.
+    torch._dynamo.config.recompile_limit = 1000
+    return torch.compile(step, dynamic=False)
 
 
 class Vmap:

@@ -87,6 +87,10 @@ def read(values: Mapping[str, Any]) -> Sizes:
     config.check(sizes, "experiment.")
     if sizes.jobs_basic > sizes.jobs:
         raise Refusal(f"experiment.jobs_basic is {sizes.jobs_basic}; allowed is 0 to the {sizes.jobs} of jobs.")
+    if sizes.jobs_basic == 2 < sizes.jobs:
+        raise Refusal(
+            "experiment.jobs_basic is 2, from which no further job can be extrapolated; allowed is 0, or from 4."
+        )
     return sizes
 
 

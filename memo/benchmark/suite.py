@@ -4,6 +4,7 @@ import logging
 import os
 import statistics
 from dataclasses import asdict
+from functools import cache
 from typing import NamedTuple
 
 from memo import population
@@ -69,14 +70,18 @@ def work_of(journal: Journal, setting: str) -> Work | None:
 
 def measure(journal: Journal, sizes: Sizes, dataset: Dataset) -> None:
     """Take every reading that the journal lacks."""
-    flops, bandwidth = contestants.limits_now(sizes)
-    logger.info("XLA multiplies matrices at %.3g GFLOP/s and copies at %.3g GB/s", flops / 1e9, bandwidth / 1e9)
+
+    @cache
+    def limits():
+        flops, bandwidth = contestants.limits_now(sizes)
+        logger.info("XLA multiplies matrices at %.3g GFLOP/s and copies at %.3g GB/s", flops / 1e9, bandwidth / 1e9)
+        return flops, bandwidth
 
     def work(setting, seconds):
         stored = work_of(journal, setting.name)
         if stored is None:
             hidden = (setting.width, setting.width)
-            stored = sized(hidden, setting.networks, seconds, sizes.epochs, flops, bandwidth)
+            stored = sized(hidden, setting.networks, seconds, sizes.epochs, *limits())
             journal.add(setting=setting.name, work=asdict(stored))
         return stored
 
@@ -87,7 +92,7 @@ def measure(journal: Journal, sizes: Sizes, dataset: Dataset) -> None:
     for settings in growths(sizes):
         _grow(journal, sizes, dataset, [(setting, work(setting, sizes.growth_seconds)) for setting in settings])
     if sizes.published_networks:
-        _publish(journal, sizes, dataset, flops)
+        _publish(journal, sizes, dataset, limits)
 
 
 def _grow(journal, sizes, dataset, settings):
@@ -129,12 +134,14 @@ def _has_any(journal, setting, name):
     return any("seconds" in record for record in journal.find(setting=setting, contestant=name))
 
 
-def _publish(journal, sizes, dataset, flops):
+def _publish(journal, sizes, dataset, limits):
     """Take the one reading of the published workload: preparing, compiling and training together."""
     name, work = published_name(sizes), published(sizes)
     if journal.has(name, OURS, 1) or journal.failure(name, OURS):
         return
-    journal.add(setting=name, work=asdict(work))
+    if work_of(journal, name) is None:
+        journal.add(setting=name, work=asdict(work))
+    flops, _ = limits()
     least = work.networks * work.examples * work.flop_per_example / flops
     if least > PUBLISHED_LONGEST:
         reason = f"left out: at least {least / 3600:.1f} hours at this machine's limit"
