@@ -28,8 +28,8 @@ STYLE = {
 LIMIT = {"color": "0.35", "linestyle": (0, (5, 2)), "linewidth": 1.4}
 
 
-def throughput(table: pd.DataFrame, folder: Path) -> str:
-    """Draw examples a second and the share of XLA's best sgemm by width, contestants side by side."""
+def throughput(table: pd.DataFrame, bound: str, words: str, folder: Path) -> str:
+    """Draw examples a second by width, and the share of the limit whose column is `bound`, contestants side by side."""
     own = _largest(table[table["part"] == "comparison"])
     widths = sorted(set(own["width"]))
     figure, [[rate, share]] = figures.grid(1, 2, width=4.6, height=3.8)
@@ -38,10 +38,15 @@ def throughput(table: pd.DataFrame, folder: Path) -> str:
         offset = 2 ** (0.09 * (number - (len(present) - 1) / 2))
         rows = own[(own["contestant"] == name) & own["median"].notna()]
         _line(rate, rows, "median", "low", "high", name, offset)
-        _line(share, rows, "share_of_sgemm", "share_of_sgemm_low", "share_of_sgemm_high", name, offset)
-    best = own[own["contestant"].str.startswith(who.XLA_SGEMM)].groupby("width")["median"].max()
-    limit = [best[width] * 1e9 / Work((width, width), 1, 0, 0).flop_per_example for width in widths]
-    rate.plot(widths, limit, **LIMIT, marker="_", markersize=12, label="XLA's best sgemm in this run")
+        _line(share, rows, bound, f"{bound}_low", f"{bound}_high", name, offset)
+    one = {width: Work((width, width), 1, 0, 0) for width in widths}
+    for beginnings, label, cost, dashes in (
+        ((who.XLA_SGEMM,), "XLA's best sgemm in this run", "flop_per_example", (0, (5, 2))),
+        ((who.XLA_COPY, who.TORCH_COPY), "best copy, 20 bytes a weight and step", "bytes_per_example", (0, (1, 2))),
+    ):
+        best = own[own["contestant"].str.startswith(beginnings)].groupby("width")["median"].max()
+        limit = [best[width] * 1e9 / getattr(one[width], cost) for width in widths]
+        rate.plot(widths, limit, **LIMIT | {"linestyle": dashes}, label=label)
     share.axhline(1, **LIMIT)
     for place in (rate, share):
         place.set_xscale("log", base=2)
@@ -50,8 +55,8 @@ def throughput(table: pd.DataFrame, folder: Path) -> str:
         place.minorticks_off()
         place.set_xlabel("width of both hidden layers")
     rate.set_yscale("log")
-    rate.set_ylabel("training examples a second, all networks")
-    share.set(ylim=(0, None), ylabel="share of XLA's best sgemm")
+    rate.set_ylabel("examples a second, all networks")
+    share.set(ylim=(0, None), ylabel=words)
     _legend(figure, rate)
     return figures.save(figure, folder, "throughput")
 

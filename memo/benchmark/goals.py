@@ -9,6 +9,8 @@ from memo.benchmark import contestants as who
 from memo.statistics import Estimate
 
 SHARE_OF_SGEMM, SHARE_OF_COPY, WHOLE = "share of XLA's best sgemm", "share of the copy bandwidth", "published workload"
+# What a population is bound by on each kind of device, and the column of the table that says how near it comes.
+BOUND = {"cpu": ("share_of_sgemm", SHARE_OF_SGEMM), "gpu": ("share_of_copy", SHARE_OF_COPY)}
 COLUMNS = ("goal", "device", "width", "networks", "at_least", "at_most", "measured", "low", "high", "n", "reached")
 
 

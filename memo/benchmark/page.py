@@ -41,9 +41,9 @@ def write(journal: Journal, sizes: Sizes, folder: Path, command: str, sweep: boo
         "\n## Goals and what was measured\n",
         _goals(reached),
         "\n## All contestants\n",
-        _contestants(table),
+        _contestants(table, *goals.BOUND[platform]),
         "\n## Figures\n",
-        *_figures(table, jobs, sizes, folder, sweep),
+        *_figures(table, jobs, sizes, folder, sweep, *goals.BOUND[platform]),
         "\n## Method\n",
         *_method(table, sizes, len(jobs) > 0),
         "\n## What limits what was not reached\n",
@@ -82,6 +82,7 @@ def _largest(table):
 def _finding(table, reached, jobs, about):
     device = about["device"]
     place = f"{device['count']} × {device['kind']}" if device["platform"] == "gpu" else f"{device['cores']} CPU cores"
+    bound, words = goals.BOUND[device["platform"]]
     known = reached[reached["reached"].isin(["true", "false"])]
     count = (known["reached"] == "true").sum()
     yield f"On {place} ({device['processor']}) {count} of the {len(known)} goals that could be measured are reached.\n"
@@ -102,10 +103,10 @@ def _finding(table, reached, jobs, about):
                 peer = there.loc[there["median"].idxmax()]
                 ratios.append(f"{with_interval(_estimate(peer, 'ours_over_this'), count=False)} times {name}")
         against = f", {', '.join(ratios)}" if ratios else ""
-        share = with_interval(_estimate(mine, "share_of_sgemm"), count=False)
+        share = with_interval(_estimate(mine, bound), count=False)
         yield (
             f"- **Width {width}**, {mine['networks']} networks: {_thousands(mine)} examples/s{against}; "
-            f"{share} of XLA's best sgemm (n = {mine['n']})."
+            f"{words}: {share} (n = {mine['n']})."
         )
     grown = table[(table["part"] == "growth") & (table["contestant"] == who.OURS) & table["median"].notna()]
     for width, own in grown.groupby("width"):
@@ -158,7 +159,7 @@ def _population(row):
     )
 
 
-def _contestants(table):
+def _contestants(table, bound, words):
     rows, missing = [], {}
     for row in table[table["part"] != "growth"].to_dict("records"):
         population = _population(row)
@@ -174,9 +175,7 @@ def _contestants(table):
                 f"{rate} {row['unit']}",
                 row["n"],
                 number(row["gflop_per_second"]) if training else "",
-                with_interval(_estimate(row, "share_of_sgemm"), count=False)
-                if training and not pd.isna(row["share_of_sgemm"])
-                else "",
+                with_interval(_estimate(row, bound), count=False) if training and not pd.isna(row[bound]) else "",
                 "" if pd.isna(row["ours_over_this"]) else with_interval(_estimate(row, "ours_over_this"), count=False),
                 number(row["compile_seconds"], 1) if row["compile_seconds"] else "",
             )
@@ -187,7 +186,7 @@ def _contestants(table):
         "median [lowest, highest]",
         "n",
         "GFLOP/s",
-        "of XLA's sgemm",
+        words,
         "ours / this",
         "compile, s",
     )
@@ -195,20 +194,20 @@ def _contestants(table):
     return "\n".join([_markdown(header, rows), *(["Not in the table:\n", *left_out] if left_out else []), ""])
 
 
-def _figures(table, jobs, sizes, folder, sweep):
+def _figures(table, jobs, sizes, folder, sweep, bound, words):
     own = _largest(table)
     own = own[(own["contestant"] == who.OURS) & own["median"].notna()]
-    best, worst = (own.loc[pick(own["share_of_sgemm"].astype(float))] for pick in (pd.Series.idxmax, pd.Series.idxmin))
-    yield f"![Examples a second and share of the sgemm limit by width, for all contestants]({drawings.throughput(table, folder)})\n"
+    best, worst = (own.loc[pick(own[bound].astype(float))] for pick in (pd.Series.idxmax, pd.Series.idxmin))
+    yield f"![Examples a second and {words} by width, for all contestants]({drawings.throughput(table, bound, words, folder)})\n"
     yield (
-        f"Our training comes nearest to XLA's best matrix product at width {best['width']}, "
-        f"{with_interval(_estimate(best, 'share_of_sgemm'))}, and stays furthest below it at width {worst['width']}, "
-        f"{with_interval(_estimate(worst, 'share_of_sgemm'))}. Points: medians; bars: the lowest and the highest reading; "
-        "beside each other at one width for legibility. Dashed grey: what the best square product of XLA in the same run "
-        "would allow, by the count of operations.\n"
+        f"The {words} that our training reaches is highest at width {best['width']}, "
+        f"{with_interval(_estimate(best, bound))}, and lowest at width {worst['width']}, "
+        f"{with_interval(_estimate(worst, bound))}. Points: medians; bars: the lowest and the highest reading; "
+        "beside each other at one width for legibility. Grey: what XLA's best square product (dashed) and the best copy "
+        "(dotted) in the same run would allow; networks that stay in a cache may pass the second.\n"
     )
-    if sizes.growth:
-        first = table[(table["part"] == "growth") & (table["contestant"] == who.OURS) & table["median"].notna()]
+    first = table[(table["part"] == "growth") & (table["contestant"] == who.OURS) & table["median"].notna()]
+    if len(first):
         first = first[first["width"] == first["width"].min()].sort_values("networks")
         low, high = first.iloc[0], first.loc[first["median"].astype(float).idxmax()]
         yield f"![Time of a step and examples a second against the number of networks]({drawings.growth(table, folder)})\n"
