@@ -260,7 +260,8 @@ def _method(table, sizes, swept):
         "the faster row. Each PyTorch peer tries the default number of threads and one, and keeps the fastest of its "
         "options (the note column of benchmark.csv). The JAX peer is one network at a time, its whole training one "
         "jitted program. A loop is one process; several side by side would use the cores better and are not measured. "
-        "On a GPU float32 products may use TF32 in PyTorch and in XLA alike.\n"
+        "On a GPU float32 products may use TF32 in PyTorch and in XLA alike; both hold memory of the same GPU, so the "
+        "number of networks at which a peer runs out of it is a lower bound.\n"
     )
     yield (
         f"Timing: after a warm-up of each contestant, repetition 1 of all of them, then 2, up to {sizes.repetitions} "

@@ -77,20 +77,20 @@ def measure(journal: Journal, sizes: Sizes, dataset: Dataset) -> None:
         logger.info("XLA multiplies matrices at %.3g GFLOP/s and copies at %.3g GB/s", flops / 1e9, bandwidth / 1e9)
         return flops, bandwidth
 
-    def work(setting, seconds):
+    def work(setting, seconds, minibatches):
         stored = work_of(journal, setting.name)
         if stored is None:
             hidden = (setting.width, setting.width)
-            stored = sized(hidden, setting.networks, seconds, sizes.epochs, *limits())
+            stored = sized(hidden, setting.networks, seconds, sizes.epochs, *limits(), minibatches)
             journal.add(setting=setting.name, work=asdict(stored))
         return stored
 
     for setting in comparisons(sizes):
-        mine = work(setting, sizes.seconds)
+        mine = work(setting, sizes.seconds, 2)
         listed = contestants.training(mine, dataset, sizes.seconds) + contestants.machine(sizes)
         interleave(journal, setting.name, listed, sizes.repetitions)
     for settings in growths(sizes):
-        _grow(journal, sizes, dataset, [(setting, work(setting, sizes.growth_seconds)) for setting in settings])
+        _grow(journal, sizes, dataset, [(setting, work(setting, sizes.growth_seconds, 1)) for setting in settings])
     if sizes.published_networks:
         _publish(journal, sizes, dataset, limits)
 

@@ -61,16 +61,24 @@ class Work:
         return BYTES_PER_WEIGHT * self.weights / BATCH
 
 
-def sized(hidden: tuple[int, ...], networks: int, seconds: float, epochs: int, flops: float, bandwidth: float) -> Work:
+def sized(
+    hidden: tuple[int, ...],
+    networks: int,
+    seconds: float,
+    epochs: int,
+    flops: float,
+    bandwidth: float,
+    minibatches: int = 2,
+) -> Work:
     """Return work that takes a population about `seconds` at half of the machine's limits (FLOP/s and bytes/s).
 
-    At least `epochs` epochs of at least two minibatches: our training evaluates three times on the way, which is to
-    weigh little. Epochs grow beyond `epochs` only where all training images are in use.
+    At least `epochs` epochs, as our training evaluates three times on the way, which is to weigh little; at least
+    `minibatches` in each. Epochs grow beyond `epochs` only where all training images are in use.
     """
-    least = Work(hidden, networks, 2 * BATCH, epochs)
+    least = Work(hidden, networks, BATCH, epochs)
     seconds_per_example = 2 * max(least.flop_per_example / flops, least.bytes_per_example / bandwidth)
     steps = seconds / (seconds_per_example * networks * BATCH)
-    per_epoch = int(np.clip(round(steps / epochs), 2, TRAIN_IMAGES // BATCH))
+    per_epoch = int(np.clip(round(steps / epochs), minibatches, TRAIN_IMAGES // BATCH))
     return Work(hidden, networks, per_epoch * BATCH, max(epochs, round(steps / per_epoch)))
 
 
