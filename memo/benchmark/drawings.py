@@ -95,6 +95,7 @@ def growth(table: pd.DataFrame, folder: Path) -> str:
         for place in (axes[0][column], axes[1][column]):
             place.set_xscale("log")
             place.set_yscale("log")
+            place.set_xlim(0.7, 1.4 * max(2, own[own["width"] == width]["networks"].max()))
     axes[0][0].set_ylabel("µs a step of all networks")
     axes[1][0].set_ylabel("examples a second")
     _legend(figure, axes[0][0])
@@ -118,13 +119,13 @@ def sweep(rows: pd.DataFrame, folder: Path) -> str:
         if rest > 0:
             style = {"edgecolor": color, "facecolor": "none", "hatch": "///", "linewidth": 0.8}
             axes.barh(place, rest, left=row["seconds_measured"], height=0.6, **style)
-        words = f" {row['seconds']:.3g} s" + (
-            f" ({row['jobs_measured']} jobs measured, the rest extrapolated)" if rest > 0 else ""
-        )
+        words = f" {row['seconds']:.3g} s"
+        if rest > 0:
+            words += f", {row['jobs_measured']} of\n {row['jobs']} jobs measured"
         axes.text(row["seconds"], place, words, va="center", fontsize=8)
     axes.set_yticks(range(len(shown)), [names[row["launcher"]] for row in reversed(shown)])
     longest = max(row["seconds"] for row in shown)
-    axes.set(xlim=(0, longest * (1.55 if rows["extrapolated"].any() else 1.2)), xlabel="seconds from the shell")
+    axes.set(xlim=(0, longest * 1.4), xlabel="seconds from the shell")
     axes.grid(visible=False, axis="y")
     return figures.save(figure, folder, "sweep")
 
@@ -146,4 +147,6 @@ def _line(axes: Axes, rows, value, low, high, name, offset=1.0, x="width"):
 
 def _legend(figure, axes):
     named = dict(zip(*axes.get_legend_handles_labels()[::-1]))
+    # Matplotlib lists plain lines before points; ours stands first, and limits last.
+    named = {name: named[name] for name in [*filter(named.get, STYLE), *named]}
     figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=2, fontsize=8)

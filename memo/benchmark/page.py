@@ -199,10 +199,10 @@ def _figures(table, jobs, sizes, folder, sweep, bound, words):
     own = own[(own["contestant"] == who.OURS) & own["median"].notna()]
     best, worst = (own.loc[pick(own[bound].astype(float))] for pick in (pd.Series.idxmax, pd.Series.idxmin))
     yield f"![Examples a second and {words} by width, for all contestants]({drawings.throughput(table, bound, words, folder)})\n"
+    lowest = f", and lowest at width {worst['width']}, {with_interval(_estimate(worst, bound))}" if len(own) > 1 else ""
     yield (
         f"The {words} that our training reaches is highest at width {best['width']}, "
-        f"{with_interval(_estimate(best, bound))}, and lowest at width {worst['width']}, "
-        f"{with_interval(_estimate(worst, bound))}. Points: medians; bars: the lowest and the highest reading; "
+        f"{with_interval(_estimate(best, bound))}{lowest}. Points: medians; bars: the lowest and the highest reading; "
         "beside each other at one width for legibility. Grey: what XLA's best square product (dashed) and the best copy "
         "(dotted) in the same run would allow; networks that stay in a cache may pass the second.\n"
     )
