@@ -10,6 +10,8 @@ from memo.benchmark.sizes import Sizes
 
 logger = logging.getLogger(__name__)
 
+BUSY = 0.5  # processes: PyTorch with two threads on two cores was seen to lose ten times its speed to one other
+
 
 def run(folder: Path, sizes: Sizes, command: str, data: str | None = None, sweep: bool = False) -> None:
     """Measure and write; `data` is the folder of the data set's files or None, `sweep` measures the sweep of jobs too.
@@ -21,7 +23,10 @@ def run(folder: Path, sizes: Sizes, command: str, data: str | None = None, sweep
     dataset = datasets.load("mnist", data)
     if not contestants.has_torch():
         logger.warning("%s: its rows will be missing (python -m pip install -e '.[bench]').", contestants.NO_TORCH)
-    journal = Journal(folder, environment.fingerprint(), environment.origin())
+    origin = environment.origin()
+    if (origin["load"] or 0) > BUSY:
+        logger.warning("Other work keeps this machine busy (load %.1f): the readings will show it.", origin["load"])
+    journal = Journal(folder, environment.fingerprint(), origin)
     suite.measure(journal, sizes, dataset)
     if sweep:
         launchers.measure(journal, sizes.jobs, sizes.jobs_basic, data)

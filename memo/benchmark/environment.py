@@ -40,8 +40,12 @@ def fingerprint() -> dict[str, Any]:
 
 
 def origin() -> dict[str, Any]:
-    """Return when measuring began, and from which commit (`changed`: the code differs from it), None outside git."""
-    return {"started": datetime.now(UTC).isoformat(timespec="seconds"), "git": _git()}
+    """Return when measuring began, how many processes ran in the minute before, and from which commit.
+
+    `changed` says whether the code differs from the commit; None outside git.
+    """
+    load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+    return {"started": datetime.now(UTC).isoformat(timespec="seconds"), "load": load, "git": _git()}
 
 
 def _version(name):

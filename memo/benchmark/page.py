@@ -287,6 +287,8 @@ def _environment(about):
     yield f"- {device['processor']}, {device['cores']} cores; {device['count']} {device['platform']} devices ({device['kind']})"
     yield f"- threads of one PyTorch operation: {device['torch_threads'] or who.NO_TORCH}"
     yield f"- {versions}"
+    if about["load"] is not None:
+        yield f"- load when measuring began, in processes of whatever kind: {about['load']}"
     git = about["git"]
     yield (
         f"- commit {git['commit']}{', with changes' if git['changed'] else ''}" if git else "- not in a git repository"
