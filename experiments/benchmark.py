@@ -1,0 +1,60 @@
+"""How fast is the suite beside PyTorch, torch.func.vmap, plain JAX, and the machine's own limits?
+
+    python -m experiments.benchmark                 about 12 minutes on two cores
+    python -m experiments.benchmark scale=quick     about a minute: the pipeline, not the finding
+    python -m experiments.benchmark scale=paper     what a GPU deserves: large populations, the published workload
+
+In one run and interleaved, at widths 16 to 2048; PyTorch is the extra [bench], and without it its rows are missing. An
+interrupted run goes on where it stopped; another environment measures anew. `python -m memo.benchmark` does the same
+where Hydra is not installed. Expected: the ratios beside the goals in results/benchmark/goals.csv.
+"""
+
+import shlex
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from memo import hydra_app
+from memo.benchmark import command, sizes
+from memo.config import Config
+from memo.errors import Refusal
+
+NAME = "benchmark"
+KEYS = ("experiment", "scale", "hydra", "dataset.folder")
+
+
+def checked(cfg: DictConfig) -> tuple[sizes.Sizes, Config]:
+    """Return the sizes that a composed configuration asks for; Refusal for keys that are not the benchmark's."""
+    config = hydra_app.read(cfg)
+    for override in cfg.hydra.overrides.task if "hydra" in cfg else HydraConfig.get().overrides.task:
+        key = override.lstrip("+~").split("=")[0]
+        if not any(key == known or key.startswith(f"{known}.") for known in KEYS):
+            raise Refusal(f"{key} means nothing to the benchmark; its keys are experiment.*, scale and dataset.folder.")
+    return sizes.read(config.experiment), config
+
+
+class CheckSizes(Callback):
+    """Refuses a configuration before Hydra makes a folder."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: object) -> None:
+        """Exit with one sentence where the configuration is refused."""
+        try:
+            checked(config)
+        except (Refusal, OmegaConfBaseException) as error:
+            raise SystemExit(f"Refused: {hydra_app.explain(error)}") from None
+
+
+def run(cfg: DictConfig) -> None:
+    """Measure what the output folder lacks, and write its page."""
+    asked, config = checked(cfg)
+    hydra = HydraConfig.get()
+    own = [override for override in hydra.overrides.task if override != f"experiment={NAME}"]
+    words = shlex.join(["python", "-m", f"experiments.{NAME}", *own])
+    command.run(Path(hydra.runtime.output_dir), asked, words, config.dataset.folder, sweep=bool(asked.jobs))
+
+
+if __name__ == "__main__":
+    hydra_app.run(run, (f"experiment={NAME}",))
