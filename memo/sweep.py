@@ -1,29 +1,23 @@
 """From trials to run folders: what is missing is planned, trained, probed and stored, population by population."""
 
 import contextlib
-import importlib.metadata
 import logging
-import platform
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import jax
 import numpy as np
 import pandas as pd
 
-from memo import datasets, execution, mlp, population, store, unfinished
-from memo.config import PROTOCOL, Execution, Trial, flatten
+from memo import datasets, execution, mlp, population, provenance, store, unfinished
+from memo.config import Execution, Trial, flatten
 from memo.errors import Refusal
 from memo.probes import PROBES
 from memo.probes.networks import Networks
 from memo.progress import Progress
 
 logger = logging.getLogger(__name__)
-
-PACKAGES = ("jax", "jaxlib", "optax", "orbax-checkpoint", "numpy", "pandas", "pyarrow", "scipy", "hydra-core")
 
 
 def show_plan(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str], how: Execution) -> None:
@@ -147,7 +141,7 @@ def _train(job: unfinished.Unfinished, dataset: datasets.Dataset, progress: Prog
     seconds["probe"] = sum(probing) / job.layout.workers
     seconds["train"] -= seconds["probe"]
     seconds["program"] = time.perf_counter() - started
-    session = _provenance(dataset, seconds, len(group.trials), job.layout)
+    session = provenance.session(dataset, seconds, len(group.trials), job.layout)
     store.write_runs(tables, job.runs, session)
 
 
@@ -204,44 +198,3 @@ def _tables(common, trained, measured):
         frame.insert(1, "seed", seeds[network])
         tables[name] = frame
     return {name: store.as_table(frame) for name, frame in tables.items()}
-
-
-def _provenance(dataset, seconds, networks, layout):
-    return {
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "networks": networks,
-        "layout": layout._asdict(),
-        **{f"{name}_seconds": round(value, 3) for name, value in seconds.items()},
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in PACKAGES},
-        "device": {
-            "kind": jax.devices()[0].device_kind,
-            "count": jax.device_count(),
-            "workers": len(execution.worker_devices()),
-            "processor": _processor(),
-        },
-        "git": _git(),
-        "data": {dataset.name: dataset.sha256},
-        "protocol": PROTOCOL,
-    }
-
-
-def _processor():
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
-
-
-def _git():
-    def ask(*words):
-        command = ["git", "-C", str(Path(__file__).parent), *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-
-    try:
-        # Changed means the code: what commands write below results/ is no change of it.
-        changed = ask("status", "--porcelain", "--", ":/", ":(top,exclude)results")
-        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(changed)}
-    except (OSError, subprocess.SubprocessError):
-        return None

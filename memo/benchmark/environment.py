@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from memo.benchmark import contestants
-from memo.sweep import _git, _processor
+from memo.provenance import git_state, processor
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("jax", "jaxlib", "optax", "numpy", "torch", "hydra-core")
@@ -30,7 +30,7 @@ def fingerprint() -> dict[str, Any]:
             "platform": jax.default_backend(),
             "kind": jax.devices()[0].device_kind,
             "count": jax.device_count(),
-            "processor": _processor(),
+            "processor": processor(),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "torch_threads": _torch_threads(),
         },
@@ -45,7 +45,7 @@ def origin() -> dict[str, Any]:
     `changed` says whether the code differs from the commit; None outside git.
     """
     load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-    return {"started": datetime.now(UTC).isoformat(timespec="seconds"), "load": load, "git": _git()}
+    return {"started": datetime.now(UTC).isoformat(timespec="seconds"), "load": load, "git": git_state()}
 
 
 def _version(name):

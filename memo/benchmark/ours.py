@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memo import population
+from memo import execution, population
 from memo.benchmark.work import BATCH, MOMENTUM, Work, composition
 from memo.config import Config, Labels, Model, Optimizer, Trial, make_trials
 from memo.config import Dataset as DatasetKeys
@@ -18,7 +18,7 @@ class Outcome(NamedTuple):
 
     seconds: dict[str, float]
     diverged: int
-    layers: object  # as `memo.population.Trained` has them, in the order of the trials
+    layers: object  # as `memo.execution.Trained` has them, in the order of the trials
 
 
 def trials(work: Work, learning_rates: tuple[float, ...] | None = None) -> list[Trial]:
@@ -47,5 +47,5 @@ def trials(work: Work, learning_rates: tuple[float, ...] | None = None) -> list[
 def train(asked: list[Trial], dataset: Dataset) -> Outcome:
     """Train trials of one signature as one population."""
     (group,) = population.plan(asked)
-    trained = population.train(group, dataset)
+    trained = execution.train(group, dataset)
     return Outcome(dict(trained.seconds), int(np.sum(np.array(trained.status) == "diverged")), trained.layers)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import cache
 from typing import NamedTuple
 
-from memo import population
+from memo import execution
 from memo.benchmark import contestants, ours
 from memo.benchmark.contestants import COMPILED_OWN, EXAMPLES, OURS, VMAP_OWN
 from memo.benchmark.journal import Journal
@@ -165,4 +165,4 @@ def start() -> None:
     """Choose the devices as the suite's own commands do; to be called before JAX is used."""
     # PyTorch and JAX share a GPU here, so neither may take all of its memory at once.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    population.use_every_core()
+    execution.use_every_core()
