@@ -5,11 +5,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, configure_log, filter_overrides, run_job, setup_globals
+from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 
+from hydra_plugins.population_launcher.running import Job
 from memo import experiment, hydra_app, sweep
 
 logger = logging.getLogger(__name__)
@@ -26,48 +26,33 @@ def launch(
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-    jobs = []
+
+    jobs, plan = [], False
+    requests = defaultdict(lambda: defaultdict(list))  # by what the jobs of a population share: probes, folder of data
     for number, overrides in enumerate(job_overrides, first):
-        job = hydra_context.config_loader.load_sweep_config(config, list(overrides))
-        with open_dict(job):
-            job.hydra.job.id = job.hydra.job.num = number
+        composed = hydra_context.config_loader.load_sweep_config(config, list(overrides))
+        composed.hydra.job.id = composed.hydra.job.num = number
+        job = Job(composed)
         jobs.append(job)
-    requests = _requests(jobs)
-    if any(job.plan for job in jobs):
+        typed = hydra_app.read(composed)
+        plan |= typed.plan
+        for run, trials in experiment.requests(typed, job.folder).items():
+            requests[tuple(typed.probes), typed.dataset.folder][run] += trials
+
+    if plan:
         for (probes, _), wanted in requests.items():
             sweep.show_plan(wanted, probes)
         return []
     logger.info("Training %d jobs together", len(jobs))
+    stored = experiment.Stored()
     for (probes, folder), wanted in requests.items():
         sweep.complete(wanted, probes, folder)
+        stored.add(wanted, probes)
 
     results = []
-    for number, (job, overrides) in enumerate(zip(jobs, job_overrides), first):
-        logger.info("\t#%d : %s", number, " ".join(filter_overrides(overrides)))
-        results.append(
-            run_job(
-                hydra_context=hydra_context,
-                task_function=task_function,
-                config=job,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-            )
-        )
-        configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    with stored.known_to_train():
+        for number, (job, overrides) in enumerate(zip(jobs, job_overrides), first):
+            logger.info("\t#%d : %s", number, " ".join(filter_overrides(overrides)))
+            results.append(job.run(hydra_context, task_function))
+            configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     return results
-
-
-def _requests(jobs):
-    """Return run folders and their trials for each set of probes and folder of data that jobs share."""
-    wanted = defaultdict(lambda: defaultdict(list))
-    outer = HydraConfig.instance().cfg
-    try:
-        for job in jobs:
-            HydraConfig.instance().set_config(job)  # folders may be named by ${hydra:...}
-            run = Path(str(OmegaConf.select(job, "hydra.sweep.dir"))) / str(OmegaConf.select(job, "hydra.sweep.subdir"))
-            typed = hydra_app.read(job)
-            for folder, trials in experiment.requests(typed, run).items():
-                wanted[tuple(typed.probes), typed.dataset.folder][folder] += trials
-    finally:
-        HydraConfig.instance().cfg = outer
-    return wanted
