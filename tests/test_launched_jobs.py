@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 import pytest
-import yaml
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from hydra.core import utils
@@ -28,13 +27,19 @@ def loader():
         yield GlobalHydra.instance().hydra.config_loader
 
 
-@pytest.fixture(autouse=True)
-def _logging_as_before(tmp_path):
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
+def forget_logging():
     for handler in logging.root.handlers:
-        if handler not in handlers:
-            handler.close()
+        handler.close()
+    logging.root.handlers[:] = []
+    logging.root.setLevel(logging.WARNING)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before():
+    handlers, level = logging.root.handlers[:], logging.root.level
+    logging.root.handlers[:] = []
+    yield
+    forget_logging()
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
 
@@ -93,15 +98,15 @@ def left_by(run, loader, overrides, task, folder):
     callbacks = Callbacks()
     callbacks.callbacks = [recorder]
     result = run(HydraContext(loader, callbacks), task, config)
-    handlers = [(type(handler), handler.level) for handler in logging.root.handlers]
-    logging.shutdown([lambda handler=handler: handler for handler in logging.root.handlers])
+    handlers, level = [(type(handler), handler.level) for handler in logging.root.handlers], logging.root.level
+    forget_logging()
     files = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         text = path.read_text()
-        files[path.relative_to(folder)] = yaml.safe_load(text) if path.suffix == ".yaml" else text
+        files[path.relative_to(folder)] = seen(OmegaConf.create(text)) if path.suffix == ".yaml" else text
         path.unlink()
     assert result.hydra_cfg is not config and result.cfg is not config
-    return seen(result), recorder.calls, files, handlers, logging.root.level, Path.cwd()
+    return seen(result), recorder.calls, files, handlers, level, Path.cwd()
 
 
 def hydras(context, task, config):
@@ -125,7 +130,7 @@ def ours(context, task, config):
         ["hydra.verbose=[task]"],
         ["hydra.job_logging.handlers.file.filename=${hydra.runtime.output_dir}/own.log"],
         ["hydra/job_logging=disabled"],
-        ["hydra.job.name='no'", "hydra.mode=MULTIRUN", "hydra.help.app_name=1e3"],  # what YAML must quote
+        ["hydra.job.name='no'", "hydra.mode=MULTIRUN", "hydra.help.app_name='1e3'"],  # what YAML must quote
     ],
     ids=" ".join,
 )
