@@ -1,8 +1,11 @@
 """An experiment: its sweep as run folders, then its analysis of what they hold."""
 
+import contextlib
 import itertools
+import logging
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,8 @@ from memo import hydra_app, store, sweep
 from memo.config import Config, Trial, flatten, make_recipe, make_trials
 from memo.errors import Refusal
 from memo.report import Report, write
+
+logger = logging.getLogger(__name__)
 
 RUNS = "runs"  # the folder of an experiment's run folders, beside its report
 
@@ -93,6 +98,41 @@ class CheckBeforeRun(Callback):
             raise SystemExit(0)
 
 
+class Stored:
+    """Trials that a launcher has just stored for the jobs that it runs, which need not look for them again.
+
+    Looking takes 5 ms a job: its run folder's table is read to see which trials it holds.
+    """
+
+    def __init__(self):
+        self._trials: set[tuple[Path, str, tuple[str, ...]]] = set()
+
+    def add(self, requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str]) -> None:
+        """Add the trials of some run folders, stored with these probes."""
+        self._trials |= self._keys(requests, probes)
+
+    def holds(self, requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str]) -> bool:
+        """Return whether every one of these trials was added."""
+        return self._keys(requests, probes) <= self._trials
+
+    @contextlib.contextmanager
+    def known_to_train(self) -> Iterator[None]:
+        """Let `train` take these trials as stored within the block."""
+        token = _stored.set(self)
+        try:
+            yield
+        finally:
+            _stored.reset(token)
+
+    @staticmethod
+    def _keys(requests, probes):
+        return {(run, trial.id, tuple(probes)) for run, trials in requests.items() for trial in trials}
+
+
+# Between launcher and task stands Hydra, which hands a task its configuration and nothing else.
+_stored = ContextVar("stored", default=Stored())  # noqa: B039 (the default is never added to)
+
+
 def train(cfg: DictConfig) -> tuple[Config, Path, dict[Path, list[Trial]]]:
     """Train what a composed configuration asks for and its output folder lacks."""
     config = hydra_app.read(cfg)
@@ -101,7 +141,10 @@ def train(cfg: DictConfig) -> tuple[Config, Path, dict[Path, list[Trial]]]:
     if config.plan:  # a job of a sweep; other commands have ended in CheckBeforeRun
         sweep.show_plan(wanted, config.probes, config.execution)
         return config, folder, {}
-    sweep.complete(wanted, config.probes, config.dataset.folder, config.execution)
+    if _stored.get().holds(wanted, config.probes):
+        logger.info("Every trial asked for (%d) is already stored; nothing to train.", sum(map(len, wanted.values())))
+    else:
+        sweep.complete(wanted, config.probes, config.dataset.folder, config.execution)
     return config, folder, wanted
 
 

@@ -1,7 +1,10 @@
 """The launcher: composes what Hydra composes, and gives the tables and folders of one job after the other."""
 
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -37,6 +40,10 @@ def loader():
         [["stop_at_train_accuracy=null"], ["stop_at_train_accuracy=0.5"]],
         [["experiment=headline", "scale=quick", "seeds=7"], ["experiment=headline", "scale=quick", "seeds=8"]],
         [["++epochs=3"], ["+experiment.note=x"]],
+        [["++epochs=3", "seed=1"], ["++epochs=4", "seed=2"]],
+        [["+experiment={a:1}", "seed=1"], ["+experiment={b:1}", "seed=2"]],
+        [["epochs=3", "epochs=9"], ["epochs=4", "epochs=9"]],
+        [["loss=${labels.kind}", "seeds=3"], ["loss=squared_error", "seeds=3"]],
         [["hydra.job.chdir=true", "epochs=2"], ["epochs=2"]],
     ],
     ids=lambda jobs: " ".join(jobs[0]),
@@ -60,9 +67,10 @@ def test_what_hydra_refuses_is_refused_in_its_words(loader, override):
     assert str(actual.value) == str(expected.value)
 
 
-def multirun(folder, *arguments):
+def multirun(folder, *arguments, modules=""):
     command = [sys.executable, "-m", "experiments.train", "--multirun", f"hydra.sweep.dir={folder}", *arguments]
-    return subprocess.run(command, capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPATH": str(modules)}
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +110,56 @@ def test_every_job_has_its_ordinary_folder(sweeps):
             assert (job / "train.log").exists()
             recorded = OmegaConf.load(job / ".hydra" / "overrides.yaml")
             assert "seeds=2" in recorded
+
+
+RECORDER = """
+import json
+from pathlib import Path
+from hydra.experimental.callback import Callback
+from omegaconf import OmegaConf
+
+class Recorder(Callback):
+    def _record(self, event, config, job_return=None, **others):
+        line = [event, OmegaConf.to_container(config, enum_to_str=True), sorted(others)]
+        if job_return is not None:
+            parts = job_return.cfg, job_return.hydra_cfg
+            line += [OmegaConf.to_container(part, enum_to_str=True) for part in parts]
+            line += [job_return.overrides, job_return.working_dir, job_return.task_name, job_return.status.name]
+        with (Path(config.hydra.sweep.dir) / "calls.jsonl").open("a") as file:
+            print(json.dumps(line), file=file)
+
+    def __getattribute__(self, name):
+        if not name.startswith("on_"):
+            return super().__getattribute__(name)
+        return lambda **arguments: self._record(name, **arguments)
+"""
+
+
+def test_a_sweep_of_what_is_stored_leaves_what_it_leaves_with_hydras_own_launcher(tmp_path):
+    (tmp_path / "recorder.py").write_text(RECORDER)
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    left = {}
+    for launcher in ("population", "basic", "population"):
+        for path in folder.rglob("*"):
+            if path.suffix in (".yaml", ".log", ".jsonl"):
+                path.unlink()
+        recording = "+hydra.callbacks.recorder._target_=recorder.Recorder"
+        done = multirun(folder, f"hydra/launcher={launcher}", recording, *SWEEP, *TINY, modules=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".parquet")
+        left[launcher] = {path.relative_to(folder): path.read_text() for path in files}
+    calls = [json.loads(line)[0] for line in left["basic"][Path("calls.jsonl")].splitlines()]
+    assert calls == ["on_multirun_start", *["on_job_start", "on_job_end"] * 8, "on_multirun_end"]
+    assert sum(path.name == "train.log" for path in left["basic"]) == 8
+    for old, new in {
+        "hydra._internal.core_plugins.basic_launcher.BasicLauncher": "hydra_plugins.population_launcher.PopulationLauncher",
+        "hydra/launcher=basic": "hydra/launcher=population",
+        "hydra/launcher: basic": "hydra/launcher: population",
+        '"hydra/launcher": "basic"': '"hydra/launcher": "population"',
+    }.items():
+        left["basic"] = {path: text.replace(old, new) for path, text in left["basic"].items()}
+    assert left["population"] == left["basic"]
 
 
 def test_the_plan_is_printed_and_nothing_is_trained(tmp_path):
