@@ -9,7 +9,7 @@ from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_g
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hydra_plugins.population_launcher.running import Job
+from hydra_plugins.population_launcher._running import Job
 from memo import experiment, hydra_app, sweep
 
 logger = logging.getLogger(__name__)
