@@ -23,6 +23,9 @@ from memo.treatments import INPUTS, LABELS
 
 # Part of every trial's hash: raise it when a change of the code alters what a recipe trains.
 PROTOCOL = 1
+# Keys that came after the first results were stored, with the value that all of those had: it is left out of the hash,
+# so that they are still found.
+ADDED = {"batch_order": "per_seed"}
 
 
 def _key(default: Any, allowed: str, check: Callable[[Any], bool], recipe: bool = True) -> Any:
@@ -190,6 +193,7 @@ def recipe_hash(recipe: Recipe) -> str:
 
 
 def _digest(content):
+    content = {name: value for name, value in content.items() if (name, value) not in ADDED.items()}
     text = json.dumps({**content, "protocol": PROTOCOL}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -251,7 +251,7 @@ class _Run:
     def compile_first(self, places, device):
         slab = self.read(places, device)
         with jax.default_device(device):
-            state = jax.eval_shape(_initialise(self.common.static), slab.keys, slab.networks)
+            state = _initialise(self.common.static)(slab.keys, slab.networks)
         _program(self.common.static, device, slab.images, slab.packs, slab.networks, state)
 
     def train(self, number, places, device) -> Trained | None:
@@ -259,13 +259,16 @@ class _Run:
         slab, static = self.read(places, device), self.common.static
         kept = self.checkpoints and self.checkpoints.restore(number)
         progress = _from_arrays(kept, slab, static) if kept else self._begin(slab, places)
+        reads = _still_training(slab, progress.places, device)
         steps = self.common.evaluation_steps
         while progress.measured.shape[1] < len(steps) and np.asarray(progress.state.active).any():
             if self.stopped.is_set():
                 if self.checkpoints and progress.measured.size:
                     self.checkpoints.keep(number, lambda: _to_arrays(progress), now=True)
                 return None
-            self._advance(progress, slab, device)
+            self._advance(progress, slab.images, reads, device)
+            if self._shrink(progress):
+                reads = _still_training(slab, progress.places, device)
             active = np.asarray(progress.state.active)
             last = progress.measured[1, -1, progress.places[active]] if progress.measured.shape[1] else np.array([])
             self.advanced(number, progress.step, last)
@@ -279,34 +282,33 @@ class _Run:
         everywhere = np.arange(places.size).reshape(places.shape)
         return Progress(0, everywhere, state, (), np.zeros((len(Evaluation._fields), 0, places.size), np.float32))
 
-    def _advance(self, progress, slab, device):
+    def _advance(self, progress, images, reads, device):
         """Take one chunk: to the next evaluation, or as far as seconds go."""
         static = self.common.static
         target = int(self.common.evaluation_steps[progress.measured.shape[1]])
         most = max(1, int(self.chunk_flop / (step_flop(static) * progress.places.size)))
         last = min(target, progress.step + most)
-        packs, networks = _still_training(slab, progress.places)
-        advance = _program(static, device, slab.images, packs, networks, progress.state)
+        advance = _program(static, device, images, *reads, progress.state)
         progress.state, evaluation = advance(
-            slab.images, packs, networks, progress.state, np.int32(progress.step), np.int32(last), last == target
+            images, *reads, progress.state, np.int32(progress.step), np.int32(last), np.bool_(last == target)
         )
         progress.step = last
         if last == target:
             measured = np.full((len(evaluation), 1, progress.measured.shape[2]), np.nan, np.float32)
             measured[:, 0, progress.places] = np.stack([np.asarray(leaf) for leaf in evaluation])
             progress.measured = np.concatenate([progress.measured, measured], axis=1)
-            self._shrink(progress)
 
-    def _shrink(self, progress):
+    def _shrink(self, progress) -> bool:
         """Drop finished networks, where the steps that are left repay compiling a smaller program."""
         active = np.asarray(progress.state.active)
         rows, columns = _smaller(active)
         flop = step_flop(self.common.static) * (self.common.static.steps - progress.step)
         if not active.any() or flop * (active.size - rows.size) < self.recompile_flop:
-            return
+            return False
         progress.settled = _settle(progress)
         progress.places = progress.places[rows, columns]
         progress.state = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[rows, columns]), progress.state)
+        return True
 
     def _result(self, progress, slab, places):
         occupied = np.flatnonzero(places.ravel() >= 0)
@@ -335,10 +337,12 @@ class _Run:
         )
 
 
-def _still_training(slab, places):
+def _still_training(slab, places, device):
+    """Return what the packs and networks in these places read, on the device."""
     members = slab.networks.stop_at.shape[1]
     packs = jax.tree.map(lambda leaf: leaf[places[:, 0] // members], slab.packs)
-    return packs, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[places], slab.networks)
+    networks = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[places], slab.networks)
+    return jax.device_put((packs, networks), device)
 
 
 def _smaller(active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

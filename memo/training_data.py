@@ -15,6 +15,8 @@ from memo.population import CLASSES, Signature
 from memo.randomness import generator, purpose_key
 from memo.training import Images, Network, Pack
 
+_keys_of = jax.jit(jax.vmap(purpose_key, (0, None)), static_argnums=1)
+
 # Whose subset and order of minibatches all seeds take where the recipe says `batch_order: shared`.
 SHARED_SEED = 0
 
@@ -66,10 +68,9 @@ class TrainingData:
             ),
             numbers(lambda recipe: 2.0 if recipe.stop_at_train_accuracy is None else recipe.stop_at_train_accuracy),
         )
-        keys_of = jax.jit(jax.vmap(purpose_key, (0, None)), static_argnums=1)
-        order = keys_of(np.array([self._order_seed(seed) for seed in seeds], np.int32), "order")
+        order = _keys_of(np.array([self._order_seed(seed) for seed in seeds], np.int32), "order")
         own_seeds = np.array([[trial.seed for trial in pack] for pack in trials], np.int32)
-        keys = keys_of(own_seeds.ravel(), "initialisation").reshape(own_seeds.shape)
+        keys = _keys_of(own_seeds.ravel(), "initialisation").reshape(own_seeds.shape)
         changed = np.array([np.mean(pack != own, axis=-1) for pack, own in zip(labels, true)])
         return SlabData(images, Pack(sources, rows, order), networks, keys, changed)
 

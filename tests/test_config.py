@@ -1,8 +1,9 @@
+import json
 from dataclasses import replace
 
 import pytest
 
-from memo.config import Config, Labels, Trial, describe, flatten, make_recipe, make_trials, recipe_hash
+from memo.config import Config, Labels, Trial, describe, flatten, make_recipe, make_trials, recipe_hash, unflatten
 from memo.errors import Refusal
 
 REFUSED = [
@@ -32,7 +33,12 @@ REFUSED = [
     ("epochs", 0, "from 1"),
     ("stop_at_train_accuracy", 0.0, "null to never stop"),
     ("stop_at_train_accuracy", 1.1, "null to never stop"),
+    ("batch_order", "sorted", "per_seed, shared"),
     ("evaluations", 1, "from 2"),
+    ("execution.pack_size", 0, "from 1, or null to choose"),
+    ("execution.packs", -1, "from 1, or null to choose"),
+    ("execution.memory_gb", 0.0, "above 0"),
+    ("execution.checkpoint_seconds", -1.0, "from 0"),
     ("seed", -1, "0 to 2147483647"),
     ("seed", 2**31, "0 to 2147483647"),
     ("seeds", 0, "from 1"),
@@ -59,6 +65,7 @@ OTHER = {
     "batch_size": 64,
     "epochs": 99,
     "stop_at_train_accuracy": None,
+    "batch_order": "shared",
     "evaluations": 63,
 }
 
@@ -157,6 +164,7 @@ def test_each_recipe_key_changes_the_id(name):
         ({"seeds": 4}, {}),
         ({"probes": []}, {}),
         ({"scale": "paper"}, {}),
+        ({"execution.pack_size": 3, "execution.packs": 2, "execution.memory_gb": 1.0}, {}),
         ({"experiment": {"sweep": {}}}, {}),
     ],
     ids=str,
@@ -178,6 +186,12 @@ def test_flatten_gives_the_recipe_under_dotted_names():
     assert not {"dataset.folder", "seed", "seeds", "probes", "scale", "experiment"} & set(flat)
     recipe = make_recipe(Config())
     assert set(flatten(recipe)) == set(flat)
+
+
+def test_a_recipe_comes_back_from_its_flat_form():
+    for settings in ({}, OTHER):
+        recipe = make_recipe(config(settings))
+        assert unflatten(json.loads(json.dumps(flatten(recipe)))) == recipe
     assert Trial(recipe, 0).id != Trial(recipe, 1).id
 
 

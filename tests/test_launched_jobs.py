@@ -15,7 +15,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.population_launcher.running import Job
+from hydra_plugins.population_launcher._running import Job
 from memo.hydra_app import CONF
 
 logger = logging.getLogger("task")

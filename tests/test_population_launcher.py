@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 import memo
-from hydra_plugins.population_launcher.composition import PatchingLoader
+from hydra_plugins.population_launcher._composition import PatchingLoader
 from memo import store
 from memo.hydra_app import CONF
 
@@ -65,6 +65,13 @@ def test_what_hydra_refuses_is_refused_in_its_words(loader, override):
     with pytest.raises(type(expected.value)) as actual:
         PatchingLoader(loader).load_sweep_config(master, [override])
     assert str(actual.value) == str(expected.value)
+
+
+def test_other_applications_of_hydra_load_neither_the_suite_nor_jax():
+    found = "from hydra.core.plugins import Plugins; Plugins.instance(); import sys; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", found], capture_output=True, text=True, check=True).stdout.split()
+    assert "hydra_plugins.population_launcher" in modules
+    assert not {"jax", "pandas", "memo"} & set(modules)
 
 
 def multirun(folder, *arguments, modules=""):

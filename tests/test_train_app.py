@@ -261,7 +261,7 @@ def test_a_truncated_data_file_is_refused_by_name(refused, tmp_path, monkeypatch
     ],
 )
 def test_refusals_of_an_experiment(refused, tmp_path, monkeypatch, arguments, parts):
-    monkeypatch.setattr(memo.population, "train", None)
+    monkeypatch.setattr(memo.execution, "train_slabs", None)
     sentence = refused(
         f"hydra.run.dir={tmp_path}/run",
         "scale=quick",

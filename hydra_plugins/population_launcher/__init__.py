@@ -36,11 +36,12 @@ ConfigStore.instance().store(
 class PopulationLauncher(Launcher):
     """Trains a batch of jobs together, then runs them one by one on what is stored."""
 
-    # Hydra imports every plug-in at the start of every application, so what is heavy is imported in `launch`.
+    # Hydra imports every plug-in at the start of every application, and all its modules but those with an underscore:
+    # so what is heavy (JAX and pandas, 3 s) has one, and is imported in `launch`.
 
     def setup(self, *, hydra_context: "HydraContext", task_function: "TaskFunction", config: "DictConfig") -> None:
         """Keep what Hydra hands over, and compose later jobs by patching earlier ones."""
-        from hydra_plugins.population_launcher.composition import PatchingLoader
+        from hydra_plugins.population_launcher._composition import PatchingLoader
 
         self.config, self.task_function, self.hydra_context = config, task_function, hydra_context
         # Also for the sweeper, which composes every job once more to see whether it can be.
@@ -48,6 +49,6 @@ class PopulationLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> "Sequence[JobReturn]":
         """Return the results of the jobs, whose numbers start at `initial_job_idx`; raises memo's Refusal."""
-        from hydra_plugins.population_launcher.launching import launch
+        from hydra_plugins.population_launcher._launching import launch
 
         return launch(self.config, self.task_function, self.hydra_context, job_overrides, initial_job_idx)
