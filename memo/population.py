@@ -24,7 +24,7 @@ CLASSES = 10
 # Networks that share each minibatch, by the most parameters a network may have: one wide matrix product for the first
 # layer of all of them, as long as their weights stay in a core's cache. docs/performance.md has the measurements.
 PACK_SIZES = {
-    "cpu": ((20_000, 8), (80_000, 2)),
+    "cpu": ((30_000, 8), (150_000, 4), (300_000, 2)),
     # By the H100 rows of the same page: sharing doubles the speed at width 16, does little at 128, costs at 512.
     "gpu": ((20_000, 32), (150_000, 4)),
 }
