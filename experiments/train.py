@@ -21,7 +21,7 @@ def train(cfg: DictConfig) -> None:
     _, _, wanted = experiment.train(cfg)
     for folder, asked in wanted.items():
         ids = {trial.id for trial in asked}
-        trials = store.load(folder, lambda trials, ids=ids: trials["trial"].isin(ids)).trials
+        trials = store.load(folder, lambda trials, ids=ids: trials["trial"].isin(ids), tables=()).trials
         status = trials["status"].value_counts().to_dict()
         sound = trials[trials["status"] != "diverged"]
         logger.info(

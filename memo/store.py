@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -161,11 +161,16 @@ def read(path: Path, columns: list[str] | None = None) -> pa.Table:
         raise Refusal(f"{path} is not a readable table ({error}); delete its folder to train it again.") from error
 
 
-def load(path: str | os.PathLike, select: Callable[[pd.DataFrame], pd.Series] | None = None) -> Tables:
+def load(
+    path: str | os.PathLike,
+    select: Callable[[pd.DataFrame], pd.Series] | None = None,
+    tables: Collection[str] | None = None,
+) -> Tables:
     """Read every finished run below a folder into one data frame a table: `trials`, `curves`, `confidence`, ...
 
-    `select(trials) -> boolean series` keeps some of the trials. `model.widths` comes back as tuples. A trial that
-    stands in several folders is read once. Raises Refusal where there is no finished run.
+    `select(trials) -> boolean series` keeps some of the trials; `tables` names those to read beside `trials`, all where
+    it is None. `model.widths` comes back as tuples. A trial that stands in several folders is read once. Raises Refusal
+    where there is no finished run.
     """
     root = Path(path)
     if not root.is_dir():
@@ -191,11 +196,11 @@ def load(path: str | os.PathLike, select: Callable[[pd.DataFrame], pd.Series] | 
     for place, wanted in trials[keep].groupby(places[keep]):
         ids = pa.array(wanted["trial"])
         for file in sorted(folders[place].glob("*.parquet")):
-            if file.name != TRIALS:
+            if file.name != TRIALS and (tables is None or file.stem in tables):
                 table = read(file)
                 others.setdefault(file.stem, []).append(table.filter(pc.is_in(table["trial"], value_set=ids)))
-    for name, tables in others.items():
-        found[name] = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+    for name, parts in others.items():
+        found[name] = pa.concat_tables(parts, promote_options="permissive").to_pandas()
     return Tables(found)
 
 

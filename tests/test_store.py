@@ -132,6 +132,12 @@ def test_load_selects_trials(tmp_path):
         memo.load(tmp_path, lambda trials: trials["seed"] > 9)
 
 
+def test_load_reads_the_tables_that_are_named(tmp_path):
+    write(tmp_path, tables("a", "b"), PROVENANCE)
+    assert set(memo.load(tmp_path, tables=())) == {"trials"}
+    assert set(memo.load(tmp_path, tables=("curves",))) == {"trials", "curves"}
+
+
 def test_load_ignores_a_folder_that_is_not_done(tmp_path):
     for name in ("1", "2"):
         write(tmp_path / name, tables(name), PROVENANCE)
