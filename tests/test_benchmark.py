@@ -52,7 +52,7 @@ def test_work_is_sized_by_the_machine():
 
 
 @pytest.mark.parametrize(
-    ("networks", "seeds", "kinds", "rates"), [(32, 8, 2, 2), (8, 2, 2, 2), (2, 1, 2, 1), (1, 1, 1, 1)]
+    ("networks", "seeds", "kinds", "rates"), [(32, 4, 2, 4), (8, 2, 2, 2), (2, 1, 2, 1), (1, 1, 1, 1)]
 )
 def test_populations_are_seeds_by_labels_by_learning_rates(networks, seeds, kinds, rates):
     asked = composition(networks)

@@ -249,8 +249,8 @@ def _method(table, sizes, swept):
         "reported. Operations of a step: (6 × weights − 2 × 784 × w) × batch.\n"
     )
     yield (
-        f"Ours is `memo.execution.train` on seeds × (true, shuffled labels) × two learning rates, four networks a seed "
-        f"(two where there are two networks); networks of one seed share their minibatches, seeds do not. No network "
+        f"Ours is `memo.execution.train` on seeds × (true, shuffled labels) × learning rates: four rates, so eight "
+        f"networks a seed, from 32 networks on; two rates below, one for two networks. Networks of one seed share their minibatches, seeds do not. No network "
         f'stops early. Its time is `seconds["train"]` and holds three evaluations of all training images and of '
         f"{ours.TEST_IMAGES} test images, which no peer makes. Preparing the data and compiling are not in it.\n"
     )

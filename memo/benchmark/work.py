@@ -10,7 +10,7 @@ from memo.datasets import PIXELS, TRAIN_IMAGES, Dataset
 
 CLASSES = 10
 BATCH = 128
-LEARNING_RATES = (0.005, 0.01)  # none of the benchmark's networks diverges with them
+LEARNING_RATES = (0.005, 0.01, 0.0025, 0.02)  # none of the benchmark's networks diverges with them
 MOMENTUM = 0.9
 # Read the weight in the forward and in the backward pass, read and write its momentum, write it: five floats.
 BYTES_PER_WEIGHT = 20
@@ -85,10 +85,13 @@ def sized(
 def composition(networks: int) -> tuple[int, tuple[str, ...], tuple[float, ...]]:
     """Return (seeds, kinds of labels, learning rates) whose product has that many networks.
 
-    Four networks a seed (true and shuffled labels, two learning rates) where the number allows, else two, else one.
+    True and shuffled labels by four learning rates a seed where there are 32 networks or more, by two or one where there
+    are fewer, as far as the number allows.
     """
+    if networks % 8 == 0 and networks >= 32:
+        return networks // 8, ("true", "shuffled"), LEARNING_RATES
     if networks % 4 == 0:
-        return networks // 4, ("true", "shuffled"), LEARNING_RATES
+        return networks // 4, ("true", "shuffled"), LEARNING_RATES[:2]
     if networks % 2 == 0:
         return networks // 2, ("true", "shuffled"), LEARNING_RATES[:1]
     return networks, ("true",), LEARNING_RATES[:1]
