@@ -21,10 +21,13 @@ from memo.training import EVALUATION_BLOCK, Network, Static
 
 CLASSES = 10
 
+# Parameters from which a network on CPUs has two cores to itself: side by side, its like only take each other's cache.
+WIDE = 2_000_000
+
 # Networks that share each minibatch, by the most parameters a network may have: one wide matrix product for the first
 # layer of all of them, as long as their weights stay in a core's cache. docs/performance.md has the measurements.
 PACK_SIZES = {
-    "cpu": ((30_000, 8), (150_000, 4), (300_000, 2)),
+    "cpu": ((30_000, 8), (100_000, 4)),
     # By the H100 rows of the same page: sharing doubles the speed at width 16, does little at 128, costs at 512.
     "gpu": ((20_000, 32), (150_000, 4)),
 }
@@ -159,6 +162,8 @@ def lay_out(population: Population, machine: Machine, execution: Execution) -> L
 
     pack_bytes = _pack_bytes(common, pack_size)
     workers = min(machine.workers, count, max(1, machine.memory // pack_bytes))
+    if machine.platform == "cpu" and mlp.count_parameters(common.static.sizes) >= WIDE:
+        workers = min(workers, max(1, machine.workers // 2))
     packs = execution.packs
     if packs is None:
         # A core takes its packs one after the other, which keeps their weights in its cache; a GPU takes all that fit.

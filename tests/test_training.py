@@ -206,7 +206,7 @@ def test_evaluation_is_a_full_pass(mnist, n):
     outputs = [forward(network, mnist.train_images[rows] / 255, "relu")[-1] for network in layers]
     # The first network answers the true labels as badly as it does; the second knows all of its own.
     labels = np.stack([mnist.train_labels[rows], outputs[1].argmax(1).astype(np.uint8)])
-    evaluate = jax.jit(training.make_evaluate(static((784, 8, 10))))
+    evaluate = jax.jit(jax.vmap(training.make_evaluate(static((784, 8, 10))), (0, None, None, None, 0)))
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
     losses, accuracies = evaluate(stacked, jnp.asarray(mnist.train_images[None]), np.int32(0), rows, labels)
     expected = [losses_and_gradients(*pair, "cross_entropy")[0].mean() for pair in zip(outputs, labels)]

@@ -1,0 +1,68 @@
+"""What the networks of a slab read: which of it seeds share, and what is always their own."""
+
+import jax
+import numpy as np
+import pytest
+
+from memo.population import signature
+from memo.training_data import TrainingData
+
+SHUFFLED = {"labels.kind": "shuffled"}
+
+
+@pytest.fixture
+def read(trials, small_mnist):
+    """Return what a slab of two packs reads: true and shuffled labels of seed 0, and of seed 1."""
+
+    def read(settings):
+        packs = [trials(settings | {"seed": seed}, {}, SHUFFLED) for seed in (0, 1)]
+        return TrainingData(signature(packs[0][0]), small_mnist).slab(packs, jax.devices()[0])
+
+    return read
+
+
+def key_bits(keys):
+    return np.asarray(jax.random.key_data(keys))
+
+
+def test_seeds_see_images_of_their_own(read):
+    slab = read({})
+    assert slab.packs.rows.shape == (2, 256)
+    assert not np.array_equal(*slab.packs.rows)
+    assert not np.array_equal(*key_bits(slab.packs.order))
+    assert slab.images.train.shape[0] == 1
+
+
+def test_in_a_shared_order_only_weights_and_treatment_are_a_seeds_own(read):
+    slab, own = read({"batch_order": "shared"}), read({})
+    np.testing.assert_array_equal(*slab.packs.rows)
+    np.testing.assert_array_equal(*key_bits(slab.packs.order))
+    np.testing.assert_array_equal(slab.packs.rows[0], own.packs.rows[0])  # those of seed 0
+    np.testing.assert_array_equal(key_bits(slab.keys), key_bits(own.keys))
+    true, shuffled = slab.networks.labels[:, 0], slab.networks.labels[:, 1]
+    np.testing.assert_array_equal(*true)
+    assert not np.array_equal(*shuffled)
+    np.testing.assert_array_equal(np.sort(shuffled), np.sort(true))
+
+
+@pytest.mark.parametrize("order", ["per_seed", "shared"])
+def test_networks_of_a_seed_share_weights_and_differ_in_labels(read, order):
+    slab = read({"batch_order": order})
+    for pack in range(2):
+        np.testing.assert_array_equal(*key_bits(slab.keys[pack]))
+        np.testing.assert_allclose(slab.labels_changed[pack], [0, 0.9], atol=0.06)
+    assert not np.array_equal(key_bits(slab.keys[0, 0]), key_bits(slab.keys[1, 0]))
+
+
+def test_treated_images_are_a_source_a_pack(read, small_mnist):
+    slab = read({"inputs.kind": "random_pixels"})
+    assert slab.packs.source.tolist() == [0, 1]
+    assert slab.images.train.shape == (2, 256, 784)
+    np.testing.assert_array_equal(slab.packs.rows, np.tile(np.arange(256), (2, 1)))
+    assert not np.array_equal(slab.images.train[0], slab.images.train[1])
+
+
+def test_labels_belong_to_the_images_beside_them(read, small_mnist):
+    slab = read({})
+    np.testing.assert_array_equal(slab.networks.labels[0, 0], small_mnist.train_labels[slab.packs.rows[0]])
+    np.testing.assert_array_equal(slab.images.train[0], small_mnist.train_images)
