@@ -178,8 +178,7 @@ class Unfinished:
             path = self.folder / "slabs" / f"{slab:06}-{number + 1:06}"
             earlier = self._checkpoints(slab)
             try:
-                # As one array: a third of the time of twenty small ones, and where the disk is full, no other writes
-                # are left in flight that report their failure to nobody.
+                # As one array: where the disk is full, no other writes are left in flight that print their failures.
                 np.savez(npz := io.BytesIO(), **arrays())
                 self._orbax.save(path, {"npz": np.frombuffer(npz.getbuffer(), np.uint8)}, force=True)
             except (OSError, ValueError) as error:  # a ValueError is tensorstore's
