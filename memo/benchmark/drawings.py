@@ -63,16 +63,15 @@ def throughput(table: pd.DataFrame, bound: str, words: str, folder: Path) -> str
 
 def growth(table: pd.DataFrame, folder: Path) -> str:
     """Draw microseconds a step of the whole population and examples a second against the number of networks."""
-    own = table[table["part"].isin(["growth", "comparison"]) & table["contestant"].isin(STYLE)]
-    grown = table[table["part"] == "growth"]["width"]
-    widths = sorted(set(grown))
-    shown = [name for name in STYLE if name in set(table[table["part"] == "growth"]["contestant"])]
+    own = table[(table["part"] == "growth") & table["contestant"].isin(STYLE)]
+    loops = table[(table["part"] == "comparison") & (table["contestant"] == who.LOOP)].set_index("width")["median"]
+    widths = sorted(set(own["width"]))
+    shown = [name for name in STYLE if name in set(own["contestant"])]
     figure, axes = figures.grid(2, len(widths), width=2.7, height=2.4, sharex="col", sharey="row")
     for column, width in enumerate(widths):
         for name in shown:
             rows = own[(own["width"] == width) & (own["contestant"] == name) & own["median"].notna()]
-            # Where a number of networks was measured in both parts, the one with more readings stands.
-            rows = rows.sort_values("n").drop_duplicates("networks", keep="last").sort_values("networks")
+            rows = rows.sort_values("networks")
             step = pd.DataFrame(
                 {
                     "networks": rows["networks"],
@@ -84,12 +83,11 @@ def growth(table: pd.DataFrame, folder: Path) -> str:
             )
             _line(axes[0][column], step, "median", "low", "high", name, x="networks")
             _line(axes[1][column], rows, "median", "low", "high", name, x="networks")
-        loop = own[(own["width"] == width) & (own["contestant"] == who.LOOP)]["median"].dropna()
-        if len(loop):
+        if loops.get(width, np.nan) > 0:
             counts = np.array(sorted(set(own[own["width"] == width]["networks"])), float)
             style = {"color": STYLE[who.LOOP][0], "linestyle": STYLE[who.LOOP][2], "linewidth": 1.2, "label": who.LOOP}
-            axes[0][column].plot(counts, counts * BATCH * 1e6 / loop.iloc[0], **style)
-            axes[1][column].plot(counts, np.full(len(counts), loop.iloc[0]), **style)
+            axes[0][column].plot(counts, counts * BATCH * 1e6 / loops[width], **style)
+            axes[1][column].plot(counts, np.full(len(counts), loops[width]), **style)
         axes[0][column].set_title(f"width {width}")
         axes[1][column].set_xlabel("networks")
         for place in (axes[0][column], axes[1][column]):
