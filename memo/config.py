@@ -18,14 +18,23 @@ from memo.errors import Refusal
 from memo.losses import LOSSES
 from memo.mlp import ACTIVATIONS, INITIALISERS
 from memo.optimizers import OPTIMIZERS, SCHEDULES
-from memo.probes import PROBES
+from memo.probes import PROBES, known
 from memo.treatments import INPUTS, LABELS
 
 # Part of every trial's hash: raise it when a change of the code alters what a recipe trains.
 PROTOCOL = 1
 # Keys that came after the first results were stored, with the value that all of those had: it is left out of the hash,
 # so that they are still found.
-ADDED = {"batch_order": "per_seed"}
+ADDED = {
+    "batch_order": "per_seed",
+    "spacing": "log",
+    "model.receptive_field": None,
+    "regularization.dropout": 0.0,
+    "regularization.input_dropout": 0.0,
+    "regularization.hidden_noise": 0.0,
+    "regularization.input_noise": 0.0,
+    "regularization.noise_images": 0.0,
+}
 
 
 def _key(default: Any, allowed: str, check: Callable[[Any], bool], recipe: bool = True) -> Any:
@@ -91,6 +100,11 @@ class Model:
     )
     activation: str = _choice("relu", ACTIVATIONS)
     init: str = _choice("he", INITIALISERS)
+    receptive_field: int | None = _key(
+        None,
+        "a side of 1 to 28 pixels, or null for all that there are",
+        lambda v: v is None or 1 <= v <= 28,
+    )
 
 
 @dataclass
@@ -103,6 +117,21 @@ class Optimizer:
     decay: float = _number(0.95, 0, 1, open_low=True)
 
 
+def _rate() -> Any:
+    return _key(0.0, "a number from 0 to below 1", lambda v: 0 <= _as_float32(v) < 1)
+
+
+@dataclass
+class Regularization:
+    """What disturbs training and never evaluation; `noise_images`: of uniform noise, labelled evenly, a training image."""
+
+    dropout: float = _rate()
+    input_dropout: float = _rate()
+    hidden_noise: float = _number(0.0, 0)
+    input_noise: float = _number(0.0, 0)
+    noise_images: float = _number(0.0, 0, 10)
+
+
 @dataclass
 class Recipe:
     """Everything that defines a training run except its seed."""
@@ -113,6 +142,7 @@ class Recipe:
     model: Model = field(default_factory=Model)
     loss: str = _choice("cross_entropy", LOSSES)
     optimizer: Optimizer = field(default_factory=Optimizer)
+    regularization: Regularization = field(default_factory=Regularization)
     batch_size: int = _count(128)
     epochs: int = _count(100)
     stop_at_train_accuracy: float | None = _key(
@@ -120,6 +150,7 @@ class Recipe:
     )
     batch_order: str = _choice("per_seed", ("per_seed", "shared"))
     evaluations: int = _count(64, low=2)
+    spacing: str = _choice("log", ("log", "epochs"))
 
 
 @dataclass
@@ -142,8 +173,8 @@ class Config(Recipe):
     seeds: int = _count(1, recipe=False)
     probes: list[str] = _key(
         ["confidence"],
-        "a list of " + ", ".join(PROBES),
-        lambda v: set(v) <= set(PROBES) and len(set(v)) == len(v),
+        f"a list of {', '.join(PROBES)}, each once, and also once as name@n: at n evaluations along training",
+        known,
         recipe=False,
     )
     execution: Execution = field(default_factory=Execution)
@@ -237,6 +268,12 @@ def make_recipe(config: Recipe) -> Recipe:
     n_train = recipe.dataset.n_train or datasets.TRAIN_IMAGES
     if recipe.batch_size > n_train:
         raise Refusal(f"batch_size is {recipe.batch_size}; allowed is 1 to the {n_train} training images.")
+    noise = recipe.regularization.noise_images
+    if noise > 0 and round(noise * recipe.batch_size) == 0:
+        raise Refusal(
+            f"regularization.noise_images is {noise}, less than half an image in a batch of {recipe.batch_size}; "
+            "allowed is 0, or more."
+        )
     steps = recipe.epochs * (n_train // recipe.batch_size)
     if steps >= 2**31:
         raise Refusal(f"epochs is {recipe.epochs}, which is {steps} steps; allowed are fewer than {2**31} steps.")
@@ -252,10 +289,20 @@ def _canonical(recipe):
     stop = recipe.stop_at_train_accuracy
     recipe = replace(recipe, stop_at_train_accuracy=None if stop is None else float(stop))
     model = replace(recipe.model, widths=[int(width) for width in recipe.model.widths])
+    if model.receptive_field == 28:
+        model.receptive_field = None
+    strengths = {key.name: float(getattr(recipe.regularization, key.name)) for key in fields(Regularization)}
     dataset = replace(recipe.dataset)
     dataset.n_train = None if dataset.n_train == datasets.TRAIN_IMAGES else dataset.n_train
     dataset.n_test = None if dataset.n_test == datasets.TEST_IMAGES else dataset.n_test
-    return replace(recipe, labels=labels, optimizer=optimizer, model=model, dataset=dataset)
+    return replace(
+        recipe,
+        labels=labels,
+        optimizer=optimizer,
+        model=model,
+        dataset=dataset,
+        regularization=Regularization(**strengths),
+    )
 
 
 def make_trials(config: Config) -> list[Trial]:

@@ -25,6 +25,7 @@ from jax.sharding import SingleDeviceSharding
 from memo import training
 from memo.config import Execution, Trial
 from memo.datasets import Dataset
+from memo.optimizers import Hyperparameters
 from memo.population import Layout, Machine, Population, lay_out, slabs, step_flop
 from memo.training import Evaluation, Images, State, Static
 from memo.training_data import SlabData, TrainingData
@@ -47,6 +48,7 @@ class Progress:
         np.ndarray, ...
     ]  # leaves [N, ...] of final layers and steps of divergence; () while all are in state
     measured: np.ndarray  # [4, evaluations so far, N] float32, the fields of Evaluation
+    snapshots: list[tuple[np.ndarray, ...]] = field(default_factory=list)  # leaves [N, ...] of layers, as observed
 
 
 class Checkpoints(Protocol):
@@ -70,6 +72,11 @@ class Trained:
     stopped_at: np.ndarray  # [T] int32: the last step of each trial
     labels_changed: np.ndarray  # [T], the share of training labels that differ from the true ones
     layers: Any  # leaves [T, ...]
+    # Likewise, at each evaluation that was to be observed; the last weights once a trial has ended.
+    snapshots: list[Any]
+    labels: np.ndarray  # [T, n] uint8, as trained on
+    hyper: Hyperparameters  # leaves [T]
+    rows: np.ndarray  # [T, n] int32, each training subset as rows of its image source
     images: Images
     sources: np.ndarray  # [T], the image source of each
     statistics: PixelStatistics
@@ -123,13 +130,14 @@ def train(
     dataset: Dataset,
     execution: Execution | None = None,
     checkpoints: Checkpoints | None = None,
+    observed: Collection[int] = (),
 ) -> Trained:
     """Train a population and return everything in the order of its trials; holds all networks in memory."""
     execution = execution or Execution()
     layout = lay_out(population, this_machine(execution), execution)
     arranged = slabs(population, layout)
     parts: dict[int, Trained] = {}
-    seconds = train_slabs(population, layout, dataset, parts.__setitem__, checkpoints=checkpoints)
+    seconds = train_slabs(population, layout, dataset, parts.__setitem__, checkpoints=checkpoints, observed=observed)
     ordered = [parts[number] for number in range(len(arranged))]
     positions = np.concatenate([places[places >= 0] for places in arranged])
     order = np.argsort(positions)
@@ -147,14 +155,20 @@ def train(
         status=join([part.status for part in ordered]).tolist(),
         stopped_at=join([part.stopped_at for part in ordered]),
         labels_changed=join([part.labels_changed for part in ordered]),
-        layers=jax.tree.map(
-            lambda *leaves: jnp.asarray(join([np.asarray(leaf) for leaf in leaves])), *[part.layers for part in ordered]
-        ),
+        layers=_join_leaves(join, [part.layers for part in ordered]),
+        snapshots=[_join_leaves(join, at_one) for at_one in zip(*(part.snapshots for part in ordered))],
+        labels=join([part.labels for part in ordered]),
+        hyper=_join_leaves(join, [part.hyper for part in ordered]),
+        rows=join([part.rows for part in ordered]),
         images=images,
         sources=sources[order],
         statistics=ordered[0].statistics,
         seconds=seconds,
     )
+
+
+def _join_leaves(join, trees):
+    return jax.tree.map(lambda *leaves: join([np.asarray(leaf) for leaf in leaves]), *trees)
 
 
 def _pad(curves, evaluations):
@@ -182,14 +196,16 @@ def train_slabs(
     skip: Collection[int] = (),
     checkpoints: Checkpoints | None = None,
     advanced: Callable[[int, int, np.ndarray], None] = lambda slab, step, accuracies: None,
+    observed: Collection[int] = (),
 ) -> dict[str, float]:
     """Train the slabs of a population but those in `skip`, and return seconds to prepare, compile and train.
 
     `finish(slab, trained)` is called by the worker that trained it, and `advanced(slab, step, training accuracies of
-    the networks that train on)` after each chunk. An exception in any worker stops the others after their chunk.
+    the networks that train on)` after each chunk. `observed` numbers the evaluations whose weights are handed over as
+    well (`Trained.snapshots`). An exception in any worker stops the others after their chunk.
     """
     started = time.perf_counter()
-    run = _Run(population, layout, dataset, checkpoints, advanced)
+    run = _Run(population, layout, dataset, checkpoints, advanced, frozenset(observed))
     waiting = [(number, places) for number, places in enumerate(run.arranged) if number not in skip]
     devices = worker_devices()[: layout.workers]
     if not waiting:
@@ -228,11 +244,11 @@ def train_slabs(
 class _Run:
     """What the workers of one population share."""
 
-    def __init__(self, population, layout, dataset, checkpoints, advanced):
+    def __init__(self, population, layout, dataset, checkpoints, advanced, observed):
         self.population, self.common = population, population.signature
         self.arranged = slabs(population, layout)
         self.data = TrainingData(self.common, dataset)
-        self.checkpoints, self.advanced = checkpoints, advanced
+        self.checkpoints, self.advanced, self.observed = checkpoints, advanced, observed
         self.stopped = threading.Event()
         platform = "cpu" if worker_devices()[0].platform == "cpu" else "gpu"
         self.chunk_flop, self.recompile_flop = CHUNK_FLOP[platform], RECOMPILE_FLOP[platform]
@@ -297,6 +313,8 @@ class _Run:
             measured = np.full((len(evaluation), 1, progress.measured.shape[2]), np.nan, np.float32)
             measured[:, 0, progress.places] = np.stack([np.asarray(leaf) for leaf in evaluation])
             progress.measured = np.concatenate([progress.measured, measured], axis=1)
+            if progress.measured.shape[1] - 1 in self.observed:
+                progress.snapshots.append(_settle(progress)[:-1])
 
     def _shrink(self, progress) -> bool:
         """Drop finished networks, where the steps that are left repay compiling a smaller program."""
@@ -321,6 +339,7 @@ class _Run:
         ended = steps[np.array([np.flatnonzero(row)[-1] if row.any() else 0 for row in finite])]
         best = np.max(np.where(finite, curves.train_accuracy, -1), axis=1)
         reached = best >= slab.networks.stop_at.ravel()[occupied]
+        structure = jax.tree.structure(progress.state.layers)
         return Trained(
             trials=tuple(self.population.trials[place] for place in places.ravel()[occupied]),
             steps=steps,
@@ -330,7 +349,15 @@ class _Run:
             ],
             stopped_at=np.where(diverged_at >= 0, diverged_at, ended),
             labels_changed=slab.labels_changed.ravel()[occupied],
-            layers=jax.tree.unflatten(jax.tree.structure(progress.state.layers), map(jnp.asarray, leaves)),
+            layers=jax.tree.unflatten(structure, map(jnp.asarray, leaves)),
+            snapshots=[
+                jax.tree.unflatten(structure, [jnp.asarray(leaf[occupied]) for leaf in at_one])
+                for at_one in progress.snapshots
+                + [_settle(progress)[:-1]] * (len(self.observed) - len(progress.snapshots))
+            ],
+            labels=slab.networks.labels.reshape(-1, slab.networks.labels.shape[-1])[occupied],
+            hyper=jax.tree.map(lambda leaf: leaf.ravel()[occupied], slab.networks.hyper),
+            rows=np.repeat(slab.packs.rows, places.shape[1], axis=0)[occupied],
             images=slab.images,
             sources=np.repeat(slab.packs.source, places.shape[1])[occupied],
             statistics=self.data.statistics,
@@ -377,16 +404,24 @@ def _to_arrays(progress: Progress) -> dict[str, np.ndarray]:
     leaves = {f"state_{n:03}": np.asarray(leaf) for n, leaf in enumerate(jax.tree.leaves(progress.state))}
     settled = {f"settled_{n:03}": leaf for n, leaf in enumerate(progress.settled)}
     head = {"step": np.array(progress.step), "places": progress.places, "measured": progress.measured}
-    return head | leaves | settled
+    snapshots = {
+        f"snapshot_{at:06}_{n:03}": leaf
+        for at, leaves in enumerate(progress.snapshots)
+        for n, leaf in enumerate(leaves)
+    }
+    return head | leaves | settled | snapshots
 
 
 def _from_arrays(arrays, slab, static):
     structure = jax.tree.structure(jax.eval_shape(_initialise(static), slab.keys, slab.networks))
     state = [jnp.asarray(arrays[name]) for name in sorted(arrays) if name.startswith("state_")]
     settled = tuple(arrays[name] for name in sorted(arrays) if name.startswith("settled_"))
-    return Progress(
-        int(arrays["step"]), arrays["places"], jax.tree.unflatten(structure, state), settled, arrays["measured"]
-    )
+    snapshots: dict[str, list[np.ndarray]] = {}
+    for name in sorted(arrays):
+        if name.startswith("snapshot_"):
+            snapshots.setdefault(name.split("_")[1], []).append(arrays[name])
+    state, observed = jax.tree.unflatten(structure, state), [tuple(leaves) for leaves in snapshots.values()]
+    return Progress(int(arrays["step"]), arrays["places"], state, settled, arrays["measured"], observed)
 
 
 @lru_cache(maxsize=16)

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
@@ -50,11 +51,48 @@ def _leaves(tree: Mapping[str, Any]) -> dict[tuple[str, str], list]:
     return leaves
 
 
-def requests(config: Config, folder: Path) -> dict[Path, list[Trial]]:
-    """Return the trials wanted by run folder: in `folder` itself, or below its runs/ where the config sweeps."""
-    if not config.experiment.get("sweep"):
-        return {folder: make_trials(config)}
-    return {folder / RUNS / hydra_app.run_name(make_recipe(one)): make_trials(one) for one in swept(config)}
+def arms(config: Config) -> dict[str, Config]:
+    """Return the configs of an experiment that compares unlike recipes: each arm's keys over those of the config."""
+    configs = {}
+    for name, changes in config.experiment.get("arms", {}).items():
+        if not isinstance(changes, Mapping):
+            raise Refusal(f"experiment.arms.{name} is {changes}; allowed are keys of a recipe, seeds and probes.")
+        try:
+            configs[name] = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(config), dict(changes)))
+        except OmegaConfBaseException as error:
+            raise Refusal(f"experiment.arms.{name}: {hydra_app.explain(error)}") from None
+    return configs
+
+
+def members(config: Config) -> pd.DataFrame:
+    """Return which trials belong to which arm, columns arm and trial; a trial may belong to several."""
+    rows = [(arm, trial.id) for arm, one in arms(config).items() for trial in make_trials(one)]
+    return pd.DataFrame(rows, columns=["arm", "trial"])
+
+
+def requests(config: Config, folder: Path) -> dict[tuple[str, ...], dict[Path, list[Trial]]]:
+    """Return the trials wanted by run folder, apart for each list of probes that they are to be measured by.
+
+    The run folder is `folder` itself, or where an experiment compares recipes, one below its runs/ for each.
+    """
+    if not (config.experiment.get("arms") or config.experiment.get("sweep")):
+        return {tuple(config.probes): {folder: make_trials(config)}}
+    trials: dict[Path, list[Trial]] = {}
+    probes: dict[Path, list[str]] = {}
+    for one in [*arms(config).values()] or swept(config):
+        run = folder / RUNS / hydra_app.run_name(make_recipe(one))
+        # Arms may share a recipe: its trials are then measured by the probes of all of them.
+        trials[run] = list(dict.fromkeys([*trials.get(run, []), *make_trials(one)]))
+        probes[run] = list(dict.fromkeys([*probes.get(run, []), *one.probes]))
+    groups: dict[tuple[str, ...], dict[Path, list[Trial]]] = {}
+    for run, asked in probes.items():
+        groups.setdefault(tuple(asked), {})[run] = trials[run]
+    return groups
+
+
+def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, inner in tree.items():
+        yield from _dotted(inner, f"{prefix}{name}.") if isinstance(inner, Mapping) else [prefix + name]
 
 
 def check(config: Config, overridden: set[str]) -> None:
@@ -70,6 +108,15 @@ def check(config: Config, overridden: set[str]) -> None:
         due = needs.get("compares", {}).get(key)
         if due is not None and sorted(values) != sorted(due):
             raise Refusal(f"experiment.sweep.{key} is {values}; this experiment compares {due}.")
+    named = set(needs.get("arms", {}))
+    if named ^ set(needs.get("reads", named)):
+        raise Refusal(
+            f"experiment.arms are {', '.join(sorted(named))}; this experiment reads {', '.join(needs['reads'])}."
+        )
+    for name, changes in needs.get("arms", {}).items():
+        own = set(_dotted(changes))
+        for key in sorted(overridden & {part for path in own for part in (path, path.split(".")[0])}):
+            raise Refusal(f"{key} is set by arms of this experiment; set experiment.arms.{name}.{key}=... instead.")
     for key in needs.get("axes", []):
         if key not in swept_values:
             raise Refusal(f"experiment.sweep lacks {key}, along which this experiment compares.")
@@ -89,12 +136,12 @@ class CheckBeforeRun(Callback):
         try:
             typed = hydra_app.read(config)
             check(typed, {override.lstrip("+").split("=")[0] for override in config.hydra.overrides.task})
-            wanted = requests(typed, Path(str(config.hydra.run.dir)))
+            groups = requests(typed, Path(str(config.hydra.run.dir)))
         except (Refusal, OmegaConfBaseException) as error:
             # Hydra turns any exception of a callback into a warning, except one that exits.
             raise SystemExit(f"Refused: {hydra_app.explain(error)}") from None
         if typed.plan:
-            sweep.show_plan(wanted, typed.probes, typed.execution)
+            sweep.show_plan(groups, typed.execution)
             raise SystemExit(0)
 
 
@@ -133,39 +180,45 @@ class Stored:
 _stored = ContextVar("stored", default=Stored())  # noqa: B039 (the default is never added to)
 
 
-def train(cfg: DictConfig) -> tuple[Config, Path, dict[Path, list[Trial]]]:
-    """Train what a composed configuration asks for and its output folder lacks."""
+def train(cfg: DictConfig) -> tuple[Config, Path, list[Trial]]:
+    """Train what a composed configuration asks for and its output folder lacks; return the trials asked for."""
     config = hydra_app.read(cfg)
     folder = Path(HydraConfig.get().runtime.output_dir)
-    wanted = requests(config, folder)
+    groups = requests(config, folder)
     if config.plan:  # a job of a sweep; other commands have ended in CheckBeforeRun
-        sweep.show_plan(wanted, config.probes, config.execution)
-        return config, folder, {}
-    if _stored.get().holds(wanted, config.probes):
-        logger.info("Every trial asked for (%d) is already stored; nothing to train.", sum(map(len, wanted.values())))
-    else:
-        sweep.complete(wanted, config.probes, config.dataset.folder, config.execution)
-    return config, folder, wanted
+        sweep.show_plan(groups, config.execution)
+        return config, folder, []
+    for probes, wanted in groups.items():
+        if _stored.get().holds(wanted, probes):
+            logger.info(
+                "Every trial asked for (%d) is already stored; nothing to train.", sum(map(len, wanted.values()))
+            )
+        else:
+            sweep.complete(wanted, probes, config.dataset.folder, config.execution)
+    return config, folder, [trial for wanted in groups.values() for trials in wanted.values() for trial in trials]
 
 
 def run(name: str, analyse: Callable[[store.Tables, Config, Path], Report]) -> None:
     """Run the command of one experiment: train its sweep, then write what `analyse(tables, config, folder)` reports.
 
-    `analyse` sees only the stored tables of the trials that this configuration asks for.
+    `analyse` sees only the stored tables of the trials that this configuration asks for, and in `tables.arms` which arm
+    each belongs to (columns arm, trial), where the experiment has arms.
     """
 
     def task(cfg: DictConfig) -> None:
         config, folder, wanted = train(cfg)
         if config.plan:
             return
-        ids = {trial.id for trials in wanted.values() for trial in trials}
+        ids = {trial.id for trial in wanted}
         tables = store.load(folder / RUNS, lambda trials: trials["trial"].isin(ids))
         absent = ids - set(tables.trials["trial"])
         if absent:
             raise Refusal(f"{len(absent)} of {len(ids)} trials are missing below {folder / RUNS}.")
+        tables["arms"] = members(config)
         own = [override for override in HydraConfig.get().overrides.task if override != f"experiment={name}"]
         command = shlex.join(["python", "-m", f"experiments.{name}", *own])
-        sessions = [session for run in wanted for session in store.provenance(run)]
+        runs = sorted({folder / RUNS / hydra_app.run_name(trial.recipe) for trial in wanted})
+        sessions = [session for run in runs for session in store.provenance(run)]
         write(analyse(tables, config, folder), folder, sessions, command)
 
     hydra_app.run(task, (f"experiment={name}",))

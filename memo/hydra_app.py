@@ -65,7 +65,7 @@ def run_name(recipe: Recipe) -> str:
 
 def _folder_name(*, _root_):
     config = read(_root_)
-    if not config.experiment.get("sweep"):
+    if not (config.experiment.get("sweep") or config.experiment.get("arms")):
         return run_name(make_recipe(config))
     asked = json.dumps([config.experiment, flatten(make_recipe(config)), config.seed, config.seeds], sort_keys=True)
     return f"{config.experiment['name']}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 ACTIVATIONS = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh}
 
@@ -38,27 +39,68 @@ INITIALISERS = {
 }
 
 
-def initialise(key: jax.Array, sizes: tuple[int, ...], init: str) -> tuple[Layer, ...]:
-    """Return the layers of a network with `sizes` units (inputs first, classes last)."""
+def initialise(
+    key: jax.Array, sizes: tuple[int, ...], init: str, receptive_field: int | None = None
+) -> tuple[Layer, ...]:
+    """Return the layers of a network with `sizes` units (inputs first, classes last).
+
+    Where `receptive_field` is a side in pixels, a unit of the first layer has weights inside its patch only.
+    """
     initialiser = INITIALISERS[init]
     # One draw for all layers: a program with one random generator in it compiles more than twice as fast.
     draws = initialiser.draw(key, (count_parameters(sizes),))
     layers, start = [], 0
     for inputs, outputs in pairwise(sizes):
         middle, end = start + inputs * outputs, start + (inputs + 1) * outputs
-        weights = initialiser.weights(inputs, outputs) * draws[start:middle].reshape(inputs, outputs)
+        weights = draws[start:middle].reshape(inputs, outputs)
+        if start == 0 and receptive_field is not None:
+            weights = initialiser.weights(receptive_field**2, outputs) * weights * patches(sizes, receptive_field)
+        else:
+            weights = initialiser.weights(inputs, outputs) * weights
         layers.append(Layer(weights, initialiser.biases * draws[middle:end]))
         start = end
     return tuple(layers)
 
 
-def apply(layers: tuple[Layer, ...], images: jax.Array, activation: str) -> jax.Array:
-    """Return the outputs [batch, classes] before softmax or sigmoid for `images` [batch, pixels]."""
-    for layer in layers[:-1]:
-        images = ACTIVATIONS[activation](images @ layer.weights + layer.biases[None])
-    return images @ layers[-1].weights + layers[-1].biases[None]
+def patches(sizes: tuple[int, ...], side: int) -> np.ndarray:
+    """Return which pixels each unit of the first layer sees, float32 [pixels, units] of 0 and 1.
+
+    The patches are squares of `side` pixels, on a grid that covers the (square) image evenly; `fully connected` is the
+    side of the image.
+    """
+    whole, units = math.isqrt(sizes[0]), sizes[1]
+    across = math.ceil(math.sqrt(units))
+    starts = (
+        np.round(np.linspace(0, whole - side, across)).astype(int) if across > 1 else np.array([(whole - side) // 2])
+    )
+    seen = np.zeros((whole, whole, units), np.float32)
+    for unit in range(units):
+        top, left = starts[unit // across], starts[unit % across]
+        seen[top : top + side, left : left + side, unit] = 1
+    return seen.reshape(sizes[0], units)
 
 
-def count_parameters(sizes: tuple[int, ...]) -> int:
+def _as_it_is(depth: int, values: jax.Array) -> jax.Array:
+    return values
+
+
+def apply(
+    layers: tuple[Layer, ...],
+    images: jax.Array,
+    activation: str,
+    read: Callable[[int, jax.Array], jax.Array] = _as_it_is,
+) -> jax.Array:
+    """Return the outputs [batch, classes] before softmax or sigmoid for `images` [batch, pixels].
+
+    `read(depth, values)` may change what a layer reads: the images at depth 0, then each hidden layer's activations.
+    """
+    values = read(0, images)
+    for depth, layer in enumerate(layers[:-1]):
+        values = read(depth + 1, ACTIVATIONS[activation](values @ layer.weights + layer.biases[None]))
+    return values @ layers[-1].weights + layers[-1].biases[None]
+
+
+def count_parameters(sizes: tuple[int, ...], receptive_field: int | None = None) -> int:
     """Return the number of weights and biases; 13,002 for (784, 16, 16, 10)."""
-    return sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes))
+    dense = sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes))
+    return dense if receptive_field is None else dense - sizes[1] * (sizes[0] - receptive_field**2)

@@ -17,6 +17,7 @@ import numpy as np
 from memo import datasets, mlp, training
 from memo.config import Execution, Trial
 from memo.optimizers import Hyperparameters
+from memo.regularizers import DISTURBANCES, Strengths
 from memo.training import EVALUATION_BLOCK, Network, Static
 
 CLASSES = 10
@@ -43,12 +44,13 @@ class Signature:
     n_test: int
     inputs: str
     evaluations: int
+    spacing: str
     batch_order: str
 
     @property
     def evaluation_steps(self) -> np.ndarray:
         """Return the steps at which every network is evaluated, int32, ascending from 0."""
-        return training.evaluation_steps(self.static.steps_per_epoch, self.static.steps, self.evaluations)
+        return training.evaluation_steps(self.static.steps_per_epoch, self.static.steps, self.evaluations, self.spacing)
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,13 @@ def signature(trial: Trial) -> Signature:
         batch_size=recipe.batch_size,
         steps_per_epoch=steps_per_epoch,
         steps=recipe.epochs * steps_per_epoch,
+        receptive_field=recipe.model.receptive_field,
+        disturbances=tuple(name for name in DISTURBANCES if getattr(recipe.regularization, name) > 0),
+        noise_images=round(recipe.regularization.noise_images * recipe.batch_size),
     )
     n_test = recipe.dataset.n_test or datasets.TEST_IMAGES
     name, inputs = recipe.dataset.name, recipe.inputs.kind
-    return Signature(static, name, n_train, n_test, inputs, recipe.evaluations, recipe.batch_order)
+    return Signature(static, name, n_train, n_test, inputs, recipe.evaluations, recipe.spacing, recipe.batch_order)
 
 
 def plan(trials: Sequence[Trial]) -> list[Population]:
@@ -103,8 +108,9 @@ def network_bytes(common: Signature) -> int:
     static = common.static
     scalar = jax.ShapeDtypeStruct((), jnp.float32)
     labels = jax.ShapeDtypeStruct((common.n_train,), jnp.uint8)
-    network = Network(labels, Hyperparameters(scalar, scalar, scalar), scalar)
-    state = jax.eval_shape(training.make_init(static), jax.eval_shape(lambda: jax.random.key(0)), network)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    hyper, strengths = (kind(*[scalar] * len(kind._fields)) for kind in (Hyperparameters, Strengths))
+    state = jax.eval_shape(training.make_init(static), key, Network(labels, hyper, strengths, key, scalar))
     own = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     activations = 4 * max(static.batch_size, EVALUATION_BLOCK) * sum(static.sizes[1:])
     return common.n_train + own + 4 * mlp.count_parameters(static.sizes) + activations

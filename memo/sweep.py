@@ -1,6 +1,7 @@
 """From trials to run folders: what is missing is planned, trained, probed and stored, population by population."""
 
 import contextlib
+import itertools
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -13,20 +14,21 @@ import pandas as pd
 from memo import datasets, execution, mlp, population, provenance, store, unfinished
 from memo.config import Execution, Trial, flatten
 from memo.errors import Refusal
-from memo.probes import PROBES
+from memo.probes import PROBES, along, at_the_end, observed, places
 from memo.probes.networks import Networks
 from memo.progress import Progress
 
 logger = logging.getLogger(__name__)
 
 
-def show_plan(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str], how: Execution) -> None:
-    """Print the programs that `complete` would train, and train nothing."""
-    missing = _missing(requests, probes)
+def show_plan(groups: Mapping[Sequence[str], Mapping[Path, Sequence[Trial]]], how: Execution) -> None:
+    """Print the programs that `complete` would train for each list of probes, and train nothing."""
     execution.use_every_core()
     machine = execution.this_machine(how)
     rows = []
-    for group in population.plan([trial for trial, _ in missing.values()]):
+    missing = [_missing(requests, probes) for probes, requests in groups.items()]
+    plans = [population.plan([trial for trial, _ in found.values()]) for found in missing]
+    for group in itertools.chain(*plans):
         static, flop = group.signature.static, population.most_flop(group)
         layout = population.lay_out(group, machine, how)
         rows.append(
@@ -42,7 +44,7 @@ def show_plan(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str], h
                 "MB": round(population.held_bytes(group.signature, layout) / 1e6, 1),
             }
         )
-    wanted = sum(len(trials) for trials in requests.values())
+    wanted = sum(len(trials) for requests in groups.values() for trials in requests.values())
     stored = wanted - sum(row["networks"] for row in rows)
     print(f"{wanted} networks: {stored} stored, {wanted - stored} to train as {len(rows)} programs.")
     if rows:
@@ -125,16 +127,19 @@ def _train(job: unfinished.Unfinished, dataset: datasets.Dataset, progress: Prog
 
     def finish(slab, trained):
         begun = time.perf_counter()
-        seeds = np.array([trial.seed for trial in trained.trials])
-        networks = Networks(
-            group.signature.static, trained.layers, seeds, trained.sources, trained.images, trained.statistics
-        )
-        measured = {name: PROBES[name](networks) for name in job.probes}
+        measured = _measure(group.signature, trained, job.probes)
         probing.append(time.perf_counter() - begun)
-        job.add(slab, _tables(group.signature, trained, measured))
+        job.add(slab, _tables(group.signature, trained, measured, job.probes))
 
     seconds = execution.train_slabs(
-        group, job.layout, dataset, finish, skip=job.finished, checkpoints=job, advanced=progress.advanced
+        group,
+        job.layout,
+        dataset,
+        finish,
+        skip=job.finished,
+        checkpoints=job,
+        advanced=progress.advanced,
+        observed=observed(job.probes, len(group.signature.evaluation_steps)),
     )
     tables = job.tables()
     # Workers probe side by side, each when its slab has finished.
@@ -143,6 +148,31 @@ def _train(job: unfinished.Unfinished, dataset: datasets.Dataset, progress: Prog
     seconds["program"] = time.perf_counter() - started
     session = provenance.session(dataset, seconds, len(group.trials), job.layout)
     store.write_runs(tables, job.runs, session)
+
+
+def _measure(common, trained, probes):
+    """Return the columns of each probe's table."""
+
+    def networks(layers, step=None):
+        seeds = np.array([trial.seed for trial in trained.trials])
+        data = trained.sources, trained.images, trained.statistics, trained.rows, trained.labels
+        return Networks(common.static, layers, seeds, *data, trained.hyper, step)
+
+    measured = {name: PROBES[name](networks(trained.layers)) for name in at_the_end(probes)}
+    steps = common.evaluation_steps
+    seen = dict(zip(observed(probes, len(steps)), trained.snapshots))
+    for name, count in along(probes).items():
+        parts = []
+        for place in places(count, len(steps)):
+            step = int(steps[place])
+            columns = PROBES[name](networks(seen[place], step))
+            # A network that ended earlier has no weights of its own at this step.
+            running = trained.stopped_at[columns["network"]] >= step
+            step = np.full(np.count_nonzero(running), step)
+            time = {"step": step, "epoch": step / common.static.steps_per_epoch}
+            parts.append({**time, **{name: values[running] for name, values in columns.items()}})
+        measured[f"{name}_along"] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return measured
 
 
 def _keep_compiled_programs():
@@ -156,7 +186,7 @@ def _keep_compiled_programs():
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def _tables(common, trained, measured):
+def _tables(common, trained, measured, probes):
     trials = trained.trials
     ids = np.array([trial.id for trial in trials])
     seeds = np.array([trial.seed for trial in trials])
@@ -180,14 +210,14 @@ def _tables(common, trained, measured):
             "seed": seeds,
             **{name: [recipe[name] for recipe in recipes] for name in recipes[0]},
             "labels.changed": trained.labels_changed,
-            "parameters": mlp.count_parameters(common.static.sizes),
+            "parameters": mlp.count_parameters(common.static.sizes, common.static.receptive_field),
             "status": trained.status,
             "steps": trained.stopped_at,
             **{
                 f"final_{name}": np.where(diverged, np.nan, last[name])
                 for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
             },
-            "probes": [list(measured)] * count,
+            "probes": [list(probes)] * count,
         }
     )
     tables = {"trials": summary, "curves": curves}

@@ -21,6 +21,7 @@ from jax import lax
 from memo import mlp
 from memo.losses import LOSSES
 from memo.optimizers import Hyperparameters, make_optimizer
+from memo.regularizers import Strengths, disturb
 
 # Images a block of a full-pass evaluation: large enough for the matrix product, small enough to stay in the cache.
 EVALUATION_BLOCK = 500
@@ -40,6 +41,9 @@ class Static:
     batch_size: int
     steps_per_epoch: int
     steps: int
+    receptive_field: int | None = None  # side in pixels of what a unit of the first layer sees; None: all
+    disturbances: tuple[str, ...] = ()  # by their names in memo.regularizers
+    noise_images: int = 0  # of uniform noise in every minibatch, to be answered evenly
 
 
 class Images(NamedTuple):
@@ -63,6 +67,8 @@ class Network(NamedTuple):
 
     labels: jax.Array  # [n] uint8, aligned with its pack's rows
     hyper: Hyperparameters
+    strengths: Strengths
+    draws: jax.Array  # [] key of what disturbs its training
     stop_at: jax.Array  # [] float32 training accuracy; above 1 never stops
 
 
@@ -89,12 +95,17 @@ def as_pixels(images: jax.Array) -> jax.Array:
     return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
 
 
-def evaluation_steps(steps_per_epoch: int, steps: int, evaluations: int) -> np.ndarray:
-    """Return the steps at which to evaluate: 0, then spaced evenly on a log axis up to `steps`, int32, ascending.
+def evaluation_steps(steps_per_epoch: int, steps: int, evaluations: int, spacing: str) -> np.ndarray:
+    """Return the steps at which to evaluate: 0, then at most `evaluations` points up to `steps`, int32, ascending.
 
-    At most `evaluations` + 1 points, of which the end of the first epoch is one. The first lies a sixteenth of an
+    `log` spaces them evenly on a log axis, the end of the first epoch among them. The first lies a sixteenth of an
     epoch in, so that they are dense where half the accuracy on true labels is gained, and spread by a constant factor.
+    `epochs` takes the ends of epochs, all of them or evenly spaced ones.
     """
+    if spacing == "epochs":
+        epochs = steps // steps_per_epoch
+        ends = np.round(np.linspace(1, epochs, min(epochs, evaluations))) if evaluations > 1 else np.array([epochs])
+        return np.concatenate([[0], steps_per_epoch * ends]).astype(np.int32)
     spaced = np.geomspace(max(1, steps_per_epoch // 16), steps, max(2, evaluations - 1))[1 - evaluations :]
     return np.unique(np.concatenate([[0, steps_per_epoch], np.round(spaced)])).astype(np.int32)
 
@@ -104,7 +115,7 @@ def make_init(static: Static) -> Callable[[jax.Array, Network], State]:
     optimizer = make_optimizer(static.optimizer, static.schedule, static.steps, static.steps_per_epoch, static.decay)
 
     def init(key: jax.Array, network: Network) -> State:
-        layers = mlp.initialise(key, static.sizes, static.init)
+        layers = mlp.initialise(key, static.sizes, static.init, static.receptive_field)
         return State(layers, optimizer(network.hyper).init(layers), jnp.array(True), jnp.array(-1, jnp.int32))
 
     return init
@@ -152,6 +163,23 @@ def side_by_side(function: Callable, in_axes: tuple[int | None, ...]) -> Callabl
     return call
 
 
+def make_minibatch_loss(static: Static) -> Callable:
+    """Return `minibatch_loss(layers, pixels [batch, pixels], labels [batch], network, step) -> []`, disturbed as it trains."""
+    loss = LOSSES[static.loss]
+
+    def minibatch_loss(layers, pixels, labels, network, step):
+        if not static.disturbances and not static.noise_images:
+            return jnp.mean(loss.per_example(mlp.apply(layers, pixels, static.activation), labels))
+        disturbing, drawing = jax.random.split(jax.random.fold_in(network.draws, step))
+        read = disturb(static.disturbances, network.strengths, disturbing)
+        noise = as_pixels(jax.random.bits(drawing, (static.noise_images, pixels.shape[1]), jnp.uint8))
+        outputs = mlp.apply(layers, jnp.concatenate([pixels, noise]), static.activation, read)
+        of_images = loss.per_example(outputs[: len(pixels)], labels)
+        return jnp.mean(jnp.concatenate([of_images, loss.even(outputs[len(pixels) :])]))
+
+    return minibatch_loss
+
+
 def make_train(static: Static) -> Callable:
     """Return `train(images, packs, networks, state, first, last, evaluated) -> (state, evaluation)`, not yet compiled.
 
@@ -164,14 +192,18 @@ def make_train(static: Static) -> Callable:
     later, and a loop with traced bounds lets one compiled program serve every interval.
     """
     optimizer = make_optimizer(static.optimizer, static.schedule, static.steps, static.steps_per_epoch, static.decay)
-    loss = LOSSES[static.loss]
     evaluate = make_evaluate(static)
 
-    def minibatch_loss(layers, pixels, labels):
-        return jnp.mean(loss.per_example(mlp.apply(layers, pixels, static.activation), labels))
+    seen = None if static.receptive_field is None else mlp.patches(static.sizes, static.receptive_field)
+    minibatch_loss = make_minibatch_loss(static)
 
     def update(state, network, step, pixels, labels):
-        value, gradients = jax.value_and_grad(minibatch_loss)(state.layers, pixels, labels.astype(jnp.int32))
+        value, gradients = jax.value_and_grad(minibatch_loss)(
+            state.layers, pixels, labels.astype(jnp.int32), network, step
+        )
+        if seen is not None:  # weights outside of the patches are 0 and stay so
+            first = gradients[0]
+            gradients = (first._replace(weights=first.weights * seen), *gradients[1:])
         updates, moments = optimizer(network.hyper).update(gradients, state.optimizer, state.layers)
         layers = jax.tree.map(jnp.add, state.layers, updates)
         failed = (state.diverged_at < 0) & ~jnp.isfinite(value)

@@ -13,6 +13,7 @@ from memo.datasets import Dataset
 from memo.optimizers import Hyperparameters
 from memo.population import CLASSES, Signature
 from memo.randomness import generator, purpose_key
+from memo.regularizers import Strengths
 from memo.training import Images, Network, Pack
 
 _keys_of = jax.jit(jax.vmap(purpose_key, (0, None)), static_argnums=1)
@@ -59,6 +60,7 @@ class TrainingData:
         def numbers(pick):
             return np.array([[pick(trial.recipe) for trial in pack] for pack in trials], np.float32)
 
+        own_seeds = np.array([[trial.seed for trial in pack] for pack in trials], np.int32)
         networks = Network(
             labels,
             Hyperparameters(
@@ -66,10 +68,13 @@ class TrainingData:
                 numbers(lambda recipe: recipe.optimizer.momentum),
                 numbers(lambda recipe: recipe.optimizer.weight_decay),
             ),
+            Strengths(
+                *(numbers(lambda recipe, name=name: getattr(recipe.regularization, name)) for name in Strengths._fields)
+            ),
+            _keys_of(own_seeds.ravel(), "regularization").reshape(own_seeds.shape),
             numbers(lambda recipe: 2.0 if recipe.stop_at_train_accuracy is None else recipe.stop_at_train_accuracy),
         )
         order = _keys_of(np.array([self._order_seed(seed) for seed in seeds], np.int32), "order")
-        own_seeds = np.array([[trial.seed for trial in pack] for pack in trials], np.int32)
         keys = _keys_of(own_seeds.ravel(), "initialisation").reshape(own_seeds.shape)
         changed = np.array([np.mean(pack != own, axis=-1) for pack, own in zip(labels, true)])
         return SlabData(images, Pack(sources, rows, order), networks, keys, changed)

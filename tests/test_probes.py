@@ -30,7 +30,7 @@ def networks(mnist):
         layers = [mlp.initialise(jax.random.key(number), static.sizes, "normal") for number in range(3)]
         images = Images(None, jnp.asarray(mnist.test_images[None, :count]), jnp.asarray(mnist.test_labels[:count]))
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
-        return Networks(static, stacked, SEEDS, np.zeros(3, int), images, STATISTICS)
+        return Networks(static, stacked, SEEDS, np.zeros(3, int), images, STATISTICS, None, None, None)
 
     return make
 

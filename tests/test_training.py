@@ -11,6 +11,7 @@ from memo import execution, mlp, population, training, treatments
 from memo.config import Execution
 from memo.optimizers import Hyperparameters
 from memo.randomness import generator, purpose_key
+from memo.regularizers import Strengths
 from memo.training import Images, Network, Pack, Static
 
 # Losses and weights of networks trained together against alone: float32 sums in another order, 1e-6 seen. It holds
@@ -176,7 +177,7 @@ def test_training_is_plain_numpys(together, small_mnist):
 @pytest.mark.parametrize("evaluations", [2, 3, 8, 64])
 def test_evaluation_steps(evaluations):
     for steps_per_epoch, epochs in itertools.product((1, 4, 15, 16, 78, 468), (1, 2, 20, 300)):
-        steps = training.evaluation_steps(steps_per_epoch, steps_per_epoch * epochs, evaluations)
+        steps = training.evaluation_steps(steps_per_epoch, steps_per_epoch * epochs, evaluations, "log")
         assert steps.dtype == np.int32
         assert (steps[0], steps[-1]) == (0, steps_per_epoch * epochs)
         assert (np.diff(steps) > 0).all()
@@ -186,7 +187,7 @@ def test_evaluation_steps(evaluations):
 
 @pytest.mark.parametrize(("steps_per_epoch", "epochs", "evaluations"), [(3, 20, 20), (23, 300, 40), (468, 300, 64)])
 def test_evaluations_are_dense_inside_the_first_epoch(steps_per_epoch, epochs, evaluations):
-    steps = training.evaluation_steps(steps_per_epoch, steps_per_epoch * epochs, evaluations)
+    steps = training.evaluation_steps(steps_per_epoch, steps_per_epoch * epochs, evaluations, "log")
     inside = np.sum((steps > 0) & (steps < steps_per_epoch))
     assert inside >= min(steps_per_epoch - 1, 8)
 
@@ -225,7 +226,9 @@ def one_hot():
     rows = jnp.arange(1, 19, dtype=jnp.int32)
     packs = Pack(jnp.zeros(1, jnp.int32), rows[None], purpose_key(0, "order")[None])
     hyper = Hyperparameters(*(jnp.full((1, 1), value, jnp.float32) for value in (0.1, 0.0, 0.0)))
-    networks = Network((rows % 10).astype(jnp.uint8)[None, None], hyper, jnp.full((1, 1), 2.0))
+    strengths = Strengths(*(jnp.zeros((1, 1)) for _ in Strengths._fields))
+    draws = purpose_key(0, "regularization")[None, None]
+    networks = Network((rows % 10).astype(jnp.uint8)[None, None], hyper, strengths, draws, jnp.full((1, 1), 2.0))
     choices = static((20, 10), batch_size=5)
     state = training.make_init(choices)(jax.random.key(0), jax.tree.map(lambda leaf: leaf[0, 0], networks))
     program = jax.jit(training.make_train(choices))

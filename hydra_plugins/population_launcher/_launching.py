@@ -45,7 +45,8 @@ def launch(
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
 
     jobs, plan = [], False
-    requests = defaultdict(lambda: defaultdict(list))  # by probes, folder of data and execution
+    # By the folder of the data and by execution, then as experiment.requests gives them.
+    requests = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for number, overrides in enumerate(job_overrides, first):
         composed = hydra_context.config_loader.load_sweep_config(config, list(overrides))
         composed.hydra.job.id = composed.hydra.job.num = number
@@ -53,19 +54,21 @@ def launch(
         jobs.append(job)
         typed = hydra_app.read(composed)
         plan |= typed.plan
-        for run, trials in experiment.requests(typed, job.folder).items():
-            how = dataclasses.astuple(typed.execution)
-            requests[tuple(typed.probes), typed.dataset.folder, how][run] += trials
+        shared = typed.dataset.folder, dataclasses.astuple(typed.execution)
+        for probes, runs in experiment.requests(typed, job.folder).items():
+            for run, trials in runs.items():
+                requests[shared][probes][run] += trials
 
     if plan:
-        for (probes, _, how), wanted in requests.items():
-            sweep.show_plan(wanted, probes, Execution(*how))
+        for (_, how), groups in requests.items():
+            sweep.show_plan(groups, Execution(*how))
         return []
     logger.info("Training %d jobs together", len(jobs))
     stored = experiment.Stored()
-    for (probes, folder, how), wanted in requests.items():
-        sweep.complete(wanted, probes, folder, Execution(*how))
-        stored.add(wanted, probes)
+    for (folder, how), groups in requests.items():
+        for probes, wanted in groups.items():
+            sweep.complete(wanted, probes, folder, Execution(*how))
+            stored.add(wanted, probes)
 
     results = []
     with stored.known_to_train():

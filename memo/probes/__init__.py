@@ -2,8 +2,45 @@
 
 A probe is a function `measure(networks: Networks) -> dict[str, numpy array]`: columns of equal length, one row for
 each thing it measures on each network, with a column `network` (the position in the population) to name whose it is.
+
+A configuration asks for a probe of the final networks by its name, and for one along training by `name@n`: at n of the
+evaluations, the first (before training) and the last among them. The rows of the latter stand in a table of their own.
 """
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
 
 from memo.probes import confidence, noise_samples
 
 PROBES = {"confidence": confidence.measure, "noise_samples": noise_samples.measure}
+
+_ALONG = re.compile(r"([a-z_]+)@([1-9][0-9]{0,5})")
+
+
+def along(asked: Sequence[str]) -> dict[str, int]:
+    """Return the probes asked for along training, by name, and how often."""
+    return {match[1]: int(match[2]) for match in map(_ALONG.fullmatch, asked) if match}
+
+
+def at_the_end(asked: Sequence[str]) -> list[str]:
+    """Return the probes asked for of the final networks."""
+    return [name for name in asked if "@" not in name]
+
+
+def known(asked: Sequence[str]) -> bool:
+    """Return whether these can be asked for together: each a probe, at most once at the end and once along training."""
+    during, final = along(asked), at_the_end(asked)
+    distinct = len(set(final)) == len(final) and len(during) + len(final) == len(asked)
+    return distinct and set(final) | set(during) <= set(PROBES)
+
+
+def places(count: int, evaluations: int) -> np.ndarray:
+    """Return which of the evaluations a probe asked for `count` times along training sees: int, ascending, both ends."""
+    return np.unique(np.round(np.linspace(0, evaluations - 1, min(count, evaluations))).astype(int))
+
+
+def observed(asked: Sequence[str], evaluations: int) -> list[int]:
+    """Return which of the evaluations any of these probes sees, ascending."""
+    return sorted(set().union(*(places(count, evaluations).tolist() for count in along(asked).values())))

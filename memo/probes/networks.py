@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 
 from memo import mlp
+from memo.optimizers import Hyperparameters
 from memo.randomness import generator
 from memo.training import Images, Static, as_pixels
 from memo.treatments import PixelStatistics, gaussian_images, permute_each
@@ -19,14 +20,18 @@ BLOCK = 500
 
 
 class Networks(NamedTuple):
-    """T trained networks that differ in weights and seed but not in shape."""
+    """T networks, trained or in training, that differ in weights and seed but not in shape."""
 
     static: Static
     layers: Any  # leaves [T, ...]
     seeds: np.ndarray  # [T]
-    sources: np.ndarray  # [T], the image source of each network's test images
+    sources: np.ndarray  # [T], the image source of each network's images
     images: Images
     statistics: PixelStatistics
+    rows: np.ndarray  # [T, n] int32, each training subset as rows of its image source
+    labels: np.ndarray  # [T, n] uint8, its labels as trained on
+    hyper: Hyperparameters  # leaves [T]
+    step: int | None = None  # taken so far; None for networks at the end of their training, which end at different ones
 
     def by_seed(self) -> Iterator[tuple[int, np.ndarray, Any, np.ndarray]]:
         """Yield (seed, positions [m], layers [m, ...], test pixels [M, pixels]) for the networks of each seed.
