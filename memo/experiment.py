@@ -52,16 +52,32 @@ def _leaves(tree: Mapping[str, Any]) -> dict[tuple[str, str], list]:
 
 
 def arms(config: Config) -> dict[str, Config]:
-    """Return the configs of an experiment that compares unlike recipes: each arm's keys over those of the config."""
-    configs = {}
-    for name, changes in config.experiment.get("arms", {}).items():
+    """Return the configs of an experiment that compares unlike recipes: each arm's keys over those of the config.
+
+    An arm that stands `on` another changes that one's keys instead.
+    """
+    described = config.experiment.get("arms", {})
+    configs: dict[str, Config] = {}
+
+    def build(name, above):
+        if name in configs:
+            return configs[name]
+        changes = described[name]
         if not isinstance(changes, Mapping):
-            raise Refusal(f"experiment.arms.{name} is {changes}; allowed are keys of a recipe, seeds and probes.")
+            raise Refusal(f"experiment.arms.{name} is {changes}; allowed are keys of a recipe, seeds, probes and on.")
+        below = changes.get("on")
+        if below is not None and (below not in described or below in (*above, name)):
+            others = ", ".join(other for other in described if other not in (*above, name))
+            raise Refusal(f"experiment.arms.{name}.on is {below}; allowed is another arm: {others}.")
+        base = config if below is None else build(below, (*above, name))
         try:
-            configs[name] = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(config), dict(changes)))
+            own = {key: value for key, value in changes.items() if key != "on"}
+            configs[name] = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(base), own))
         except OmegaConfBaseException as error:
             raise Refusal(f"experiment.arms.{name}: {hydra_app.explain(error)}") from None
-    return configs
+        return configs[name]
+
+    return {name: build(name, ()) for name in described}
 
 
 def members(config: Config) -> pd.DataFrame:
@@ -114,7 +130,7 @@ def check(config: Config, overridden: set[str]) -> None:
             f"experiment.arms are {', '.join(sorted(named))}; this experiment reads {', '.join(needs['reads'])}."
         )
     for name, changes in needs.get("arms", {}).items():
-        own = set(_dotted(changes))
+        own = set(_dotted(changes)) - {"on"}
         for key in sorted(overridden & {part for path in own for part in (path, path.split(".")[0])}):
             raise Refusal(f"{key} is set by arms of this experiment; set experiment.arms.{name}.{key}=... instead.")
     for key in needs.get("axes", []):

@@ -35,8 +35,18 @@ def _cross_entropy_of_even(outputs):
     return -jnp.mean(jax.nn.log_softmax(outputs), axis=-1)
 
 
-# squared_error: Nielsen's quadratic cost, on the sigmoid of the outputs.
+def _sigmoid_cross_entropy(outputs, labels):
+    targets = jax.nn.one_hot(labels, outputs.shape[-1], dtype=outputs.dtype)
+    return jnp.sum(optax.sigmoid_binary_cross_entropy(outputs, targets), axis=-1)
+
+
+def _sigmoid_cross_entropy_of_even(outputs):
+    return jnp.sum(optax.sigmoid_binary_cross_entropy(outputs, jnp.full_like(outputs, 1 / outputs.shape[-1])), axis=-1)
+
+
+# squared_error and sigmoid_cross_entropy: Nielsen's quadratic and cross-entropy costs, on the sigmoid of the outputs.
 LOSSES = {
     "cross_entropy": Loss(optax.softmax_cross_entropy_with_integer_labels, jax.nn.softmax, _cross_entropy_of_even),
+    "sigmoid_cross_entropy": Loss(_sigmoid_cross_entropy, jax.nn.sigmoid, _sigmoid_cross_entropy_of_even),
     "squared_error": Loss(_half_squared_distance, jax.nn.sigmoid, _half_squared_distance_to_even),
 }

@@ -26,6 +26,15 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """A table that stands in the report itself; cells are text or numbers as they are to be read."""
+
+    title: str
+    caption: str
+    frame: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class Report:
     """What an experiment's analysis returns; texts may hold HTML."""
 
@@ -37,6 +46,7 @@ class Report:
     methods: Sequence[str]
     not_shown: Sequence[str]
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    shown: Sequence[Shown] = ()
 
 
 def number(value: float, digits: int = 3) -> str:
