@@ -1,9 +1,12 @@
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memo import mlp, store
+import memo
+from memo import datasets, mlp, store, sweep, training_data
 from memo.probes import answers, weights
 from memo.probes.networks import BLOCK, Networks, finite
 from memo.training import Images, Static
@@ -19,12 +22,15 @@ def networks(mnist):
 
     def make(loss="cross_entropy", seeds=SEEDS):
         static = Static(SIZES, "tanh", "normal", loss, "sgd", "constant", 1.0, 64, 4, 4)
-        layers = [mlp.initialise(jax.random.key(number), SIZES, "normal") for number in range(4)]
+        rng = np.random.default_rng(0)
         count = BLOCK + 70
         images = Images(None, jnp.asarray(mnist.test_images[None, :count]), jnp.asarray(mnist.test_labels[:count]))
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
+        layers = tuple(
+            mlp.Layer(*(jnp.asarray(rng.standard_normal((4, *shape), np.float32)) for shape in (ends, ends[1:])))
+            for ends in pairwise(SIZES)
+        )
         sources = np.zeros(4, int)
-        return Networks(static, stacked, seeds, sources, images, PixelStatistics(0.1307, 0.3081), None, None, None)
+        return Networks(static, layers, seeds, sources, images, PixelStatistics(0.1307, 0.3081), None, None, None)
 
     return make
 
@@ -140,3 +146,22 @@ def test_bytes_pass_through_a_table(networks, probe):
     back = store.as_table(store.as_frame(rows)).to_pandas()
     for name in rows:
         assert (back[name].to_numpy() == rows[name]).all()
+
+
+def test_stored_answers_are_right_as_often_as_the_trial(trials, small_mnist, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "load", lambda name, folder=None: small_mnist)
+    sweep.complete({tmp_path / "run": trials({"seeds": 2})}, ["answers", "answers@2", "weights", "first_layer"])
+    tables = memo.load(tmp_path)
+    assert len(tables.first_layer) == 2 * 8
+    assert len(tables.weights) == 2
+    labels = small_mnist.test_labels[training_data.test_rows(500, 300)]
+    for rows, curve in (
+        (tables.answers, tables.trials.rename(columns={"final_test_accuracy": "test_accuracy"})),
+        (tables.answers_along, tables.curves),
+    ):
+        found, _ = answers.read(rows["answers"], rows["confidences"])
+        keys = ["trial", "step"] if "step" in rows else ["trial"]
+        both = rows.assign(right=(found == labels).mean(axis=1)).merge(curve, on=keys, validate="1:1")
+        assert len(both) == len(rows)
+        # An answer that is a tie but for rounding: evaluation and probe take their products in other shapes.
+        np.testing.assert_allclose(both["right"], both["test_accuracy"], atol=1.01 / 300)

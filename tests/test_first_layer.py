@@ -1,6 +1,5 @@
-from itertools import permutations
+from itertools import pairwise, permutations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -135,9 +134,12 @@ def test_units_are_permuted_on_their_own():
 
 def networks(units, count=3):
     static = Static((784, units, 10), "tanh", "normal", "cross_entropy", "sgd", "constant", 1.0, 64, 4, 4)
-    layers = [mlp.initialise(jax.random.key(number), static.sizes, "normal") for number in range(count)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
-    return Networks(static, stacked, np.arange(count), np.zeros(count, int), *[None] * 5)
+    rng = np.random.default_rng(units)
+    layers = tuple(
+        mlp.Layer(*(jnp.asarray(rng.standard_normal((count, *shape), np.float32)) for shape in (ends, ends[1:])))
+        for ends in pairwise(static.sizes)
+    )
+    return Networks(static, layers, np.arange(count), np.zeros(count, int), *[None] * 5)
 
 
 @pytest.mark.parametrize(("units", "shown"), [(5, 5), (16, 16), (40, 16)])

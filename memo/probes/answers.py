@@ -27,8 +27,9 @@ def _answers(static: Static, layers, pixels):
 def measure(networks: Networks) -> dict[str, np.ndarray]:
     """Return one row for each network: `answers` and `confidences`, bytes with one number for each test image.
 
-    Answers are uint8, 255 for none (the confidence is then NaN). Confidences are little-endian float16, the largest
-    softmax probability or sigmoid output: off by at most 0.00025, so that from 0.99976 on they read 1.
+    The images are those of `memo.training_data.test_rows`, in that order. Answers are uint8, 255 for none (the
+    confidence is then NaN). Confidences are little-endian float16, the largest softmax probability or sigmoid output:
+    off by at most 0.00025, so that from 0.99976 on they read 1.
     """
     columns = {"network": [], "answers": [], "confidences": []}
     for _, members, layers, pixels in networks.by_seed():
