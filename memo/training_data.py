@@ -38,7 +38,7 @@ class TrainingData:
     def __init__(self, common: Signature, dataset: Dataset):
         self._common, self._dataset = common, dataset
         self.statistics = treatments.PixelStatistics(*dataset.pixel_statistics)
-        rows = _test_rows(len(dataset.test_labels), common.n_test)
+        rows = test_rows(len(dataset.test_labels), common.n_test)
         self._test, self._test_labels = dataset.test_images[rows], dataset.test_labels[rows]
         self._natural: dict[jax.Device, Images] = {}
         self._copying = threading.Lock()
@@ -110,8 +110,11 @@ class TrainingData:
         return jax.device_put(Images(train, test, self._test_labels), device)
 
 
-def _test_rows(available, wanted):
-    # A fixed draw, the same for every seed, and not the first images: a file's order need not be a random one.
+def test_rows(available: int, wanted: int) -> np.ndarray:
+    """Return which of the `available` test images every recipe with `n_test: wanted` is tested on, ascending.
+
+    A fixed draw, the same for every seed, and not the first images: a file's order need not be a random one.
+    """
     if wanted == available:
         return np.arange(available)
     return np.sort(np.random.default_rng(0).permutation(available)[:wanted])

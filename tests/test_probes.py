@@ -81,6 +81,12 @@ def test_confidence_rows_are_numpys(networks, loss, activate):
         counts = np.bincount(activations[kind].argmax(1), minlength=10)
         assert [row[f"share_class_{k}"] for k in range(10)] == pytest.approx(counts / 60)
         assert sum(row[f"share_class_{k}"] for k in range(10)) == pytest.approx(1)
+        with_none = [np.mean(sure[activations[kind].argmax(1) == k]) if counts[k] else np.nan for k in range(10)]
+        found = [row[f"mean_confidence_class_{k}"] for k in range(10)]
+        assert found == pytest.approx(with_none, abs=1e-5, nan_ok=True)
+        assert row["share_even"] == np.mean(-(shares * np.log(shares)).sum(1) > 0.95 * np.log(10))
+        assert row["share_below_0.5"] == pytest.approx(np.mean(sure < 0.5))
+        assert row["mean_total_activation"] == pytest.approx(activations[kind].sum(1).mean(), abs=1e-5)
         assert row["histogram"].shape == (50,)
         assert row["histogram"].sum() == 60
         # A value on the edge of a bin may fall to either side.
@@ -95,6 +101,17 @@ def test_entropy_is_defined_where_every_sigmoid_underflows(networks):
     rows = confidence.measure(silent)
     np.testing.assert_array_equal(rows["mean_confidence"], 0)
     assert ((rows["entropy"] >= 0) & (rows["entropy"] <= np.log(10) + 1e-6)).all()
+
+
+def test_even_activations_and_their_total(networks):
+    for loss, total in (("cross_entropy", 1), ("squared_error", 5)):
+        even = networks(loss)
+        rows = confidence.measure(even._replace(layers=jax.tree.map(jnp.zeros_like, even.layers)))
+        assert (rows["share_even"] == 1).all()
+        np.testing.assert_allclose(rows["mean_total_activation"], total, rtol=1e-6)
+        np.testing.assert_allclose(rows["mean_confidence_class_0"], total / 10, rtol=1e-6)  # ties go to the first
+        assert np.isnan(rows["mean_confidence_class_1"]).all()
+        assert (rows["share_below_0.5"] == (loss == "cross_entropy")).all()  # a sigmoid of 0 is 0.5 exactly
 
 
 def test_a_diverged_network_gives_no_number_and_disturbs_no_other(networks):
@@ -172,7 +189,7 @@ def test_kinds_of_noise_are_drawn_apart(pixels, monkeypatch):
 def test_twins_of_one_seed_are_shown_the_same(networks):
     shown_to = networks()
     twins = shown_to._replace(layers=jax.tree.map(lambda leaf: leaf[jnp.array([0, 0, 0])], shown_to.layers))
-    for name in PROBES:
+    for name in ("confidence", "noise_samples"):
         rows = PROBES[name](twins)
         values = rows["mean_confidence"] if name == "confidence" else rows["pixels"]
         first, other_seed, twin = (values[rows["network"] == place] for place in range(3))

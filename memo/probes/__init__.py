@@ -12,9 +12,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from memo.probes import confidence, noise_samples
+from memo.probes import answers, confidence, first_layer, noise_samples, weights
 
-PROBES = {"confidence": confidence.measure, "noise_samples": noise_samples.measure}
+PROBES = {
+    "confidence": confidence.measure,
+    "noise_samples": noise_samples.measure,
+    "answers": answers.measure,
+    "first_layer": first_layer.measure,
+    "weights": weights.measure,
+}
 
 _ALONG = re.compile(r"([a-z_]+)@([1-9][0-9]{0,5})")
 

@@ -12,18 +12,19 @@ from memo.training import Static
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS = 50  # of the histogram over [0, 1]
+EVEN = 0.95  # of the largest possible entropy: from there on an answer counts as even
 
 
 @partial(jax.jit, static_argnums=0)
 def _answers(static: Static, layers, pixels):
-    """Return confidence, answer and entropy, each [m, M]; see `measure` for their definitions."""
+    """Return confidence, answer, entropy and total activation, each [m, M]; see `measure` for their definitions."""
     values = outputs(static, layers, pixels)
     activations = LOSSES[static.loss].activate(values)
     total = jnp.sum(activations, axis=-1, keepdims=True)
     # Where every sigmoid underflows, sigmoid(x) is exp(x), so that its shares are the softmax.
     shares = jnp.where(total > 0, activations / total, jax.nn.softmax(values))
     entropy = jnp.sum(jax.scipy.special.entr(shares), axis=-1)
-    return jnp.max(activations, axis=-1), jnp.argmax(activations, axis=-1), entropy
+    return jnp.max(activations, axis=-1), jnp.argmax(activations, axis=-1), entropy, total[..., 0]
 
 
 def auroc(positives: np.ndarray, negatives: np.ndarray) -> float:
@@ -40,25 +41,31 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     the mean entropy in nats of the softmax, or of the sigmoid outputs divided by their sum. `auroc_vs_test` is the
     probability that a test image is answered with more confidence than an input of this kind (0.5 for test itself).
     `share_class_k` is how often the answer is class k; `histogram` counts confidences in 50 equal bins over [0, 1].
+    `mean_confidence_class_k` is the mean confidence where the answer is class k, NaN where it never is. `share_even`
+    is how often all classes are activated about evenly: with an entropy above 0.95 of its maximum (ln 10).
+    `mean_total_activation` is the mean sum of the activations: 1 under softmax, 0 to 10 of sigmoid outputs.
     """
     rows = []
     for seed, members, layers, pixels in networks.by_seed():
         on_test = None
         for kind in INPUTS:
             shown = draw(kind, seed, pixels, networks.statistics)
-            confidence, answer, entropy = jax.tree.map(np.asarray, _answers(networks.static, layers, shown))
-            on_test = confidence if kind == "test" else on_test
+            found = [np.asarray(array) for array in _answers(networks.static, layers, shown)]
+            on_test = found[0] if kind == "test" else on_test
             for place, network in enumerate(members):
                 rows.append(
                     {"network": network, "inputs": kind}
-                    | _summary(confidence[place], answer[place], entropy[place], on_test[place], networks.static)
+                    | _summary(*(array[place] for array in found), on_test[place], networks.static)
                 )
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
-def _summary(confidence, answer, entropy, on_test, static):
+def _summary(confidence, answer, entropy, total, on_test, static):
     classes = static.sizes[-1]
-    shares = np.bincount(answer, minlength=classes) / len(answer)
+    counts = np.bincount(answer, minlength=classes)
+    shares = counts / len(answer)
+    sure = np.full(classes, np.nan)
+    np.divide(np.bincount(answer, confidence, classes), counts, out=sure, where=counts > 0)
     summary = {
         "n": len(confidence),
         "mean_confidence": confidence.mean(dtype=np.float64),
@@ -68,6 +75,10 @@ def _summary(confidence, answer, entropy, on_test, static):
         "auroc_vs_test": auroc(on_test, confidence),
         **{f"share_class_{k}": shares[k] for k in range(classes)},
         "histogram": np.histogram(confidence, BINS, (0, 1))[0],
+        **{f"mean_confidence_class_{k}": sure[k] for k in range(classes)},
+        "share_even": np.mean(entropy > EVEN * np.log(classes)),
+        "share_below_0.5": np.mean(confidence < 0.5),
+        "mean_total_activation": total.mean(dtype=np.float64),
     }
     if np.isfinite(confidence).all():
         return summary

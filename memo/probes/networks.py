@@ -78,3 +78,9 @@ def outputs(static: Static, layers: Any, pixels: jax.Array) -> jax.Array:
     if whole < count:
         parts.append(apply(layers, pixels[whole:]))
     return jnp.concatenate(parts, axis=1)
+
+
+def finite(layers: Any) -> jax.Array:
+    """Return which of m networks (leaves [m, ...]) have finite weights and biases only, [m] bool."""
+    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(layers)]
+    return jnp.all(jnp.stack([jnp.isfinite(leaf).all(axis=tuple(range(1, leaf.ndim))) for leaf in leaves]), axis=0)
