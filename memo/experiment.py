@@ -196,14 +196,14 @@ class Stored:
 _stored = ContextVar("stored", default=Stored())  # noqa: B039 (the default is never added to)
 
 
-def train(cfg: DictConfig) -> tuple[Config, Path, list[Trial]]:
-    """Train what a composed configuration asks for and its output folder lacks; return the trials asked for."""
+def train(cfg: DictConfig) -> tuple[Config, Path, dict[Path, list[Trial]]]:
+    """Train what a composed configuration asks for and its output folder lacks; return the trials by run folder."""
     config = hydra_app.read(cfg)
     folder = Path(HydraConfig.get().runtime.output_dir)
     groups = requests(config, folder)
     if config.plan:  # a job of a sweep; other commands have ended in CheckBeforeRun
         sweep.show_plan(groups, config.execution)
-        return config, folder, []
+        return config, folder, {}
     for probes, wanted in groups.items():
         if _stored.get().holds(wanted, probes):
             logger.info(
@@ -211,7 +211,7 @@ def train(cfg: DictConfig) -> tuple[Config, Path, list[Trial]]:
             )
         else:
             sweep.complete(wanted, probes, config.dataset.folder, config.execution)
-    return config, folder, [trial for wanted in groups.values() for trials in wanted.values() for trial in trials]
+    return config, folder, {run: trials for wanted in groups.values() for run, trials in wanted.items()}
 
 
 def run(name: str, analyse: Callable[[store.Tables, Config, Path], Report]) -> None:
@@ -225,7 +225,7 @@ def run(name: str, analyse: Callable[[store.Tables, Config, Path], Report]) -> N
         config, folder, wanted = train(cfg)
         if config.plan:
             return
-        ids = {trial.id for trial in wanted}
+        ids = {trial.id for trials in wanted.values() for trial in trials}
         tables = store.load(folder / RUNS, lambda trials: trials["trial"].isin(ids))
         absent = ids - set(tables.trials["trial"])
         if absent:
@@ -233,8 +233,7 @@ def run(name: str, analyse: Callable[[store.Tables, Config, Path], Report]) -> N
         tables["arms"] = members(config)
         own = [override for override in HydraConfig.get().overrides.task if override != f"experiment={name}"]
         command = shlex.join(["python", "-m", f"experiments.{name}", *own])
-        runs = sorted({folder / RUNS / hydra_app.run_name(trial.recipe) for trial in wanted})
-        sessions = [session for run in runs for session in store.provenance(run)]
+        sessions = [session for run in wanted for session in store.provenance(run)]
         write(analyse(tables, config, folder), folder, sessions, command)
 
     hydra_app.run(task, (f"experiment={name}",))
