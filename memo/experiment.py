@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from memo import hydra_app, store, sweep
 from memo.config import Config, Trial, flatten, make_recipe, make_trials
 from memo.errors import Refusal
+from memo.probes import known
 from memo.report import Report, write
 
 logger = logging.getLogger(__name__)
@@ -52,15 +53,24 @@ def _leaves(tree: Mapping[str, Any]) -> dict[tuple[str, str], list]:
 
 
 def arms(config: Config) -> dict[str, Config]:
-    """Return the configs of an experiment that compares unlike recipes: each arm's keys over those of the config."""
-    configs = {}
-    for name, changes in config.experiment.get("arms", {}).items():
+    """Return the configs of an experiment that compares unlike recipes: each arm's keys over those of the config.
+
+    Raises Refusal for a key that nobody knows, or that all arms of a command share (such as `plan`).
+    """
+    asked, configs = config.experiment.get("arms", {}), {}
+    if not isinstance(asked, Mapping):
+        raise Refusal(f"experiment.arms is {asked}; allowed are names of arms, each with its keys.")
+    own = {*flatten(config), "seed", "seeds", "probes"}
+    for name, changes in asked.items():
         if not isinstance(changes, Mapping):
-            raise Refusal(f"experiment.arms.{name} is {changes}; allowed are keys of a recipe, seeds and probes.")
+            raise Refusal(f"experiment.arms.{name} is {changes}; allowed are keys of a recipe, seed, seeds and probes.")
         try:
             configs[name] = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(config), dict(changes)))
         except OmegaConfBaseException as error:
             raise Refusal(f"experiment.arms.{name}: {hydra_app.explain(error)}") from None
+        for key in _dotted(changes):
+            if key not in own:
+                raise Refusal(f"experiment.arms.{name}.{key}: arms differ in keys of a recipe, seed, seeds and probes.")
     return configs
 
 
@@ -86,6 +96,8 @@ def requests(config: Config, folder: Path) -> dict[tuple[str, ...], dict[Path, l
         probes[run] = list(dict.fromkeys([*probes.get(run, []), *one.probes]))
     groups: dict[tuple[str, ...], dict[Path, list[Trial]]] = {}
     for run, asked in probes.items():
+        if not known(asked):
+            raise Refusal(f"probes of arms with the same recipe are {asked}; allowed is each once, and once as name@n.")
         groups.setdefault(tuple(asked), {})[run] = trials[run]
     return groups
 
@@ -108,15 +120,17 @@ def check(config: Config, overridden: set[str]) -> None:
         due = needs.get("compares", {}).get(key)
         if due is not None and sorted(values) != sorted(due):
             raise Refusal(f"experiment.sweep.{key} is {values}; this experiment compares {due}.")
-    named = set(needs.get("arms", {}))
+    named = set(arms(config))
+    if named and swept_values:
+        raise Refusal("experiment has arms and a sweep; allowed is one of them.")
     if named ^ set(needs.get("reads", named)):
         raise Refusal(
             f"experiment.arms are {', '.join(sorted(named))}; this experiment reads {', '.join(needs['reads'])}."
         )
     for name, changes in needs.get("arms", {}).items():
-        own = set(_dotted(changes))
-        for key in sorted(overridden & {part for path in own for part in (path, path.split(".")[0])}):
-            raise Refusal(f"{key} is set by arms of this experiment; set experiment.arms.{name}.{key}=... instead.")
+        for key in _dotted(changes):
+            if overridden & {key, key.split(".")[0]}:
+                raise Refusal(f"{key} is set by arms of this experiment; set experiment.arms.{name}.{key}=... instead.")
     for key in needs.get("axes", []):
         if key not in swept_values:
             raise Refusal(f"experiment.sweep lacks {key}, along which this experiment compares.")
@@ -180,14 +194,14 @@ class Stored:
 _stored = ContextVar("stored", default=Stored())  # noqa: B039 (the default is never added to)
 
 
-def train(cfg: DictConfig) -> tuple[Config, Path, list[Trial]]:
-    """Train what a composed configuration asks for and its output folder lacks; return the trials asked for."""
+def train(cfg: DictConfig) -> tuple[Config, Path, dict[Path, list[Trial]]]:
+    """Train what a composed configuration asks for and its output folder lacks; return the trials of each run folder."""
     config = hydra_app.read(cfg)
     folder = Path(HydraConfig.get().runtime.output_dir)
     groups = requests(config, folder)
     if config.plan:  # a job of a sweep; other commands have ended in CheckBeforeRun
         sweep.show_plan(groups, config.execution)
-        return config, folder, []
+        return config, folder, {}
     for probes, wanted in groups.items():
         if _stored.get().holds(wanted, probes):
             logger.info(
@@ -195,7 +209,7 @@ def train(cfg: DictConfig) -> tuple[Config, Path, list[Trial]]:
             )
         else:
             sweep.complete(wanted, probes, config.dataset.folder, config.execution)
-    return config, folder, [trial for wanted in groups.values() for trials in wanted.values() for trial in trials]
+    return config, folder, {run: trials for wanted in groups.values() for run, trials in wanted.items()}
 
 
 def run(name: str, analyse: Callable[[store.Tables, Config, Path], Report]) -> None:
@@ -209,7 +223,7 @@ def run(name: str, analyse: Callable[[store.Tables, Config, Path], Report]) -> N
         config, folder, wanted = train(cfg)
         if config.plan:
             return
-        ids = {trial.id for trial in wanted}
+        ids = {trial.id for trials in wanted.values() for trial in trials}
         tables = store.load(folder / RUNS, lambda trials: trials["trial"].isin(ids))
         absent = ids - set(tables.trials["trial"])
         if absent:
@@ -217,8 +231,7 @@ def run(name: str, analyse: Callable[[store.Tables, Config, Path], Report]) -> N
         tables["arms"] = members(config)
         own = [override for override in HydraConfig.get().overrides.task if override != f"experiment={name}"]
         command = shlex.join(["python", "-m", f"experiments.{name}", *own])
-        runs = sorted({folder / RUNS / hydra_app.run_name(trial.recipe) for trial in wanted})
-        sessions = [session for run in runs for session in store.provenance(run)]
+        sessions = [session for run in wanted for session in store.provenance(run)]
         write(analyse(tables, config, folder), folder, sessions, command)
 
     hydra_app.run(task, (f"experiment={name}",))
