@@ -173,7 +173,7 @@ class Config(Recipe):
     seeds: int = _count(1, recipe=False)
     probes: list[str] = _key(
         ["confidence"],
-        f"a list of {', '.join(PROBES)}, each once, and also once as name@n: at n evaluations along training",
+        f"a list of {', '.join(PROBES)}, each once, and also once as name@n: at n evaluations (from 2) along training",
         known,
         recipe=False,
     )
@@ -209,12 +209,12 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def unflatten(flat: dict[str, Any]) -> Recipe:
-    """Return the recipe whose `flatten` this is."""
+    """Return the recipe whose `flatten` this is; keys that it lacks (those of ADDED) have their default."""
     values: dict[str, Any] = {}
     for name, value in flat.items():
         group, _, key = name.rpartition(".")
         (values.setdefault(group, {}) if group else values)[key] = value
-    groups = {key.name: key.type(**values.pop(key.name)) for key in fields(Recipe) if is_dataclass(key.type)}
+    groups = {key.name: key.type(**values.pop(key.name, {})) for key in fields(Recipe) if is_dataclass(key.type)}
     return Recipe(**groups, **values)
 
 
@@ -271,8 +271,8 @@ def make_recipe(config: Recipe) -> Recipe:
     noise = recipe.regularization.noise_images
     if noise > 0 and round(noise * recipe.batch_size) == 0:
         raise Refusal(
-            f"regularization.noise_images is {noise}, less than half an image in a batch of {recipe.batch_size}; "
-            "allowed is 0, or more."
+            f"regularization.noise_images is {noise}, no whole image in a batch of {recipe.batch_size}; "
+            f"allowed is 0, or from {1 / recipe.batch_size:g}."
         )
     steps = recipe.epochs * (n_train // recipe.batch_size)
     if steps >= 2**31:

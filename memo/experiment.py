@@ -7,17 +7,18 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from memo import hydra_app, store, sweep
+from memo.arms import arms, dotted, settings, swept
 from memo.config import Config, Trial, flatten, make_recipe, make_trials
 from memo.errors import Refusal
+from memo.probes import known
 from memo.report import Report, write
 
 logger = logging.getLogger(__name__)
@@ -25,64 +26,9 @@ logger = logging.getLogger(__name__)
 RUNS = "runs"  # the folder of an experiment's run folders, beside its report
 
 
-def swept(config: Config) -> list[Config]:
-    """Return one config for each combination of the lists in `experiment.sweep`, the last key varying fastest."""
-    keys = _leaves(config.experiment.get("sweep", {}))
-    configs = []
-    for values in itertools.product(*keys.values()):
-        changed = OmegaConf.structured(config)
-        for (group, name), value in zip(keys, values):
-            # Through OmegaConf, so that a sweep's values meet the same types as those of the command line.
-            OmegaConf.update(changed, f"{group}.{name}" if name else group, value)
-        configs.append(OmegaConf.to_object(changed))
-    return configs
-
-
-def _leaves(tree: Mapping[str, Any]) -> dict[tuple[str, str], list]:
-    if not isinstance(tree, Mapping):
-        raise Refusal(f"experiment.sweep is {tree}; allowed is a list of values for each key, such as model.widths.")
-    leaves = {}
-    for group, inner in tree.items():
-        for name, values in inner.items() if isinstance(inner, Mapping) else [("", inner)]:
-            if not isinstance(values, list) or not values:
-                key = ".".join(filter(None, (group, name)))
-                raise Refusal(f"experiment.sweep.{key} is {values}; allowed is a list of values for {key}.")
-            leaves[group, name] = values
-    return leaves
-
-
-def arms(config: Config) -> dict[str, Config]:
-    """Return the configs of an experiment that compares unlike recipes: each arm's keys over those of the config.
-
-    An arm that stands `on` another changes that one's keys instead.
-    """
-    described = config.experiment.get("arms", {})
-    configs: dict[str, Config] = {}
-
-    def build(name, above):
-        if name in configs:
-            return configs[name]
-        changes = described[name]
-        if not isinstance(changes, Mapping):
-            raise Refusal(f"experiment.arms.{name} is {changes}; allowed are keys of a recipe, seeds, probes and on.")
-        below = changes.get("on")
-        if below is not None and (below not in described or below in (*above, name)):
-            others = ", ".join(other for other in described if other not in (*above, name))
-            raise Refusal(f"experiment.arms.{name}.on is {below}; allowed is another arm: {others}.")
-        base = config if below is None else build(below, (*above, name))
-        try:
-            own = {key: value for key, value in changes.items() if key != "on"}
-            configs[name] = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(base), own))
-        except OmegaConfBaseException as error:
-            raise Refusal(f"experiment.arms.{name}: {hydra_app.explain(error)}") from None
-        return configs[name]
-
-    return {name: build(name, ()) for name in described}
-
-
 def members(config: Config) -> pd.DataFrame:
     """Return which trials belong to which arm, columns arm and trial; a trial may belong to several."""
-    rows = [(arm, trial.id) for arm, one in arms(config).items() for trial in make_trials(one)]
+    rows = [(arm, trial.id) for arm, each in arms(config).items() for one in each for trial in make_trials(one)]
     return pd.DataFrame(rows, columns=["arm", "trial"])
 
 
@@ -95,26 +41,26 @@ def requests(config: Config, folder: Path) -> dict[tuple[str, ...], dict[Path, l
         return {tuple(config.probes): {folder: make_trials(config)}}
     trials: dict[Path, list[Trial]] = {}
     probes: dict[Path, list[str]] = {}
-    for one in [*arms(config).values()] or swept(config):
+    for one in itertools.chain(*arms(config).values()) if config.experiment.get("arms") else swept(config):
         run = folder / RUNS / hydra_app.run_name(make_recipe(one))
         # Arms may share a recipe: its trials are then measured by the probes of all of them.
         trials[run] = list(dict.fromkeys([*trials.get(run, []), *make_trials(one)]))
         probes[run] = list(dict.fromkeys([*probes.get(run, []), *one.probes]))
     groups: dict[tuple[str, ...], dict[Path, list[Trial]]] = {}
     for run, asked in probes.items():
+        if not known(asked):
+            raise Refusal(f"probes of arms with the same recipe are {asked}; allowed is each once, and once as name@n.")
         groups.setdefault(tuple(asked), {})[run] = trials[run]
     return groups
-
-
-def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for name, inner in tree.items():
-        yield from _dotted(inner, f"{prefix}{name}.") if isinstance(inner, Mapping) else [prefix + name]
 
 
 def check(config: Config, overridden: set[str]) -> None:
     """Raise Refusal where an experiment could not be analysed as its config (conf/experiment/) says."""
     needs = config.experiment
-    swept_values = {".".join(filter(None, key)): values for key, values in _leaves(needs.get("sweep", {})).items()}
+    swept_values = {
+        ".".join(filter(None, key)): values
+        for key, values in settings(needs.get("sweep", {}), "experiment.sweep").items()
+    }
     for key, values in swept_values.items():
         if overridden & {key, key.split(".")[0]}:
             raise Refusal(f"{key} is swept by this experiment; set experiment.sweep.{key}=[...] instead.")
@@ -124,15 +70,18 @@ def check(config: Config, overridden: set[str]) -> None:
         due = needs.get("compares", {}).get(key)
         if due is not None and sorted(values) != sorted(due):
             raise Refusal(f"experiment.sweep.{key} is {values}; this experiment compares {due}.")
-    named = set(needs.get("arms", {}))
+    named = set(arms(config))
+    if named and swept_values:
+        raise Refusal("experiment has arms and a sweep; allowed is one of them.")
     if named ^ set(needs.get("reads", named)):
         raise Refusal(
             f"experiment.arms are {', '.join(sorted(named))}; this experiment reads {', '.join(needs['reads'])}."
         )
     for name, changes in needs.get("arms", {}).items():
-        own = set(_dotted(changes)) - {"on"}
-        for key in sorted(overridden & {part for path in own for part in (path, path.split(".")[0])}):
-            raise Refusal(f"{key} is set by arms of this experiment; set experiment.arms.{name}.{key}=... instead.")
+        own = [*dotted({key: value for key, value in changes.items() if key not in ("on", "sweep")})]
+        for key in [*own, *dotted(changes.get("sweep", {}))]:
+            if overridden & {key, key.split(".")[0]}:
+                raise Refusal(f"{key} is set by arms of this experiment; set experiment.arms.{name}.{key}=... instead.")
     for key in needs.get("axes", []):
         if key not in swept_values:
             raise Refusal(f"experiment.sweep lacks {key}, along which this experiment compares.")

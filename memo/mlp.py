@@ -65,17 +65,20 @@ def initialise(
 def patches(sizes: tuple[int, ...], side: int) -> np.ndarray:
     """Return which pixels each unit of the first layer sees, float32 [pixels, units] of 0 and 1.
 
-    The patches are squares of `side` pixels, on a grid that covers the (square) image evenly; `fully connected` is the
-    side of the image.
+    The patches are squares of `side` by `side` pixels, row by row from the top left, spread from edge to edge of the
+    (square) image. As many rows as there are units in a row, as nearly as their number allows.
     """
     whole, units = math.isqrt(sizes[0]), sizes[1]
-    across = math.ceil(math.sqrt(units))
-    starts = (
-        np.round(np.linspace(0, whole - side, across)).astype(int) if across > 1 else np.array([(whole - side) // 2])
-    )
+
+    def spread(count):
+        return np.round(np.linspace(0, whole - side, count) if count > 1 else [(whole - side) / 2]).astype(int)
+
+    rows = round(math.sqrt(units))
+    corners = [
+        (top, left) for row, top in enumerate(spread(rows)) for left in spread(units // rows + (row < units % rows))
+    ]
     seen = np.zeros((whole, whole, units), np.float32)
-    for unit in range(units):
-        top, left = starts[unit // across], starts[unit % across]
+    for unit, (top, left) in enumerate(corners):
         seen[top : top + side, left : left + side, unit] = 1
     return seen.reshape(sizes[0], units)
 

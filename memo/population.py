@@ -100,7 +100,7 @@ def plan(trials: Sequence[Trial]) -> list[Population]:
 def step_flop(static: Static) -> int:
     """Return the operations of one network's step: 6 a weight and example, less 2 for the input's gradient."""
     weights = sum(inputs * outputs for inputs, outputs in pairwise(static.sizes))
-    return (6 * weights - 2 * static.sizes[0] * static.sizes[1]) * static.batch_size
+    return (6 * weights - 2 * static.sizes[0] * static.sizes[1]) * (static.batch_size + static.noise_images)
 
 
 def network_bytes(common: Signature) -> int:
@@ -112,8 +112,11 @@ def network_bytes(common: Signature) -> int:
     hyper, strengths = (kind(*[scalar] * len(kind._fields)) for kind in (Hyperparameters, Strengths))
     state = jax.eval_shape(training.make_init(static), key, Network(labels, hyper, strengths, key, scalar))
     own = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    activations = 4 * max(static.batch_size, EVALUATION_BLOCK) * sum(static.sizes[1:])
-    return common.n_train + own + 4 * mlp.count_parameters(static.sizes) + activations
+    examples = static.batch_size + static.noise_images
+    activations = 4 * max(examples, EVALUATION_BLOCK) * sum(static.sizes[1:])
+    # Disturbed images are each network's own; others have no network axis.
+    images = 4 * examples * static.sizes[0] if static.disturbances or static.noise_images else 0
+    return common.n_train + own + 4 * mlp.count_parameters(static.sizes) + activations + images
 
 
 def images_bytes(common: Signature) -> int:

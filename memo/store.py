@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock
 
+from memo.config import ADDED
 from memo.errors import Refusal
 
 TRIALS, DONE, PROVENANCE, LOCK = "trials.parquet", "done.json", "provenance.json", ".lock"
@@ -169,8 +170,8 @@ def load(
     """Read every finished run below a folder into one data frame a table: `trials`, `curves`, `confidence`, ...
 
     `select(trials) -> boolean series` keeps some of the trials; `tables` names those to read beside `trials`, all where
-    it is None. `model.widths` comes back as tuples. A trial that stands in several folders is read once. Raises Refusal
-    where there is no finished run.
+    it is None. `model.widths` comes back as tuples; keys that are newer than a trial have the value it was trained with. A
+    trial that stands in several folders is read once. Raises Refusal where there is no finished run.
     """
     root = Path(path)
     if not root.is_dir():
@@ -182,8 +183,14 @@ def load(
     places = np.repeat(np.arange(len(folders)), [len(part) for part in parts])
     trials = pa.concat_tables(parts, promote_options="permissive").to_pandas()
     trials["model.widths"] = [tuple(int(width) for width in widths) for widths in trials["model.widths"]]
+    for name, value in ADDED.items():
+        if name not in trials:
+            trials[name] = value
+        elif value is not None:
+            trials[name] = trials[name].fillna(value)
     # One type each, whether or not some recipe has null there.
-    trials = trials.astype({"dataset.n_train": "Int64", "dataset.n_test": "Int64", "stop_at_train_accuracy": float})
+    counts = ("dataset.n_train", "dataset.n_test", "model.receptive_field")
+    trials = trials.astype(dict.fromkeys(counts, "Int64") | {"stop_at_train_accuracy": float})
     trials["probes"] = [tuple(probes) for probes in trials["probes"]]
     keep = ~trials["trial"].duplicated()
     if select is not None:

@@ -37,7 +37,7 @@ def show_plan(groups: Mapping[Sequence[str], Mapping[Path, Sequence[Trial]]], ho
                 "networks": len(group.trials),
                 "share minibatches": layout.pack_size,
                 "at once": layout.workers * layout.packs * layout.pack_size,
-                "parameters": mlp.count_parameters(static.sizes),
+                "parameters": mlp.count_parameters(static.sizes, static.receptive_field),
                 "images": group.signature.n_train,
                 "steps": static.steps,
                 "TFLOP at most": round(flop / 1e12, 3),
@@ -164,15 +164,23 @@ def _measure(common, trained, probes):
     for name, count in along(probes).items():
         parts = []
         for place in places(count, len(steps)):
-            step = int(steps[place])
-            columns = PROBES[name](networks(seen[place], step))
-            # A network that ended earlier has no weights of its own at this step.
-            running = trained.stopped_at[columns["network"]] >= step
-            step = np.full(np.count_nonzero(running), step)
+            # Where its curve has a row: a network that ended earlier has no weights of its own at this step.
+            running = _running(trained, place)
+            if parts and not running.any():
+                break
+            columns = PROBES[name](networks(seen[place], int(steps[place])))
+            kept = running[columns["network"]]
+            step = np.full(np.count_nonzero(kept), steps[place], np.int64)
             time = {"step": step, "epoch": step / common.static.steps_per_epoch}
-            parts.append({**time, **{name: values[running] for name, values in columns.items()}})
-        measured[f"{name}_along"] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            parts.append({**time, **{column: values[kept] for column, values in columns.items()}})
+        measured[f"{name}_along"] = {column: np.concatenate([part[column] for part in parts]) for column in parts[0]}
     return measured
+
+
+def _running(trained, place):
+    """Return which networks were evaluated at a place among the evaluations, [T] bool."""
+    losses = trained.curves.train_loss
+    return np.isfinite(losses[:, place]) if place < losses.shape[1] else np.zeros(len(losses), bool)
 
 
 def _keep_compiled_programs():

@@ -3,7 +3,18 @@ from dataclasses import replace
 
 import pytest
 
-from memo.config import Config, Labels, Trial, describe, flatten, make_recipe, make_trials, recipe_hash, unflatten
+from memo.config import (
+    ADDED,
+    Config,
+    Labels,
+    Trial,
+    describe,
+    flatten,
+    make_recipe,
+    make_trials,
+    recipe_hash,
+    unflatten,
+)
 from memo.errors import Refusal
 
 REFUSED = [
@@ -29,12 +40,24 @@ REFUSED = [
     ("optimizer.schedule", "linear", "constant, cosine, exponential"),
     ("optimizer.decay", 0.0, "above 0 to 1"),
     ("optimizer.decay", 1.1, "above 0 to 1"),
+    ("model.receptive_field", 0, "1 to 28 pixels, or null"),
+    ("model.receptive_field", 29, "1 to 28 pixels, or null"),
+    ("regularization.dropout", 1.0, "0 to below 1"),
+    ("regularization.dropout", -0.1, "0 to below 1"),
+    ("regularization.dropout", float("nan"), "0 to below 1"),
+    ("regularization.input_dropout", 1.0, "0 to below 1"),
+    ("regularization.hidden_noise", -0.1, "from 0"),
+    ("regularization.hidden_noise", float("inf"), "from 0"),
+    ("regularization.input_noise", -0.1, "from 0"),
+    ("regularization.noise_images", -0.1, "0 to 10"),
+    ("regularization.noise_images", 11.0, "0 to 10"),
     ("batch_size", 0, "from 1"),
     ("epochs", 0, "from 1"),
     ("stop_at_train_accuracy", 0.0, "null to never stop"),
     ("stop_at_train_accuracy", 1.1, "null to never stop"),
     ("batch_order", "sorted", "per_seed, shared"),
     ("evaluations", 1, "from 2"),
+    ("spacing", "linear", "log, epochs"),
     ("execution.pack_size", 0, "from 1, or null to choose"),
     ("execution.packs", -1, "from 1, or null to choose"),
     ("execution.memory_gb", 0.0, "above 0"),
@@ -44,6 +67,13 @@ REFUSED = [
     ("seeds", 0, "from 1"),
     ("probes", ["confidence", "astrology"], "confidence"),
     ("probes", ["confidence", "confidence"], "confidence"),
+    ("probes", ["confidence@5", "confidence@7"], "once as name@n"),
+    ("probes", ["confidence@1"], "name@n: at n evaluations (from 2)"),
+    ("probes", ["confidence@0"], "name@n"),
+    ("probes", ["confidence@"], "name@n"),
+    ("probes", ["confidence@2.5"], "name@n"),
+    ("probes", ["@5"], "name@n"),
+    ("probes", ["astrology@5"], "name@n"),
 ]
 OTHER = {
     "dataset.name": "fashion_mnist",
@@ -55,6 +85,7 @@ OTHER = {
     "model.widths": [64, 63],
     "model.activation": "tanh",
     "model.init": "glorot",
+    "model.receptive_field": 7,
     "loss": "squared_error",
     "optimizer.name": "adam",
     "optimizer.learning_rate": 0.01,
@@ -62,12 +93,21 @@ OTHER = {
     "optimizer.weight_decay": 1e-4,
     "optimizer.schedule": "cosine",
     "optimizer.decay": 0.9,
+    "regularization.dropout": 0.5,
+    "regularization.input_dropout": 0.2,
+    "regularization.hidden_noise": 0.1,
+    "regularization.input_noise": 0.3,
+    "regularization.noise_images": 0.25,
     "batch_size": 64,
     "epochs": 99,
     "stop_at_train_accuracy": None,
     "batch_order": "shared",
     "evaluations": 63,
+    "spacing": "epochs",
 }
+
+# As they were before the keys of ADDED.
+OTHER_BEFORE = {name: value for name, value in OTHER.items() if name not in ADDED}
 
 
 def config(settings=()):
@@ -111,6 +151,10 @@ def test_other_values_are_accepted(settings):
         ({"dataset.n_train": 100, "batch_size": 101}, "batch_size is 101; allowed is 1 to the 100"),
         ({"batch_size": 60_001}, "batch_size is 60001; allowed is 1 to the 60000"),
         ({"seed": 2**31 - 1, "seeds": 2}, "seeds"),
+        (
+            {"regularization.noise_images": 0.003},
+            "noise_images is 0.003, no whole image in a batch of 128; allowed is 0, or",
+        ),
     ],
 )
 def test_values_that_do_not_fit_together_are_refused(settings, message):
@@ -124,6 +168,9 @@ def test_values_that_do_not_fit_together_are_refused(settings, message):
         {"dataset.n_train": 60_000, "dataset.n_test": 10_000},
         {"dataset.n_train": 100, "batch_size": 100},
         {"model.widths": []},
+        {"regularization.noise_images": 1 / 128},
+        {"probes": ["confidence", "confidence@2", "noise_samples@999999"]},
+        {"probes": ["confidence@5"]},
     ],
 )
 def test_the_edge_of_what_is_allowed_is_accepted(settings):
@@ -140,6 +187,7 @@ def test_seeds_are_consecutive_trials_of_one_recipe():
 def test_the_default_trial_keeps_its_id():
     # Stored results are found by it. If this fails, a change alters what is trained (then raise PROTOCOL) or hashed.
     assert trial_id() == "04410b81cfdfeb52"
+    assert trial_id(OTHER_BEFORE) == "26ab2466a77496a7"
 
 
 @pytest.mark.parametrize("name", OTHER)
@@ -161,6 +209,10 @@ def test_each_recipe_key_changes_the_id(name):
         ({"labels.kind": True}, {"labels.kind": "true"}),
         ({"labels.fraction": 0.3}, {"labels.fraction": 1.0}),
         ({"dataset.folder": "/somewhere"}, {}),
+        ({"model.receptive_field": 28}, {}),
+        ({"regularization.dropout": 0, "regularization.noise_images": 0}, {}),
+        ({"regularization.input_noise": 1}, {"regularization.input_noise": 1.0}),
+        ({"probes": ["confidence@5"]}, {}),
         ({"seeds": 4}, {}),
         ({"probes": []}, {}),
         ({"scale": "paper"}, {}),
@@ -193,6 +245,11 @@ def test_a_recipe_comes_back_from_its_flat_form():
         recipe = make_recipe(config(settings))
         assert unflatten(json.loads(json.dumps(flatten(recipe)))) == recipe
     assert Trial(recipe, 0).id != Trial(recipe, 1).id
+
+
+def test_a_recipe_that_was_written_down_before_a_key_came_has_its_default():
+    recipe = make_recipe(config(OTHER_BEFORE))
+    assert unflatten({name: value for name, value in flatten(recipe).items() if name not in ADDED}) == recipe
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 
 import memo
 from experiments import headline
-from memo import claims, comparisons, experiment, figures, plots, report, store, sweep
+from memo import arms, claims, comparisons, experiment, figures, plots, report, store, sweep
 from memo.config import Config, Dataset, Model, Optimizer
 from memo.store import Tables
 
@@ -338,7 +338,7 @@ def test_the_report_is_of_what_was_asked_for(results, tmp_path):
     ((folder,),) = experiment.requests(config, tmp_path).values()
     assert folder.parent == tmp_path / "runs"
     assert folder.name.startswith("mnist-64x64-true-")
-    swept = experiment.swept(replace(config, experiment={"sweep": {"model": {"widths": [[4], [8]]}, "epochs": [1, 2]}}))
+    swept = arms.swept(replace(config, experiment={"sweep": {"model": {"widths": [[4], [8]]}, "epochs": [1, 2]}}))
     assert [(one.model.widths, one.epochs) for one in swept] == [([4], 1), ([4], 2), ([8], 1), ([8], 2)]
 
 

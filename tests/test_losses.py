@@ -54,3 +54,25 @@ def test_gradient_is_the_analytic_one(loss, expected):
 @pytest.mark.parametrize(("loss", "expected"), [("cross_entropy", SOFTMAX), ("squared_error", SIGMOID)])
 def test_confidence_is_read_from(loss, expected):
     np.testing.assert_allclose(LOSSES[loss].activate(jnp.asarray(OUTPUTS, jnp.float32)), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [("cross_entropy", -np.log(SOFTMAX).mean(1)), ("squared_error", ((SIGMOID - 0.1) ** 2).sum(1) / 2)],
+)
+def test_loss_of_an_even_answer(loss, expected):
+    np.testing.assert_allclose(LOSSES[loss].even(jnp.asarray(OUTPUTS, jnp.float32)), expected, rtol=1e-5)  # float32
+
+
+@pytest.mark.parametrize(
+    ("loss", "even", "least"), [("cross_entropy", 0.0, np.log(10)), ("squared_error", -np.log(9), 0)]
+)
+def test_an_even_answer_is_the_one_minimum(loss, even, least):
+    """The softmax is even where all outputs are equal, the sigmoids are 1/10 where all outputs are -log 9."""
+    outputs = jnp.full(10, even, jnp.float32)
+    assert LOSSES[loss].even(outputs) == pytest.approx(least, abs=1e-6)
+    np.testing.assert_allclose(jax.grad(LOSSES[loss].even)(outputs), 0, atol=1e-7)
+    directions = np.random.default_rng(0).normal(size=(200, 10))
+    directions -= directions.mean(1, keepdims=True)  # a softmax does not see what all outputs share
+    for size in (0.03, 0.3, 3):
+        assert (LOSSES[loss].even(outputs[None] + jnp.asarray(size * directions, jnp.float32)) > least).all()

@@ -15,6 +15,7 @@ SHARED = [
     {"labels.kind": "shuffled"},
     {"labels.kind": "random", "labels.fraction": 0.5},
     {"stop_at_train_accuracy": None},
+    {"regularization.dropout": 0.2},
     {"seed": 7},
 ]
 SPLITTING = [
@@ -33,17 +34,23 @@ SPLITTING = [
     {"epochs": 6},
     {"evaluations": 9},
     {"batch_order": "shared"},
+    {"spacing": "epochs"},
+    {"model.receptive_field": 7},
+    {"regularization.dropout": 0.0},
+    {"regularization.input_noise": 0.1},
+    {"regularization.noise_images": 0.5},
 ]
 
 
 def test_what_may_differ_inside_one_population(trials):
-    (group,) = plan(trials({}, {}, *SHARED))
+    # Strengths are arrays; which disturbances there are is part of the program.
+    (group,) = plan(trials({"regularization.dropout": 0.5}, {}, *SHARED))
     assert [trial.seed for trial in group.trials] == [0] * len(SHARED) + [7]
 
 
 @pytest.mark.parametrize("settings", SPLITTING, ids=str)
 def test_what_splits_a_population(trials, settings):
-    groups = plan(trials({}, {}, settings))
+    groups = plan(trials({"regularization.dropout": 0.5}, {}, settings))
     assert [len(group.trials) for group in groups] == [1, 1]
 
 
@@ -131,7 +138,7 @@ def test_operations_of_one_network_by_hand(trials):
     (group,) = population.plan(trials({"model.widths": [16, 16], "epochs": 3, "evaluations": 4, "labels.kind": "true"}))
     weights = 784 * 16 + 16 * 16 + 16 * 10
     # 256 images in batches of 64 are 4 steps an epoch; evaluations lie at steps 0, 1, 3 or 4, ... up to 12.
-    steps, points = 12, len(evaluation_steps(4, 12, 4))
+    steps, points = 12, len(evaluation_steps(4, 12, 4, "log"))
     training = steps * 64 * (6 * weights - 2 * 784 * 16)
     assert population.most_flop(group) == training + points * 2 * weights * (256 + 300)
     double = population.plan(

@@ -192,6 +192,19 @@ def test_evaluations_are_dense_inside_the_first_epoch(steps_per_epoch, epochs, e
     assert inside >= min(steps_per_epoch - 1, 8)
 
 
+@pytest.mark.parametrize("evaluations", [2, 3, 20, 64])
+def test_evaluations_at_the_ends_of_epochs(evaluations):
+    for steps_per_epoch, epochs in itertools.product((1, 4, 468), (1, 2, 3, 20, 21, 300)):
+        steps = training.evaluation_steps(steps_per_epoch, steps_per_epoch * epochs, evaluations, "epochs")
+        assert steps.dtype == np.int32
+        assert (steps[0], steps[1], steps[-1]) == (0, steps_per_epoch, steps_per_epoch * epochs)
+        assert (steps % steps_per_epoch == 0).all()
+        between = np.diff(steps[1:]) // steps_per_epoch
+        assert (between > 0).all() and np.ptp([*between, *between[:1]] or [0]) <= 1
+        assert len(steps) == 1 + min(epochs, evaluations)
+    assert training.evaluation_steps(4, 12, 64, "epochs").tolist() == [0, 4, 8, 12]
+
+
 def static(sizes, **changes):
     common = {"activation": "relu", "init": "he", "loss": "cross_entropy", "optimizer": "sgd", "schedule": "constant"}
     common |= {"decay": 1.0, "batch_size": 6, "steps_per_epoch": 3, "steps": 12}

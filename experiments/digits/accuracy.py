@@ -74,8 +74,8 @@ def _start(evidence, made):
     claim = Claim("parameters", TALK, statement, "weights and biases, counted", (13002, 13002), None, "start")
     made.rows.append((claim, *evidence.mean(arm, trials["parameters"])))
 
-    images = evidence.dataset.test_images
-    three = int(np.flatnonzero(evidence.dataset.test_labels == THREE)[0])
+    images, true = evidence.test_images(arm)
+    three = int(np.flatnonzero(true == THREE)[0])
     static = evidence.static(arm)
     shown = as_pixels(jax.numpy.asarray(images[three : three + 1]))
 

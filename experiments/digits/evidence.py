@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from memo import datasets, experiment
+from memo import datasets
+from memo.arms import arms
 from memo.claims import Claim
 from memo.config import Config, make_trials
 from memo.population import signature
@@ -17,6 +18,7 @@ from memo.report import Figure
 from memo.statistics import Estimate, mean_interval
 from memo.store import Tables
 from memo.training import Static
+from memo.training_data import test_rows
 
 TALK = "the talk, of its digit network"
 BOOK = "Nielsen's book"
@@ -47,7 +49,9 @@ class Evidence:
 
     def __init__(self, tables: Tables, config: Config, folder: Path):
         self.tables, self.folder, self.scale = tables, folder, config.scale
-        self._trials = {name: make_trials(one) for name, one in experiment.arms(config).items()}
+        self._trials = {
+            name: [trial for one in each for trial in make_trials(one)] for name, each in arms(config).items()
+        }
         self._dataset = config.dataset
         sound = tables.trials[tables.trials["status"] != "diverged"]
         # As often as it belongs to an arm: two arms may share a recipe.
@@ -74,6 +78,12 @@ class Evidence:
             return own.reset_index(drop=True)
         rows = self.tables[table]
         return rows[rows["trial"].isin(own["trial"])].sort_values("seed", kind="stable").reset_index(drop=True)
+
+    def test_images(self, arm: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the images [M, 784] uint8 and labels [M] that an arm was tested on, in the order of its answers."""
+        common = signature(self._trials[arm][0])
+        rows = test_rows(len(self.dataset.test_labels), common.n_test)
+        return self.dataset.test_images[rows], self.dataset.test_labels[rows]
 
     def answers(self, arm: str) -> tuple[pd.Series, pd.Series]:
         """Return the columns of an arm's answers to the test images, for `memo.probes.answers.read`, by seed."""

@@ -19,9 +19,9 @@ def chapter(evidence: Evidence) -> Chapter:
     """Return the claims and figures on mistakes."""
     made = Chapter()
     statement = "Of the ones it messes up: 'you kind of feel compelled to cut it a little slack'."
-    true = evidence.dataset.test_labels
     shares = {}
     for arm in ARMS:
+        _, true = evidence.test_images(arm)
         called, _ = answers.read(*evidence.answers(arm))
         wrong = called != true[None]
         shares[arm] = shared_errors(wrong)
@@ -80,8 +80,8 @@ def shared_errors(wrong: np.ndarray) -> pd.DataFrame:
 
 
 def _gallery(evidence, made):
-    arm, true = "nielsen", evidence.dataset.test_labels
-    called, sure = answers.read(*evidence.answers(arm))
+    images, true = evidence.test_images("nielsen")
+    called, sure = answers.read(*evidence.answers("nielsen"))
     wrong = called != true[None]
     confidently = np.where(wrong, sure, 0).mean(0)
     often = wrong.mean(0)
@@ -90,7 +90,7 @@ def _gallery(evidence, made):
     figure, axes = figures.grid(2, SHOWN, width=0.95, height=1.25)
     for row, chosen, title in zip(axes, (most_often, surest), ("wrong most often", "then the most\nsurely wrong")):
         for place, image in zip(row, chosen):
-            place.imshow(evidence.dataset.test_images[image].reshape(28, 28), cmap="gray_r")
+            place.imshow(images[image].reshape(28, 28), cmap="gray_r")
             place.set(xticks=[], yticks=[])
             place.grid(visible=False)
             sns.despine(ax=place, left=True, bottom=True)

@@ -191,10 +191,10 @@ def _draw_called(evidence, made):
 
 
 def _doubt(evidence, made):
-    true = evidence.dataset.test_labels
     statement = "Training gives it 'no incentive to be anything but utterly confident'."
     reliability = {}
     for arm in (*ARMS, "incentive"):
+        _, true = evidence.test_images(arm)
         called, sure = answers.read(*evidence.answers(arm))
         correct = called == true[None]
         reliability[arm] = sure, correct

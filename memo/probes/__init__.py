@@ -3,8 +3,8 @@
 A probe is a function `measure(networks: Networks) -> dict[str, numpy array]`: columns of equal length, one row for
 each thing it measures on each network, with a column `network` (the position in the population) to name whose it is.
 
-A configuration asks for a probe of the final networks by its name, and for one along training by `name@n`: at n of the
-evaluations, the first (before training) and the last among them. The rows of the latter stand in a table of their own.
+A configuration asks for a probe of the final networks by its name, and for one along training by `name@n`: at n (from 2) of
+the evaluations, the first (before training) and the last among them. The rows of the latter stand in a table of their own.
 """
 
 import re
@@ -22,7 +22,7 @@ PROBES = {
     "weights": weights.measure,
 }
 
-_ALONG = re.compile(r"([a-z_]+)@([1-9][0-9]{0,5})")
+_ALONG = re.compile(r"([a-z_]+)@([2-9]|[1-9][0-9]{1,5})")
 
 
 def along(asked: Sequence[str]) -> dict[str, int]:
