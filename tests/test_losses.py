@@ -21,6 +21,7 @@ def per_example(loss, outputs, labels):
     [
         ("cross_entropy", -np.log(SOFTMAX[np.arange(6), LABELS])),
         ("squared_error", ((SIGMOID - ONE_HOT) ** 2).sum(1) / 2),
+        ("sigmoid_cross_entropy", -np.log(np.where(ONE_HOT, SIGMOID, 1 - SIGMOID)).sum(1)),
     ],
 )
 def test_closed_form(loss, expected):
@@ -36,7 +37,7 @@ def test_known_values():
 @pytest.mark.parametrize("loss", LOSSES)
 def test_large_outputs_stay_finite(loss):
     outputs = np.array([[1e4, -1e4], [-1e4, 1e4]])
-    expected = {"cross_entropy": [0, 2e4], "squared_error": [0, 1]}
+    expected = {"cross_entropy": [0, 2e4], "squared_error": [0, 1], "sigmoid_cross_entropy": [0, 2e4]}
     np.testing.assert_allclose(per_example(loss, outputs, [0, 0]), expected[loss])
     gradients = jax.grad(lambda outputs: per_example(loss, outputs, [0, 0]).sum())(jnp.asarray(outputs, jnp.float32))
     assert np.isfinite(gradients).all()
@@ -44,28 +45,43 @@ def test_large_outputs_stay_finite(loss):
 
 @pytest.mark.parametrize(
     ("loss", "expected"),
-    [("cross_entropy", SOFTMAX - ONE_HOT), ("squared_error", (SIGMOID - ONE_HOT) * SIGMOID * (1 - SIGMOID))],
+    [
+        ("cross_entropy", SOFTMAX - ONE_HOT),
+        ("squared_error", (SIGMOID - ONE_HOT) * SIGMOID * (1 - SIGMOID)),
+        ("sigmoid_cross_entropy", SIGMOID - ONE_HOT),
+    ],
 )
 def test_gradient_is_the_analytic_one(loss, expected):
     gradients = jax.grad(lambda outputs: per_example(loss, outputs, LABELS).sum())(jnp.asarray(OUTPUTS, jnp.float32))
     np.testing.assert_allclose(gradients, expected, atol=1e-6)  # float32, values up to 1
 
 
-@pytest.mark.parametrize(("loss", "expected"), [("cross_entropy", SOFTMAX), ("squared_error", SIGMOID)])
+@pytest.mark.parametrize(
+    ("loss", "expected"), [("cross_entropy", SOFTMAX), ("squared_error", SIGMOID), ("sigmoid_cross_entropy", SIGMOID)]
+)
 def test_confidence_is_read_from(loss, expected):
     np.testing.assert_allclose(LOSSES[loss].activate(jnp.asarray(OUTPUTS, jnp.float32)), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("loss", "expected"),
-    [("cross_entropy", -np.log(SOFTMAX).mean(1)), ("squared_error", ((SIGMOID - 0.1) ** 2).sum(1) / 2)],
+    [
+        ("cross_entropy", -np.log(SOFTMAX).mean(1)),
+        ("squared_error", ((SIGMOID - 0.1) ** 2).sum(1) / 2),
+        ("sigmoid_cross_entropy", -(0.1 * np.log(SIGMOID) + 0.9 * np.log(1 - SIGMOID)).sum(1)),
+    ],
 )
 def test_loss_of_an_even_answer(loss, expected):
     np.testing.assert_allclose(LOSSES[loss].even(jnp.asarray(OUTPUTS, jnp.float32)), expected, rtol=1e-5)  # float32
 
 
 @pytest.mark.parametrize(
-    ("loss", "even", "least"), [("cross_entropy", 0.0, np.log(10)), ("squared_error", -np.log(9), 0)]
+    ("loss", "even", "least"),
+    [
+        ("cross_entropy", 0.0, np.log(10)),
+        ("squared_error", -np.log(9), 0),
+        ("sigmoid_cross_entropy", -np.log(9), -10 * (0.1 * np.log(0.1) + 0.9 * np.log(0.9))),
+    ],
 )
 def test_an_even_answer_is_the_one_minimum(loss, even, least):
     """The softmax is even where all outputs are equal, the sigmoids are 1/10 where all outputs are -log 9."""

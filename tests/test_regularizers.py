@@ -114,6 +114,9 @@ def test_noise_images_weigh_as_much_as_images_and_are_to_be_answered_evenly(loss
     found = minibatch_loss(layers, jnp.ones((4, 784)), labels, one_network(), jnp.int32(0))
     if loss == "cross_entropy":
         each, even = np.log(np.exp(biases).sum()) - biases, np.log(np.exp(biases).sum()) - biases.mean()
+    elif loss == "sigmoid_cross_entropy":
+        on, off = np.log1p(np.exp(-biases)), np.log1p(np.exp(biases))  # of an output that should fire, and should not
+        each, even = [(target * on + (1 - target) * off).sum() for target in np.eye(10)], (0.1 * on + 0.9 * off).sum()
     else:
         firing = 1 / (1 + np.exp(-biases))
         each = [((firing - target) ** 2).sum() / 2 for target in np.eye(10)]
