@@ -25,9 +25,15 @@ SWEEP = [
     "batch_size=32",
     "epochs=40",
     "evaluations=12",
+    "probes=[confidence,confidence@4]",
     "execution.checkpoint_seconds=0.2",
 ]
-KEYS = {"trials": ["trial"], "curves": ["trial", "step"], "confidence": ["trial", "inputs"]}
+KEYS = {
+    "trials": ["trial"],
+    "curves": ["trial", "step"],
+    "confidence": ["trial", "inputs"],
+    "confidence_along": ["trial", "step", "inputs"],
+}
 
 
 def command(folder, *overrides):
@@ -37,7 +43,7 @@ def command(folder, *overrides):
 def assert_identical(folder, other):
     """Assert that the tables below two folders are equal bit for bit."""
     tables, expected = memo.load(folder), memo.load(other)
-    assert tables.keys() == expected.keys()
+    assert tables.keys() == expected.keys() == KEYS.keys()
     for name, keys in KEYS.items():
         one, two = (frame[name].sort_values(keys, ignore_index=True) for frame in (tables, expected))
         pd.testing.assert_frame_equal(one, two, check_exact=True)

@@ -14,8 +14,8 @@ from memo.population import Layout, Population, plan, step_flop
 
 
 def outcome(trained, place=slice(None)):
-    """Return the curves and final layers of all trials, or of those in a place."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf[place]), (trained.curves, trained.layers))
+    """Return the curves and layers, observed and final, of all trials, or of those in a place."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf[place]), (trained.curves, trained.snapshots, trained.layers))
 
 
 def assert_close(one, other):
@@ -89,7 +89,7 @@ def test_treated_inputs_are_one_source_a_seed(trials, small_mnist, kind):
         assert {np.sort(image).tobytes() for image in np.asarray(trained.images.train).reshape(-1, 784)} <= known
     scale = 255 if trained.images.test.dtype == np.uint8 else 1
     for place, source in enumerate(trained.sources):
-        ((weights, biases),) = outcome(trained, place)[1]
+        ((weights, biases),) = outcome(trained, place)[-1]
         answers = (np.asarray(trained.images.test[source], float) / scale @ weights + biases).argmax(1)
         expected = np.mean(answers == np.asarray(trained.images.test_labels))
         assert trained.curves.test_accuracy[place, -1] == pytest.approx(expected, abs=1.5 / 300)  # one on the fence
@@ -97,6 +97,7 @@ def test_treated_inputs_are_one_source_a_seed(trials, small_mnist, kind):
 
 # Interruptions: a slab that goes on from what was kept gives the bits of one that was never stopped.
 
+OBSERVED = (0, 2, 3, 9, 11)
 LONG = {"epochs": 30, "evaluations": 12, "stop_at_train_accuracy": 0.9, "optimizer.momentum": 0.5}
 
 
@@ -124,11 +125,11 @@ class Memory:
 
 
 def train(group, dataset, checkpoints=None, crash=False, **layout):
-    """Return what each slab became, and what `advanced` was told."""
+    """Return what each slab became, with what it was at some evaluations, and what `advanced` was told."""
     parts, told = {}, []
     shape = Layout(**{"packs": 1, "pack_size": 4, "workers": 2} | layout)
     arguments = (group, shape, dataset, parts.__setitem__)
-    named = {"checkpoints": checkpoints, "advanced": lambda *call: told.append(call)}
+    named = {"checkpoints": checkpoints, "advanced": lambda *call: told.append(call), "observed": OBSERVED}
     if crash:
         with pytest.raises(Stopped):
             execution.train_slabs(*arguments, **named)
@@ -162,9 +163,11 @@ def test_going_on_after_a_crash_gives_the_same_bits(lasting, uninterrupted, smal
         kept.left = chunks
         train(lasting, small_mnist, kept, crash=True)
     kept.left = None
+    assert any(name.startswith("snapshot_") for arrays in kept.kept.values() for name in arrays)
     parts, told = train(lasting, small_mnist, kept)
     assert_identical(parts, uninterrupted[0])
     assert 0 < len(told) < len(uninterrupted[1])
+    assert {len(part.snapshots) for part in parts.values()} == {len(OBSERVED)}
 
 
 def test_chunks_between_evaluations_change_nothing(lasting, uninterrupted, small_mnist, monkeypatch):

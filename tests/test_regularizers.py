@@ -272,7 +272,6 @@ def test_trained_on_noise_images_a_network_is_less_sure_of_noise(trials, small_m
         sure.append({kind: rows["mean_confidence"][rows["inputs"] == kind] for kind in ("test", "uniform")})
         assert trained.curves.test_accuracy[:, -1].min() > 0.8
     plain, told = sure
-    print(plain, told)
     assert (told["uniform"] < plain["uniform"] - 0.1).all()
     assert (told["uniform"] < 0.2).all()  # an even answer is 0.1
     assert (told["test"] > 0.6).all()

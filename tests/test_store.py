@@ -12,6 +12,7 @@ import pytest
 
 import memo
 from memo import store
+from memo.config import ADDED
 from memo.errors import Refusal
 from memo.store import Tables
 
@@ -91,6 +92,24 @@ def test_round_trip(tmp_path):
     assert [list(counts) for counts in found.confidence["histogram"]] == [[1, 2, place] for place in range(4)]
     assert set(files(tmp_path)) == {*(f"{name}.parquet" for name in ORDER), "provenance.json", "done.json", store.LOCK}
     assert store.provenance(tmp_path) == [{**PROVENANCE, "earlier": []}]
+
+
+def test_keys_that_came_later_have_the_value_that_earlier_trials_were_trained_with(tmp_path):
+    write(tmp_path / "earlier", tables("a"), PROVENANCE)
+    assert memo.load(tmp_path).trials[list(ADDED)].iloc[0].dropna().to_dict() == {
+        name: value for name, value in ADDED.items() if value is not None
+    }
+    later = tables("b")
+    later["trials"] = later["trials"].assign(
+        **{"spacing": "epochs", "regularization.dropout": 0.5, "model.receptive_field": 7}
+    )
+    write(tmp_path / "later", later, PROVENANCE)
+    rows = memo.load(tmp_path).trials.set_index("trial")
+    assert rows["spacing"].to_dict() == {"a": "log", "b": "epochs"}
+    assert rows["regularization.dropout"].to_dict() == {"a": 0, "b": 0.5}
+    assert rows["regularization.input_noise"].to_dict() == {"a": 0, "b": 0}
+    assert rows["model.receptive_field"].isna().to_dict() == {"a": True, "b": False}
+    assert rows["model.receptive_field"]["b"] == 7
 
 
 def test_widths_of_a_network_without_hidden_layers(tmp_path):

@@ -81,7 +81,7 @@ def test_rows(stored):
     for trial in asked:
         row = tables.trials.set_index("trial").loc[trial.id]
         recipe = flatten(trial.recipe)
-        assert {name: row[name] for name in recipe} == recipe | {"model.widths": (4,)}
+        assert {name: None if row[name] is pd.NA else row[name] for name in recipe} == recipe | {"model.widths": (4,)}
         assert row["seed"] == trial.seed
         assert row["status"] == "completed"
         assert row["parameters"] == 785 * 4 + 5 * 10

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from memo import unfinished
+from memo.config import ADDED
 from memo.errors import Refusal
 from memo.population import Layout, plan
 from memo.unfinished import Unfinished, find
@@ -57,6 +58,17 @@ def test_what_was_begun_is_found_as_it_was(make, group, tmp_path):
     assert (found.layout, found.probes, found.folder) == (begun.layout, begun.probes, begun.folder)
     assert {trial: run.resolve() for trial, run in found.runs.items()} == begun.runs
     assert make(probes=["confidence", "noise_samples"]).folder != begun.folder
+
+
+def test_what_was_begun_before_a_key_came_is_found(make, group):
+    record = make().folder / unfinished.RECORD
+    content = json.loads(record.read_text())
+    for recipe in content["recipes"]:
+        for name in ADDED:
+            del recipe[name]
+    record.write_text(json.dumps(content))
+    (found,) = find(record.parent.parent, 1.0)
+    assert found.population == group
 
 
 @pytest.mark.parametrize("change", [{"protocol": -1}, {"jax": "0.0.1"}], ids=str)
