@@ -1,11 +1,11 @@
 """What an experiment compares: the recipes of its sweep, or arms that differ in more than a product of lists can say.
 
     experiment.arms:
-      base: {batch_size: 10, epochs: 30, seeds: 32, probes: [confidence]}
-      wider: {on: base, seeds: 5, sweep: {model: {widths: [[32, 32], [64, 64]]}}}
+      small: {batch_size: 10, epochs: 30, seeds: 32, probes: [confidence]}
+      wider: {base: small, seeds: 5, sweep: {model: {widths: [[32, 32], [64, 64]]}}}
 
-An arm names what it changes of the command's config, or of the arm that it stands `on`, of which it takes over all but the
-sweep. Its own sweep makes one recipe of each combination.
+An arm names what it changes of the command's config, or of another arm, its `base`, of which it takes over all
+but the sweep. Its own sweep makes one recipe of each combination.
 """
 
 import itertools
@@ -41,12 +41,12 @@ def arms(config: Config) -> dict[str, list[Config]]:
             return bases[name]
         where, changes = f"experiment.arms.{name}", described[name]
         if not isinstance(changes, Mapping):
-            raise Refusal(f"{where} is {changes}; allowed are keys of a recipe, seed, seeds, probes, on and sweep.")
-        below = changes.get("on")
+            raise Refusal(f"{where} is {changes}; allowed are keys of a recipe, seed, seeds, probes, base and sweep.")
+        below = changes.get("base")
         others = [other for other in described if other not in (*above, name)]
         if below is not None and below not in others:
-            raise Refusal(f"{where}.on is {below}; allowed is another arm: {', '.join(others)}.")
-        own = {key: value for key, value in changes.items() if key not in ("on", "sweep")}
+            raise Refusal(f"{where}.base is {below}; allowed is another arm: {', '.join(others)}.")
+        own = {key: value for key, value in changes.items() if key not in ("base", "sweep")}
         base = config if below is None else build(below, (*above, name))
         try:
             bases[name] = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(base), own))

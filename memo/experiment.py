@@ -78,7 +78,7 @@ def check(config: Config, overridden: set[str]) -> None:
             f"experiment.arms are {', '.join(sorted(named))}; this experiment reads {', '.join(needs['reads'])}."
         )
     for name, changes in needs.get("arms", {}).items():
-        own = [*dotted({key: value for key, value in changes.items() if key not in ("on", "sweep")})]
+        own = [*dotted({key: value for key, value in changes.items() if key not in ("base", "sweep")})]
         for key in [*own, *dotted(changes.get("sweep", {}))]:
             if overridden & {key, key.split(".")[0]}:
                 raise Refusal(f"{key} is set by arms of this experiment; set experiment.arms.{name}.{key}=... instead.")
