@@ -44,7 +44,7 @@ def requests(config: Config, folder: Path) -> dict[tuple[str, ...], dict[Path, l
     for one in itertools.chain(*arms(config).values()) if config.experiment.get("arms") else swept(config):
         run = folder / RUNS / hydra_app.run_name(make_recipe(one))
         # Arms may share a recipe: its trials are then measured by the probes of all of them.
-        trials[run] = list(dict.fromkeys([*trials.get(run, []), *make_trials(one)]))
+        trials[run] = list({trial.id: trial for trial in [*trials.get(run, []), *make_trials(one)]}.values())
         probes[run] = list(dict.fromkeys([*probes.get(run, []), *one.probes]))
     groups: dict[tuple[str, ...], dict[Path, list[Trial]]] = {}
     for run, asked in probes.items():
