@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from memo.probes import confidence, noise_samples
+from memo.probes import confidence, drawings, noise_samples
 
-PROBES = {"confidence": confidence.measure, "noise_samples": noise_samples.measure}
+PROBES = {"confidence": confidence.measure, "drawings": drawings.measure, "noise_samples": noise_samples.measure}
 
 _ALONG = re.compile(r"([a-z_]+)@([1-9][0-9]{0,5})")
 
