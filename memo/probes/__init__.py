@@ -12,12 +12,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from memo.probes import answers, confidence, first_layer, gradients, noise_samples, weights
+from memo.probes import answers, confidence, drawings, first_layer, gradients, noise_samples, weights
 
+# In the order in which they are named to users.
 PROBES = {
     "confidence": confidence.measure,
     "noise_samples": noise_samples.measure,
     "answers": answers.measure,
+    "drawings": drawings.measure,
     "first_layer": first_layer.measure,
     "gradients": gradients.measure,
     "weights": weights.measure,
