@@ -181,8 +181,12 @@ def command(folder, *arguments):
     )
 
 
-TINY = ("dataset.n_train=128", "dataset.n_test=200", "model.widths=[4]", "batch_size=32", "epochs=2", "evaluations=4")
-TWO = ("+experiment.name=two", "+experiment.arms.a.seeds=2", "+experiment.arms.b.epochs=3")
+TINY = ("dataset.n_train=128", "dataset.n_test=200", "model.widths=[4]", "batch_size=32", "evaluations=4")
+TWO = (
+    "+experiment.name=two",
+    "+experiment.arms.a={seeds: 2, epochs: 2}",
+    "+experiment.arms.b={epochs: 3, probes: [confidence@2]}",
+)
 
 
 def test_arms_on_the_command_line(tmp_path):
@@ -191,10 +195,12 @@ def test_arms_on_the_command_line(tmp_path):
     assert planned.stdout.count("networks: ") == planned.stdout.count("parameters") == 1
     assert "3 networks: 0 stored, 3 to train as 2 programs." in planned.stdout
     refused = command(tmp_path, *TINY, *TWO, "epochs=4")
-    sentence = "Refused: epochs is set by arms of this experiment; set experiment.arms.b.epochs=... instead.\n"
+    sentence = "Refused: epochs is set by arms of this experiment; set experiment.arms.a.epochs=... instead.\n"
     assert (refused.returncode, refused.stderr) == (1, sentence)
     assert not list(tmp_path.rglob("*.parquet"))
-    trained = command(tmp_path, *(key for key in TINY if key != "epochs=2"), *TWO, "+experiment.arms.a.epochs=2")
+    trained = command(tmp_path, *TINY, *TWO)
     assert (trained.returncode, trained.stderr) == (0, "")
     assert "2 completed" in trained.stdout and "1 completed" in trained.stdout
-    assert memo.load(tmp_path / "run" / "runs").trials["epochs"].tolist().count(2) == 2
+    tables = memo.load(tmp_path / "run" / "runs")
+    assert sorted(tables.trials["epochs"]) == [2, 2, 3]
+    assert (tables.confidence["trial"].nunique(), tables.confidence_along["trial"].nunique()) == (2, 1)
