@@ -39,18 +39,18 @@ def requests(config: Config, folder: Path) -> dict[tuple[str, ...], dict[Path, l
     """
     if not (config.experiment.get("arms") or config.experiment.get("sweep")):
         return {tuple(config.probes): {folder: make_trials(config)}}
-    trials: dict[Path, list[Trial]] = {}
+    trials: dict[Path, dict[str, Trial]] = {}
     probes: dict[Path, list[str]] = {}
     for one in itertools.chain(*arms(config).values()) if config.experiment.get("arms") else swept(config):
         run = folder / RUNS / hydra_app.run_name(make_recipe(one))
         # Arms may share a recipe: its trials are then measured by the probes of all of them.
-        trials[run] = list({trial.id: trial for trial in [*trials.get(run, []), *make_trials(one)]}.values())
+        trials.setdefault(run, {}).update((trial.id, trial) for trial in make_trials(one))
         probes[run] = list(dict.fromkeys([*probes.get(run, []), *one.probes]))
     groups: dict[tuple[str, ...], dict[Path, list[Trial]]] = {}
     for run, asked in probes.items():
         if not known(asked):
             raise Refusal(f"probes of arms with the same recipe are {asked}; allowed is each once, and once as name@n.")
-        groups.setdefault(tuple(asked), {})[run] = trials[run]
+        groups.setdefault(tuple(asked), {})[run] = list(trials[run].values())
     return groups
 
 

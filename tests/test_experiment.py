@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import memo
+from memo import arms as described
 from memo import datasets, execution, experiment, hydra_app, sweep
 from memo.config import Config, Dataset, Execution, Model, make_recipe, make_trials
 from memo.errors import Refusal
@@ -28,16 +29,46 @@ def with_arms(arms, **keys):
     return replace(config, evaluations=4, experiment={"name": "arms", "arms": arms}, **keys)
 
 
+def recipes(config):
+    """Return the one config of each arm without a sweep."""
+    return {name: one for name, (one,) in described.arms(config).items()}
+
+
+def test_an_arm_may_stand_on_another_and_sweep():
+    config = with_arms(
+        {
+            "wide": {"base": "small", "model": {"widths": [64]}},
+            "small": {
+                "model": {"widths": [8]},
+                "epochs": 7,
+                "sweep": {"batch_size": [16, 32], "labels": {"fraction": [0.5, 1]}},
+            },
+        }
+    )
+    arms = described.arms(config)
+    assert [(one.epochs, one.model.widths) for one in arms["wide"]] == [(7, [64])]  # all but the sweep
+    swept = [(one.batch_size, one.labels.fraction) for one in arms["small"]]
+    assert swept == [(16, 0.5), (16, 1), (32, 0.5), (32, 1)]
+    assert len(experiment.members(config)) == 2 * 5
+
+
+@pytest.mark.parametrize("below", ["nobody", "a", "b"], ids=["unknown", "itself", "in a circle"])
+def test_an_arm_stands_on_another_arm(below):
+    config = with_arms({"a": {"base": below}, "b": {"base": "a"}, "c": {}})
+    with pytest.raises(Refusal, match=r"experiment\.arms\.\w\.base is \w+; allowed is another arm: "):
+        described.arms(config)
+
+
 def test_an_arm_is_the_config_with_its_own_keys():
     config = with_arms(ARMS)
-    arms = experiment.arms(config)
+    arms = recipes(config)
     assert list(arms) == list(ARMS)
     assert arms["plain"] == config
     assert arms["dropout"] == replace(config, regularization=replace(config.regularization, dropout=0.5), seeds=3)
     assert (arms["shuffled"].labels.kind, arms["shuffled"].optimizer.learning_rate) == ("shuffled", 0.05)
     assert arms["shuffled"].optimizer.momentum == config.optimizer.momentum
     assert (arms["shuffled"].probes, arms["again"].seed) == (["confidence@3"], 1)
-    assert experiment.arms(Config()) == {}
+    assert recipes(Config()) == {}
     assert config == with_arms(ARMS)  # which stays as it was
 
 
@@ -45,7 +76,7 @@ def test_members_name_the_arms_of_each_trial():
     config = with_arms(ARMS)
     rows = experiment.members(config)
     assert list(rows) == ["arm", "trial"]
-    for name, arm in experiment.arms(config).items():
+    for name, arm in recipes(config).items():
         assert rows[rows["arm"] == name]["trial"].tolist() == [trial.id for trial in make_trials(arm)]
     shared = set(rows[rows["arm"] == "plain"]["trial"]) & set(rows[rows["arm"] == "again"]["trial"])
     assert shared == {make_trials(config)[1].id}
@@ -55,7 +86,7 @@ def test_members_name_the_arms_of_each_trial():
 def test_arms_with_one_recipe_share_its_trials_and_all_their_probes(tmp_path):
     config = with_arms(ARMS)
     groups = experiment.requests(config, tmp_path)
-    arms = experiment.arms(config)
+    arms = recipes(config)
     folder = {name: tmp_path / "runs" / hydra_app.run_name(make_recipe(arm)) for name, arm in arms.items()}
     assert folder["plain"] == folder["again"]
     assert {probes: set(runs) for probes, runs in groups.items()} == {
@@ -142,7 +173,7 @@ def test_an_override_of_what_an_arm_sets_is_refused(overridden, key):
 def test_overrides_of_other_keys_reach_all_arms():
     config = with_arms(ARMS)
     experiment.check(config, {"epochs", "model.widths", "optimizer.momentum", "experiment.arms.dropout.seeds"})
-    longer = experiment.arms(replace(config, epochs=7))
+    longer = recipes(replace(config, epochs=7))
     assert {arm.epochs for arm in longer.values()} == {7}
 
 
@@ -181,8 +212,12 @@ def command(folder, *arguments):
     )
 
 
-TINY = ("dataset.n_train=128", "dataset.n_test=200", "model.widths=[4]", "batch_size=32", "epochs=2", "evaluations=4")
-TWO = ("+experiment.name=two", "+experiment.arms.a.seeds=2", "+experiment.arms.b.epochs=3")
+TINY = ("dataset.n_train=128", "dataset.n_test=200", "model.widths=[4]", "batch_size=32", "evaluations=4")
+TWO = (
+    "+experiment.name=two",
+    "+experiment.arms.a={seeds: 2, epochs: 2}",
+    "+experiment.arms.b={epochs: 3, probes: [confidence@2]}",
+)
 
 
 def test_arms_on_the_command_line(tmp_path):
@@ -191,10 +226,12 @@ def test_arms_on_the_command_line(tmp_path):
     assert planned.stdout.count("networks: ") == planned.stdout.count("parameters") == 1
     assert "3 networks: 0 stored, 3 to train as 2 programs." in planned.stdout
     refused = command(tmp_path, *TINY, *TWO, "epochs=4")
-    sentence = "Refused: epochs is set by arms of this experiment; set experiment.arms.b.epochs=... instead.\n"
+    sentence = "Refused: epochs is set by arms of this experiment; set experiment.arms.a.epochs=... instead.\n"
     assert (refused.returncode, refused.stderr) == (1, sentence)
     assert not list(tmp_path.rglob("*.parquet"))
-    trained = command(tmp_path, *(key for key in TINY if key != "epochs=2"), *TWO, "+experiment.arms.a.epochs=2")
+    trained = command(tmp_path, *TINY, *TWO)
     assert (trained.returncode, trained.stderr) == (0, "")
     assert "2 completed" in trained.stdout and "1 completed" in trained.stdout
-    assert memo.load(tmp_path / "run" / "runs").trials["epochs"].tolist().count(2) == 2
+    tables = memo.load(tmp_path / "run" / "runs")
+    assert sorted(tables.trials["epochs"]) == [2, 2, 3]
+    assert (tables.confidence["trial"].nunique(), tables.confidence_along["trial"].nunique()) == (2, 1)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from memo.claims import VERDICTS, Claim, judge
+from memo.config import Config, flatten
 from memo.statistics import Estimate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,6 +50,18 @@ def test_findings_stand_in_the_readme_word_for_word():
     lines = (HEADLINE / "findings.md").read_text().splitlines()
     assert lines
     assert [line for line in lines if line not in README.splitlines()] == []
+
+
+def test_every_key_of_a_configuration_is_in_the_readme():
+    rows = [row.split(" | ")[0] for row in README.splitlines() if row.startswith("| `")]
+    named = set()
+    for row in rows:
+        group = ""
+        for name in re.findall(r"`([a-z_.]+)`", row):
+            # `.decay` belongs to the group of the key before it.
+            group = group if name.startswith(".") else name.rpartition(".")[0]
+            named.add(group + name if name.startswith(".") else name)
+    assert set(flatten(Config())) <= named
 
 
 def test_readme_has_no_gaps():

@@ -107,7 +107,7 @@ def test_cfg_prints_and_writes_nothing(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     config = OmegaConf.create(done.stdout)
     assert config.labels.kind == "shuffled"
-    assert config.model == {"widths": [16, 16], "activation": "sigmoid", "init": "normal"}
+    assert config.model == {"widths": [16, 16], "activation": "sigmoid", "init": "normal", "receptive_field": None}
     assert config.seeds == 1
     assert not list(tmp_path.iterdir())
 
