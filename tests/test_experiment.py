@@ -124,7 +124,7 @@ def test_arms_are_trained_once_and_measured_by_their_probes(tmp_path, small_mnis
     ("arms", "sentence"),
     [
         (3, "experiment.arms is 3; allowed are names of arms"),
-        ({"a": None}, "experiment.arms.a is None; allowed are keys of a recipe, seed, seeds and probes."),
+        ({"a": None}, "experiment.arms.a is None; allowed are keys of a recipe, seed, seeds, probes, base and sweep."),
         ({"a": ["epochs"]}, r"experiment.arms.a is \['epochs'\]; allowed are keys"),
         ({"a": {"epoch": 3}}, "experiment.arms.a: epoch is not a key; the top level has .* Did you mean epochs?"),
         ({"a": {"optimizer": {"lr": 3}}}, "experiment.arms.a: optimizer.lr is not a key; optimizer has name, learning"),
