@@ -31,7 +31,9 @@ PERCENT = (1, 10)  # of the components: the largest, or as many random ones
 DIRECTIONS = 100
 DRAWS = 20  # of random components
 MINIBATCHES = 20
-# Of the small steps, as a share of the norm of all weights and biases.
+# Of the small steps, as a share of the norm of all weights and biases. Against float64, on 784-16-16-10 and 2,000 images,
+# slopes are then off by 1e-5 (0.7e-5 to 1.5e-5), ten times more over a step ten times shorter. Over one ten times
+# longer it is a tenth of that, but the curvature takes over: at a cost of 0.0002 the step down the gradient led up.
 LENGTH = 1e-4
 # Numbers that are held at a time: of moves, or of activations in a block of images (32 MB).
 HELD = 2**23
@@ -69,7 +71,8 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     weight decay, or Adam's scaling.
 
     Slopes are finite differences, so the curvature over the step is in them: where the gradient has become short, the
-    step down it may lead up. Directions, components and minibatches are drawn by seed, the same for all networks of it.
+    step down it may lead up. Rounding is about 1e-5 in a slope and 1e-8 in a decrease: below, they say nothing.
+    Directions, components and minibatches are drawn by seed, the same for all networks of it.
     """
     networks = networks._replace(layers=jax.tree.map(np.asarray, networks.layers))
     rows = []
