@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pandas as pd
 
-from experiments.digits.evidence import ARM_NAMES, BOOK, TALK, Chapter, Evidence
+from experiments.digits.sources import ARM_NAMES, BOOK, TALK
+from memo.evidence import Chapter, Evidence
 from memo import figures, mlp
 from memo.claims import Claim
 from memo.losses import LOSSES

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from experiments.digits import accuracy, descent, drawing, first_layer, mistakes, noise, valleys
-from experiments.digits.evidence import Evidence
+from memo.evidence import Evidence
 from memo.claims import ledger
 from memo.config import Config
 from memo.report import Report

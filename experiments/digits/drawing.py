@@ -3,7 +3,8 @@
 import numpy as np
 import seaborn as sns
 
-from experiments.digits.evidence import TALK, Chapter, Evidence
+from experiments.digits.sources import TALK
+from memo.evidence import Chapter, Evidence
 from memo import figures, nearest
 from memo.claims import Claim
 from memo.probes import drawings

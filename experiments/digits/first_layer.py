@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from experiments.digits.evidence import TALK, Chapter, Evidence, paired
+from experiments.digits.sources import TALK
+from memo.evidence import Chapter, Evidence, paired
 from memo import figures
 from memo.claims import Claim
 from memo.figures import LABELS

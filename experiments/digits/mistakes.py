@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from experiments.digits.evidence import ARM_NAMES, TALK, Chapter, Evidence
+from experiments.digits.sources import ARM_NAMES, TALK
+from memo.evidence import Chapter, Evidence
 from memo import figures
 from memo.claims import Claim
 from memo.probes import answers

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from experiments.digits.evidence import ARM_NAMES, TALK, Chapter, Evidence, paired
+from experiments.digits.sources import ARM_NAMES, TALK
+from memo.evidence import Chapter, Evidence, paired
 from memo import calibration, figures, plots
 from memo.claims import Claim
 from memo.figures import INPUT_NAMES, INPUTS

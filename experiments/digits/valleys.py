@@ -3,7 +3,8 @@
 import jax
 import numpy as np
 
-from experiments.digits.evidence import TALK, Chapter, Evidence
+from experiments.digits.sources import TALK
+from memo.evidence import Chapter, Evidence
 from memo import figures, landscape
 from memo.claims import Claim
 from memo.randomness import generator

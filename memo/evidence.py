@@ -1,4 +1,4 @@
-"""What every chapter reads: the stored tables by arm, the networks' weights, the images."""
+"""What the chapters of an experiment read: the stored tables by arm, the networks' weights, the images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,15 +19,6 @@ from memo.statistics import Estimate, mean_interval
 from memo.store import Tables
 from memo.training import Static
 from memo.training_data import test_rows
-
-TALK = "the talk, of its digit network"
-BOOK = "Nielsen's book"
-ARM_NAMES = {
-    "nielsen": "Nielsen's recipe",
-    "chosen": "well-chosen recipe",
-    "shuffled": "shuffled labels",
-    "relu": "ReLU, cross-entropy",
-}
 
 Row = tuple[Claim, Estimate | None, str]
 
