@@ -81,6 +81,11 @@ class Evidence:
         rows = test_rows(len(self.dataset.test_labels), common.n_test)
         return self.dataset.test_images[rows], self.dataset.test_labels[rows]
 
+    def test_images_of(self, trial: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the images [M, 784] uint8 and labels [M] that one trial was tested on, by its id."""
+        rows = test_rows(len(self.dataset.test_labels), signature(self._by_id[trial]).n_test)
+        return self.dataset.test_images[rows], self.dataset.test_labels[rows]
+
     def answers(self, arm: str) -> tuple[pd.Series, pd.Series]:
         """Return the columns of an arm's answers to the test images, for `memo.probes.answers.read`, by seed."""
         rows = self.of(arm, "answers")

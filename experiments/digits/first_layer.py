@@ -7,9 +7,9 @@ import pandas as pd
 import seaborn as sns
 
 from experiments.digits.sources import TALK
-from memo.evidence import Chapter, Evidence, paired
 from memo import figures
 from memo.claims import Claim
+from memo.evidence import Chapter, Evidence, paired
 from memo.figures import LABELS
 from memo.probes import first_layer
 from memo.randomness import generator

@@ -5,9 +5,9 @@ import pandas as pd
 import seaborn as sns
 
 from experiments.digits.sources import ARM_NAMES, TALK
-from memo.evidence import Chapter, Evidence
 from memo import figures
 from memo.claims import Claim
+from memo.evidence import Chapter, Evidence
 from memo.probes import answers
 from memo.report import Figure, number, with_interval
 from memo.statistics import mean_interval
