@@ -4,7 +4,7 @@ import numpy as np
 
 from experiments.noise_confidence.equal import ASKED
 from experiments.noise_confidence.hendrycks import HENDRYCKS
-from experiments.noise_confidence.populations import LABELS, asked, networks, of, points
+from experiments.noise_confidence.populations import LABELS, asked, distinct, networks, of, points
 from memo import comparisons, figures
 from memo.claims import Claim
 from memo.evidence import Chapter, Evidence
@@ -21,7 +21,7 @@ def chapter(evidence: Evidence) -> Chapter:
     facts = ("width", "labels", "final_train_accuracy", "final_test_accuracy")
     table = with_cut(of(evidence.tables.calibration, trials, *facts))
     gimpel = with_cut(of(evidence.tables.calibration, networks(evidence, "hendrycks")))
-    widths = list(dict.fromkeys(trials["width"]))
+    widths = distinct(evidence, "width", "widths", "half")
     bins = ["bins_before", "bins_after"]
     made.tables["calibration"] = table.drop(columns=bins)
     made.tables["calibration_hendrycks"] = gimpel.drop(columns=bins)

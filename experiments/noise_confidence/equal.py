@@ -5,7 +5,17 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from experiments.noise_confidence.populations import COLORS, DASHES, INPUTS, LABELS, asked, legend, networks, of
+from experiments.noise_confidence.populations import (
+    COLORS,
+    DASHES,
+    INPUTS,
+    LABELS,
+    asked,
+    distinct,
+    legend,
+    networks,
+    of,
+)
 from memo import comparisons, curves, figures
 from memo.claims import SEEDS_FOR_A_VERDICT, Claim
 from memo.evidence import Chapter, Evidence
@@ -27,7 +37,7 @@ def chapter(evidence: Evidence) -> Chapter:
     """Return the claims and figures on twins at the same training accuracy."""
     made = Chapter()
     trials = networks(evidence, "widths", "half")
-    widths = list(dict.fromkeys(trials["width"]))
+    widths = distinct(evidence, "width", "widths", "half")
     ways = paths(evidence, trials)
     equal = at_levels(ways, trials)
     seeds = asked(evidence, "widths")
@@ -428,12 +438,13 @@ def _elsewhere(evidence, made):
         ("depths", lambda row: f"{row['depth']} layer{'s' if row['depth'] > 1 else ''}"),
         ("functions", lambda row: f"{row['model.activation']}, {row['loss'].replace('_', '-')}"),
     ):
-        trials = networks(evidence, arm)
-        trials["condition"] = [words(row) for _, row in trials.iterrows()]
+        everything, trials = networks(evidence, arm, diverged=True), networks(evidence, arm)
+        for frame in (everything, trials):
+            frame["condition"] = [words(row) for _, row in frame.iterrows()]
         final = of(evidence.tables.out_of_distribution, trials, "condition", "labels", "final_train_accuracy")
         final["fitted"] = final["mean_confidence"].where(final["final_train_accuracy"] == 1)
         final["width"] = final["condition"]
-        conditions.append((arm, final, list(dict.fromkeys(trials["condition"])), asked(evidence, arm)))
+        conditions.append((arm, final, list(dict.fromkeys(everything["condition"])), asked(evidence, arm)))
 
     figure, [places] = figures.grid(1, 2, width=4.6, height=3.0, sharey=True)
     differ = partial(comparisons.difference, column="fitted")

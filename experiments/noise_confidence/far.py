@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments.noise_confidence.populations import COLORS, DASHES, INPUTS, networks, of
+from experiments.noise_confidence.populations import COLORS, DASHES, INPUTS, distinct, networks, of
 from memo import figures
 from memo.claims import Claim
 from memo.evidence import Chapter, Evidence
@@ -23,7 +23,7 @@ def chapter(evidence: Evidence) -> Chapter:
     trials = networks(evidence, "functions")
     table = of(evidence.tables.out_of_distribution, trials, "labels", "model.activation", "loss")
     table = table[table["inputs"].isin(SCALED.values())]
-    activations = list(dict.fromkeys(trials["model.activation"]))
+    activations = distinct(evidence, "model.activation", "functions")
     made.tables["scaled"] = table[
         ["trial", "seed", "labels", "model.activation", "loss", "inputs", "mean_confidence", "share_above_0.999"]
     ]
@@ -85,7 +85,7 @@ def chapter(evidence: Evidence) -> Chapter:
                 made.rows.append((claim, mean_interval(known) if len(known) else None, note))
     _draw(table, activations, evidence, made)
     made.methods.append(
-        f"Scaled noise: the same uniform images times 1, 2, 5, 10 and 100. Networks of width {', '.join(trials['width'].unique())} "
+        f"Scaled noise: the same uniform images times 1, 2, 5, 10 and 100. Networks of width {', '.join(distinct(evidence, 'width', 'functions'))} "
         "(two layers), Glorot start, Adam with one learning rate for all, until every training label is fitted or epochs run out; outputs under squared error "
         "are sigmoids of their own, and confidence is the largest. The theorem is about softmax. That saturating units need "
         "not reach 1 is our reading of why it is about ReLU, and its ranges are ours."

@@ -4,7 +4,17 @@ import numpy as np
 import pandas as pd
 
 from experiments.noise_confidence.equal import ASKED, within
-from experiments.noise_confidence.populations import COLORS, INPUTS, LABELS, OFFSETS, asked, legend, networks, of
+from experiments.noise_confidence.populations import (
+    COLORS,
+    INPUTS,
+    LABELS,
+    OFFSETS,
+    asked,
+    distinct,
+    legend,
+    networks,
+    of,
+)
 from memo import comparisons, datasets, figures
 from memo.claims import Claim
 from memo.evidence import Chapter, Evidence
@@ -23,7 +33,7 @@ def chapter(evidence: Evidence) -> Chapter:
     made = Chapter()
     trials = networks(evidence, "widths", "half")
     answers = all_kinds(evidence, trials)
-    widths = list(dict.fromkeys(trials["width"]))
+    widths = distinct(evidence, "width", "widths", "half")
     seeds = asked(evidence, "widths")
     made.tables["kinds"] = comparisons.summarise(
         answers.melt(

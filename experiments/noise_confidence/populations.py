@@ -41,14 +41,24 @@ def width_name(widths: Iterable[int]) -> str:
     return str(widths[0]) if len(widths) == 2 else f"{len(widths)}×{widths[0]}"
 
 
-def networks(evidence: Evidence, *arms: str) -> pd.DataFrame:
-    """Return the sound networks of some arms with the columns width, depth and labels, smallest first, by seed."""
-    parts = [evidence.of(arm) for arm in arms]
-    trials = pd.concat(parts).drop_duplicates("trial").sort_values(["parameters", "seed"], ignore_index=True)
+def networks(evidence: Evidence, *arms: str, diverged: bool = False) -> pd.DataFrame:
+    """Return the networks of some arms with the columns width, depth and labels, smallest first, by seed.
+
+    Those that diverged are among them only where they are asked for, to name what was to be trained.
+    """
+    frames = [evidence.trials, evidence.diverged] if diverged else [evidence.trials]
+    parts = [frame[frame["arm"].isin(arms)] for frame in frames]
+    trials = pd.concat([part for part in parts if len(part)] or parts[:1]).drop_duplicates("trial")
+    trials = trials.sort_values(["parameters", "seed"], ignore_index=True)
     trials["width"] = [width_name(widths) for widths in trials["model.widths"]]
     trials["depth"] = [len(widths) for widths in trials["model.widths"]]
     trials["labels"] = trials["labels.kind"].replace("random", "half")
     return trials
+
+
+def distinct(evidence: Evidence, column: str, *arms: str) -> list:
+    """Return the distinct values of a column of `networks`, smallest networks first, the diverged included."""
+    return list(dict.fromkeys(networks(evidence, *arms, diverged=True)[column]))
 
 
 def of(table: pd.DataFrame, trials: pd.DataFrame, *columns: str) -> pd.DataFrame:
@@ -59,8 +69,7 @@ def of(table: pd.DataFrame, trials: pd.DataFrame, *columns: str) -> pd.DataFrame
 
 def asked(evidence: Evidence, arm: str) -> int:
     """Return the number of seeds that an arm was to have."""
-    everything = pd.concat([evidence.trials, evidence.diverged])
-    return int(everything[everything["arm"] == arm]["seed"].nunique())
+    return len(distinct(evidence, "seed", arm))
 
 
 def points(
@@ -68,14 +77,14 @@ def points(
 ) -> None:
     """Draw the mean over seeds, with its interval, of a column at each of the names of a group, labels side by side."""
     for kind in kinds:
-        for position, name in enumerate(names):
+        for position, name in enumerate(places):
             values = frame[(frame[group] == name) & (frame["labels"] == kind)][column]
             values = values[np.isfinite(values)]
             if len(values):
                 style = {"color": COLORS[kind], "marker": MARKERS[kind], "linestyle": ""}
                 figures.interval(axes, position + OFFSETS[kind], mean_interval(values), label=LABELS[kind], **style)
-    axes.set_xticks(range(len(names)), [str(name) for name in names])
-    axes.set_xlim(-0.5, len(names) - 0.5)
+    axes.set_xticks(range(len(places)), [str(name) for name in places])
+    axes.set_xlim(-0.5, len(places) - 0.5)
 
 
 def legend(figure, kinds: Iterable[str] = LABELS) -> None:
