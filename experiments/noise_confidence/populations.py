@@ -73,7 +73,7 @@ def asked(evidence: Evidence, arm: str) -> int:
 
 
 def points(
-    axes: Axes, frame: pd.DataFrame, column: str, group: str, names: list, kinds: Iterable[str] = LABELS
+    axes: Axes, frame: pd.DataFrame, column: str, group: str, places: list, kinds: Iterable[str] = LABELS
 ) -> None:
     """Draw the mean over seeds, with its interval, of a column at each of the names of a group, labels side by side."""
     for kind in kinds:
