@@ -126,7 +126,5 @@ class Evidence:
 
 def paired(left: pd.DataFrame, right: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return the values of a column of two arms for the seeds that both have, columns left and right."""
-    both = left.set_index("seed")[[column]].join(
-        right.set_index("seed")[[column]], lsuffix="_l", rsuffix="_r", how="inner"
-    )
-    return both.set_axis(["left", "right"], axis=1)
+    both = left[["seed", column]].merge(right[["seed", column]], on="seed", suffixes=("_left", "_right"))
+    return both.set_index("seed").set_axis(["left", "right"], axis=1)
