@@ -21,7 +21,7 @@ from memo.claims import SEEDS_FOR_A_VERDICT, Claim
 from memo.evidence import Chapter, Evidence
 from memo.plots import CHANCE
 from memo.report import Figure, number, with_interval
-from memo.statistics import mean_interval
+from memo.statistics import Estimate, mean_interval
 
 LEVELS = (0.5, 0.9, 1.0)  # of training accuracy
 LOSS = 0.1  # of training, reached before every label is fitted
@@ -179,11 +179,14 @@ def _findings(equal, differences, widths, made):
         )
         return
     n = {estimate.n for estimate in found.values()}
-    count = f"n = {n.pop()} pairs each" if len(n) == 1 else ", ".join(f"{w}: n = {e.n}" for w, e in found.items())
-    by_width = "; ".join(f"width {width} {with_interval(estimate, count=False)}" for width, estimate in found.items())
+    alike = len(n) == 1 and min(n) > 1
+    count = f" (n = {n.pop()} pairs each)" if alike else ""
+    by_width = "; ".join(
+        f"width {width} {with_interval(estimate, count=not alike)}" for width, estimate in found.items()
+    )
     made.findings.append(
         f"<b>The question.</b> At the same training accuracy of 100 %, memorising shuffled labels {WORDS[direction(found.values())]}: "
-        f"mean confidence, shuffled − true, {by_width} ({count})."
+        f"mean confidence, shuffled − true, {by_width}{count}."
     )
     parts = []
     for level in LEVELS[:-1]:
@@ -205,7 +208,7 @@ def _findings(equal, differences, widths, made):
 
 
 def _signed(row):
-    return f"{number(row.difference)} [{number(row.low)}, {number(row.high)}]"
+    return with_interval(Estimate(row.difference, row.low, row.high, row.n), count=False)
 
 
 def _draw_paths(ways, equal, widths, evidence, made):
@@ -304,10 +307,7 @@ def _explain(evidence, ways, trials, equal, widths, seeds, made):
         made.rows.append((claim, *comparisons.difference(own, "confidence", width, seeds)))
 
     later = networks(evidence, "onward")
-    if not len(later):
-        made.methods.append("No network that trained on survived, so that equal lengths of training are not compared.")
-        return
-    width = later["width"].iloc[0]
+    width = distinct(evidence, "width", "onward")[0]
     onward = paths(evidence, later)
     frame = at_same_length(ways[ways["width"] == width], onward)
     statement = "A network on true labels that trains as long is as sure of noise: the length of training explains it."
@@ -350,7 +350,7 @@ def at_same_length(ways: pd.DataFrame, onward: pd.DataFrame) -> pd.DataFrame:
 
 
 def _draw_explanations(equal, frame, width, widths, evidence, made):
-    figure, [losses, lengths] = figures.grid(1, 2, width=4.0, height=2.9, sharey=True)
+    figure, [[losses, lengths]] = figures.grid(1, 2, width=4.0, height=2.9, sharey=True)
     offsets = {"accuracy": -0.12, "loss": 0.12}
     spoken = {}
     for measure, level, color, words in (

@@ -150,7 +150,8 @@ def _draw(evidence, trials, measured, made):
             )
     spread.axvline(CHANCE, **figures.CHANCE_LINE)
     spread.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="share of inputs with less")
-    spread.legend(fontsize=8, loc="upper left")
+    if spread.get_legend_handles_labels()[0]:
+        spread.legend(fontsize=8, loc="upper left")
     names = list(PRINTED)[3:]
     for height, name in enumerate(names[::-1]):
         values = measured[name].dropna()
@@ -169,7 +170,7 @@ def _draw(evidence, trials, measured, made):
     )
     beside.tick_params(axis="y", labelsize=7.5)
     named = dict(zip(*beside.get_legend_handles_labels()[::-1]))
-    beside.legend(named.values(), named.keys(), fontsize=7.5, loc="lower left")
+    beside.legend(named.values(), named.keys(), fontsize=7.5, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3)
     beside.set(xlabel="%")
 
     def spoken(name):

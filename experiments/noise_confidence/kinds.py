@@ -9,6 +9,7 @@ from experiments.noise_confidence.populations import (
     INPUTS,
     LABELS,
     OFFSETS,
+    TICKS,
     asked,
     distinct,
     legend,
@@ -81,6 +82,8 @@ def all_kinds(evidence: Evidence, trials: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each network and kind of input, Fashion-MNIST among them where it can be had."""
     facts = ("width", "labels", "final_train_accuracy")
     stored = of(evidence.tables.out_of_distribution, trials, *facts)
+    if not len(trials):
+        return stored
     try:
         other = fashion(evidence, trials).join(trials.set_index("trial")[["seed", *facts]], on="trial")
     except datasets.DataError:
@@ -120,7 +123,7 @@ def _claims(answers, widths, seeds, made):
 
 
 def _kinds_in(answers):
-    return [kind for kind in SHOWN if (answers["inputs"] == kind).any()]
+    return [kind for kind in SHOWN if kind != "fashion" or (answers["inputs"] == kind).any()]
 
 
 def _draw_distributions(answers, width, evidence, made):
@@ -168,8 +171,7 @@ def _draw_distributions(answers, width, evidence, made):
 def _draw_kinds(answers, widths, evidence, made):
     kinds = _kinds_in(answers)
     own = _fitted(answers, "mean_confidence")
-    figure, [place] = figures.grid(1, 1, width=9.4, height=3.0)
-    place = place[0] if isinstance(place, list) else place
+    figure, [[place]] = figures.grid(1, 1, width=9.4, height=3.0)
     spread = np.linspace(-0.32, 0.32, max(2, len(widths)))
     shades = [str(value) for value in np.linspace(0.72, 0.0, len(widths))]
     surer, counted = [], 0
@@ -184,8 +186,7 @@ def _draw_kinds(answers, widths, evidence, made):
             counted += 1
             surer.append(int(estimate.low > 0) - int(estimate.high < 0))
     place.axhline(0, color="0.4", linewidth=1)
-    names = [INPUTS[kind].replace(", ", ",\n").replace(" noise", "\nnoise") for kind in kinds]
-    place.set_xticks(range(len(kinds)), names, fontsize=8)
+    place.set_xticks(range(len(kinds)), [TICKS[kind] for kind in kinds], fontsize=8)
     place.set(ylabel="mean confidence,\nshuffled − true", xlim=(-0.5, len(kinds) - 0.5))
     if counted:
         figures.shared_legend(figure, place)
@@ -224,8 +225,7 @@ def _detection(answers, widths, evidence, made):
                     style = {"color": COLORS[labels], "marker": "o", "linestyle": "", "label": LABELS[labels]}
                     figures.interval(place, position + OFFSETS[labels], mean_interval(values), **style)
         place.axhline(0.5, **figures.CHANCE_LINE)
-        names = [INPUTS[kind].replace(", ", ",\n").replace(" noise", "\nnoise") for kind in kinds]
-        place.set_xticks(range(len(kinds)), names, fontsize=7.5, rotation=30, ha="right")
+        place.set_xticks(range(len(kinds)), [TICKS[kind] for kind in kinds], fontsize=7.5, rotation=30)
         place.set(title=f"{title} of test images", ylim=(0, 1.03))
     legend(figure)
     means = own.groupby(["labels", "inputs"])["auroc_vs_test"]

@@ -32,6 +32,17 @@ INPUTS = {
     "uniform_x100": "uniform noise × 100",
 }
 
+# The same on an axis.
+TICKS = {
+    "test": "test\nimages",
+    "fashion": "Fashion-\nMNIST",
+    "random_pixels": "test images,\npermuted",
+    "uniform": "uniform\nnoise",
+    "gaussian": "Gaussian, the\ndata's, clipped",
+    "normal": "Gaussian,\nN(0, 1)",
+    "constant": "one grey",
+}
+
 
 def width_name(widths: Iterable[int]) -> str:
     """Return "64" for two layers of 64, "1×64" for one, "3×64" for three, and all layers where they are not equal."""
