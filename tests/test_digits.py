@@ -11,9 +11,9 @@ import pytest
 
 from experiments.digits import mistakes
 from experiments.digits.accuracy import BOOK_ROWS
-from experiments.digits.evidence import paired
 from memo import arms, claims, hydra_app, mlp
-from memo.config import Config, make_trials
+from memo.config import make_trials
+from memo.evidence import paired
 
 ROOT = Path(__file__).resolve().parent.parent
 # A number that is none, where a reader would see it.

@@ -4,9 +4,10 @@ import jax
 import numpy as np
 import pandas as pd
 
-from experiments.digits.evidence import ARM_NAMES, BOOK, TALK, Chapter, Evidence
+from experiments.digits.sources import ARM_NAMES, BOOK, TALK
 from memo import figures, mlp
 from memo.claims import Claim
+from memo.evidence import Chapter, Evidence
 from memo.losses import LOSSES
 from memo.plots import CHANCE
 from memo.report import Figure, Shown, number, with_interval

@@ -3,9 +3,10 @@
 import numpy as np
 import seaborn as sns
 
-from experiments.digits.evidence import TALK, Chapter, Evidence
+from experiments.digits.sources import TALK
 from memo import figures, nearest
 from memo.claims import Claim
+from memo.evidence import Chapter, Evidence
 from memo.probes import drawings
 from memo.report import Figure, number, with_interval
 from memo.statistics import mean_interval

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from experiments.digits.evidence import TALK, Chapter, Evidence, paired
+from experiments.digits.sources import TALK
 from memo import figures
 from memo.claims import Claim
+from memo.evidence import Chapter, Evidence, paired
 from memo.figures import LABELS
 from memo.probes import first_layer
 from memo.randomness import generator

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from experiments.digits.evidence import ARM_NAMES, TALK, Chapter, Evidence, paired
+from experiments.digits.sources import ARM_NAMES, TALK
 from memo import calibration, figures, plots
 from memo.claims import Claim
+from memo.evidence import Chapter, Evidence, paired
 from memo.figures import INPUT_NAMES, INPUTS
 from memo.probes import answers
 from memo.report import Figure, number, with_interval

@@ -3,9 +3,10 @@
 import jax
 import numpy as np
 
-from experiments.digits.evidence import TALK, Chapter, Evidence
+from experiments.digits.sources import TALK
 from memo import figures, landscape
 from memo.claims import Claim
+from memo.evidence import Chapter, Evidence
 from memo.randomness import generator
 from memo.report import Figure, number, with_interval
 from memo.statistics import mean_interval, paired_difference

@@ -1,4 +1,4 @@
-"""What every chapter reads: the stored tables by arm, the networks' weights, the images."""
+"""What the chapters of an experiment read: the stored tables by arm, the networks' weights, the images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,15 +19,6 @@ from memo.statistics import Estimate, mean_interval
 from memo.store import Tables
 from memo.training import Static
 from memo.training_data import test_rows
-
-TALK = "the talk, of its digit network"
-BOOK = "Nielsen's book"
-ARM_NAMES = {
-    "nielsen": "Nielsen's recipe",
-    "chosen": "well-chosen recipe",
-    "shuffled": "shuffled labels",
-    "relu": "ReLU, cross-entropy",
-}
 
 Row = tuple[Claim, Estimate | None, str]
 
@@ -53,6 +44,7 @@ class Evidence:
             name: [trial for one in each for trial in make_trials(one)] for name, each in arms(config).items()
         }
         self._dataset = config.dataset
+        self._by_id = {trial.id: trial for each in self._trials.values() for trial in each}
         sound = tables.trials[tables.trials["status"] != "diverged"]
         # As often as it belongs to an arm: two arms may share a recipe.
         self.trials = tables.arms.merge(sound, on="trial").sort_values(["arm", "seed"], ignore_index=True)
@@ -66,6 +58,10 @@ class Evidence:
     def static(self, arm: str) -> Static:
         """Return what the compiled program of an arm fixes."""
         return signature(self._trials[arm][0]).static
+
+    def static_of(self, trial: str) -> Static:
+        """Return what the compiled program of one trial fixes, by its id."""
+        return signature(self._by_id[trial]).static
 
     def asked(self, arm: str) -> int:
         """Return how many networks an arm has, the diverged included."""
@@ -83,6 +79,11 @@ class Evidence:
         """Return the images [M, 784] uint8 and labels [M] that an arm was tested on, in the order of its answers."""
         common = signature(self._trials[arm][0])
         rows = test_rows(len(self.dataset.test_labels), common.n_test)
+        return self.dataset.test_images[rows], self.dataset.test_labels[rows]
+
+    def test_images_of(self, trial: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the images [M, 784] uint8 and labels [M] that one trial was tested on, by its id."""
+        rows = test_rows(len(self.dataset.test_labels), signature(self._by_id[trial]).n_test)
         return self.dataset.test_images[rows], self.dataset.test_labels[rows]
 
     def answers(self, arm: str) -> tuple[pd.Series, pd.Series]:
