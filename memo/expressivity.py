@@ -13,6 +13,11 @@ slope of c behind b_j is
 
 so an error grows by (1 - s) / s from each image to the next: without bound below s = 1/2, not at all in the midpoints,
 and it is forgotten above. At s = 1 the bias lies on the image before, and c is the broken line through the labels.
+Largest of two residuals on the first 5,000 images of MNIST with random labels:
+
+    s            0.4    0.5    0.6    0.75   1
+    float64      inf    2e-5   8e-8   3e-8   1e-8
+    float32      inf    inf    25     3      4
 """
 
 from collections.abc import Sequence
@@ -24,6 +29,10 @@ from scipy.linalg import solve_triangular
 
 BLOCK = 1000  # images evaluated at once, each by all n units
 MIDPOINT = 0.5
+
+
+class Tie(ValueError):
+    """Two images that the line does not tell apart."""
 
 
 class Network(NamedTuple):
@@ -51,8 +60,8 @@ def construct(
     """Return the network that fits targets [n] on inputs [n, d], with all arithmetic in `dtype`.
 
     Each bias lies `share` (0 < share <= 1) of the gap below its image; the first as much of the mean gap. Holds n^2
-    numbers of `dtype`. Raises ValueError where two images fall on one point of the line, or too close for a bias
-    between them: images that are equal, or a gap that `dtype` does not resolve.
+    numbers of `dtype`. Raises Tie, a ValueError, where two images fall on one point of the line, or too close for a bias
+    between them (equal images, or a gap that `dtype` does not resolve), and ValueError for a share out of range.
     """
     if not 0 < share <= 1:
         raise ValueError(f"The share of a gap lies above 0 and at most at 1, not at {share}.")
@@ -74,7 +83,7 @@ def construct(
             if np.array_equal(inputs[one], inputs[other])
             else f"{dtype} does not resolve their gap"
         )
-        raise ValueError(f"Images {one} and {other} fall on one point of the line: {why}.")
+        raise Tie(f"Images {one} and {other} fall on one point of the line: {why}.")
     with np.errstate(over="ignore", invalid="ignore"):  # a share below 1/2; the residual tells
         system = np.maximum(points[:, None] - biases, 0)
         weights = solve_triangular(
@@ -113,13 +122,16 @@ def largest_fit(
     generator: np.random.Generator,
     share: float = MIDPOINT,
 ) -> Fits:
-    """Return up to which of `counts` the first n of inputs [N, d] and targets [N] are fitted, and each residual."""
+    """Return up to which of `counts` the first n of inputs [N, d] and targets [N] are fitted, and each residual.
+
+    Each count has a projection of its own, drawn from the generator in ascending order of n.
+    """
     residuals = {}
     for n in sorted(counts):
         try:
             network = construct(inputs[:n], targets[:n], generator, dtype, share)
             residuals[n] = residual(network, inputs[:n], targets[:n])
-        except ValueError:
+        except Tie:
             residuals[n] = float("inf")
     largest = 0
     for n, found in residuals.items():

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
-from scipy.linalg import blas, lapack
+from scipy.linalg import cholesky, solve_triangular
 
-BLOCK = 500  # rows of a kernel computed at once
+BLOCK = 500  # rows of a kernel computed, columns of it factorised at once
 JITTER_STEP = 10  # each jitter tried is this many times the one before
 
 
@@ -42,8 +42,8 @@ class Linear(NamedTuple):
 
 def bytes_needed(n: int, dtype: DTypeLike, pixels: int = 784, classes: int = 10) -> int:
     """Return the memory that `interpolate` takes at most beside its arguments: one kernel matrix, and little else."""
-    rows = 2 * pixels + 5 * classes + BLOCK + 5  # scaled images, targets and fits, a panel of the kernel
-    return (n * n + n * rows + 4 * BLOCK * BLOCK) * np.dtype(dtype).itemsize
+    rows = max(2 * pixels, 3 * BLOCK) + 5 * classes + 5  # scaled images or panels of the kernel; targets and fits
+    return (n * n + n * rows + 6 * BLOCK * BLOCK) * np.dtype(dtype).itemsize
 
 
 def gaussian_kernel(a: np.ndarray, b: np.ndarray, bandwidth: float) -> np.ndarray:
@@ -73,7 +73,8 @@ def interpolate(images: np.ndarray, targets: np.ndarray, bandwidth: float, ridge
     """Solve (K + ridge) alpha = targets for images [n, d] and targets [n, classes] by Cholesky factorisation, in place.
 
     Where K is not positive definite in the images' dtype, the diagonal gets the smallest jitter that makes it so, of
-    0 and the dtype's epsilon times powers of ten. Memory: `bytes_needed`. Raises ValueError for a ridge below 0,
+    0 and the dtype's epsilon times powers of ten; so small a one leaves large coefficients, and the residual tells.
+    Memory: `bytes_needed`. Raises ValueError for a ridge below 0,
     images that are not finite, or a dtype other than float32 and float64.
     """
     if not (ridge >= 0 and math.isfinite(ridge)):
@@ -82,20 +83,17 @@ def interpolate(images: np.ndarray, targets: np.ndarray, bandwidth: float, ridge
         raise ValueError(f"Images are float32 or float64, not {images.dtype}.")
     if not np.isfinite(images).all():
         raise ValueError("Some images are not finite.")
-    targets = np.asfortranarray(targets, images.dtype)
-    # potrf reads and writes the lower triangle of the transpose; the other keeps the kernel for a second try.
-    kernel = gaussian_kernel(images, images, bandwidth).T
-    potrf, potrs = lapack.get_lapack_funcs(("potrf", "potrs"), (kernel,))
-    (symm,) = blas.get_blas_funcs(("symm",), (kernel,))
+    targets = np.asarray(targets, images.dtype)
+    kernel = gaussian_kernel(images, images, bandwidth)
     jitter = 0.0
     np.fill_diagonal(kernel, 1 + ridge)
-    while potrf(kernel, lower=True, clean=False, overwrite_a=True)[1]:
+    while not _factorise(kernel):
         jitter = JITTER_STEP * jitter or float(np.finfo(images.dtype).eps)
         _restore(kernel)
         np.fill_diagonal(kernel, 1 + ridge + jitter)
-    alpha = potrs(kernel, targets, lower=True)[0]
+    alpha = _solve(kernel, targets)
     np.fill_diagonal(kernel, 1 + ridge)
-    fitted = symm(1, kernel, alpha, lower=False)
+    fitted = _multiply(kernel, alpha)
     squared_norm = np.sum(alpha * (fitted - images.dtype.type(ridge) * alpha), dtype=np.float64)
     return Interpolation(alpha, jitter, float(np.abs(fitted - targets).max()), math.sqrt(max(squared_norm, 0)))
 
@@ -141,10 +139,56 @@ def _scaled(images, bandwidth):
     return images * images.dtype.type(1 / bandwidth)
 
 
+def _blocks(n):
+    return [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
+
+
+def _factorise(kernel):
+    """Write the Cholesky factor over the lower triangle, and return whether there is one; the upper stays as it is.
+
+    By columns of blocks rather than by LAPACK: the potrf of scipy 1.17's OpenBLAS, on two threads, ends the process at
+    n = 30,000 in float32.
+    """
+    for own in _blocks(len(kernel)):
+        panel = kernel[own.start :, own] - kernel[own.start :, : own.start] @ kernel[own, : own.start].T
+        size = own.stop - own.start
+        try:
+            factor = cholesky(panel[:size], lower=True, check_finite=False)
+        except np.linalg.LinAlgError:
+            return False
+        kernel[own, own] = np.triu(kernel[own, own], 1) + factor
+        solved = solve_triangular(factor, panel[size:].T, lower=True, overwrite_b=True, check_finite=False)
+        kernel[own.stop :, own] = solved.T
+    return True
+
+
+def _solve(kernel, targets):
+    """Return what the matrix whose Cholesky factor is the lower triangle maps to targets [n, classes]."""
+    solution = targets.copy()
+    blocks = _blocks(len(kernel))
+    for own in blocks:
+        solution[own] -= kernel[own, : own.start] @ solution[: own.start]
+        solution[own] = solve_triangular(kernel[own, own], solution[own], lower=True, check_finite=False)
+    for own in reversed(blocks):
+        solution[own] -= kernel[own.stop :, own].T @ solution[own.stop :]
+        solution[own] = solve_triangular(kernel[own, own], solution[own], lower=True, trans="T", check_finite=False)
+    return solution
+
+
+def _multiply(kernel, values):
+    """Return the product of the symmetric matrix whose upper triangle this is with values [n, classes]."""
+    product = np.zeros_like(values)
+    for own in _blocks(len(kernel)):
+        above = np.triu(kernel[own, own])
+        product[own] += above @ values[own] + np.triu(above, 1).T @ values[own]
+        product[own] += kernel[own, own.stop :] @ values[own.stop :]
+        product[own.stop :] += kernel[own, own.stop :].T @ values[own]
+    return product
+
+
 def _restore(kernel):
-    """Copy the upper triangle of a square matrix onto the lower, in blocks and in place; the diagonal is lost."""
-    for start in range(0, len(kernel), BLOCK):
-        rows, below = slice(start, start + BLOCK), slice(start + BLOCK, None)
-        kernel[below, rows] = kernel[rows, below].T
-        square = np.triu(kernel[rows, rows], 1)
-        kernel[rows, rows] = square + square.T
+    """Copy the upper triangle onto the lower, in place; the diagonal is lost."""
+    for own in _blocks(len(kernel)):
+        kernel[own.stop :, own] = kernel[own, own.stop :].T
+        above = np.triu(kernel[own, own], 1)
+        kernel[own, own] = above + above.T

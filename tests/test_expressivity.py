@@ -132,3 +132,5 @@ def test_ties_are_named(digits):
 def test_a_share_outside_of_its_gap_is_refused(digits, share):
     with pytest.raises(ValueError, match="The share of a gap"):
         construct(*digits, generator(0, "initialisation"), share=share)
+    with pytest.raises(ValueError, match="The share of a gap"):
+        largest_fit(*digits, np.float64, 1e-6, (5,), generator(0, "initialisation"), share)

@@ -66,7 +66,7 @@ def test_coefficients_solve_the_dense_system(digits, ridge):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-3), (np.float64, 1e-10)])
 def test_random_training_labels_are_reproduced(digits, dtype, tolerance):
-    images, targets = digits(1100, dtype)
+    images, targets = digits(1050, dtype)
     fit = interpolate(images, targets, BANDWIDTH)
     values = predict(images, fit.alpha, BANDWIDTH, images)
     assert values.dtype == fit.alpha.dtype == dtype
@@ -88,34 +88,44 @@ def test_equal_images_get_the_smallest_jitter_and_the_residual_says_so(digits, m
     images, targets = digits(120)
     images[60:] = images[:60]
     whole = interpolate(images, targets, BANDWIDTH)
-    assert 0 < whole.jitter < 1e-12
     contradicted = (targets[60:] != targets[:60]).any(1)
     assert contradicted.any()
     assert whole.residual > 0.49  # equal images have one answer: half-way between two labels at best
     monkeypatch.setattr(kernels, "BLOCK", 32)  # the kernel that failed is mended in blocks
     blocks = interpolate(images, targets, BANDWIDTH)
-    assert blocks.jitter == whole.jitter
     kernel = brute_force(images, images, BANDWIDTH)
     for fit in (whole, blocks):
+        assert 0 < fit.jitter < 1e-12  # whether the first or the second step succeeds is up to rounding
         jittered = kernel + fit.jitter * np.eye(120)
         # Coefficients of 1 / jitter: what float64 leaves of the system is their rounding.
         tolerance = 120 * np.finfo(float).eps * np.abs(fit.alpha).max()
         np.testing.assert_allclose(jittered @ fit.alpha, targets, atol=max(tolerance, 1e-6))
 
 
-def test_a_failed_factorisation_is_mended_exactly(monkeypatch):
+@pytest.mark.parametrize("n", [1, 3, 10])
+def test_factorisation_in_blocks_is_numpys_and_keeps_the_upper_triangle(monkeypatch, n):
     monkeypatch.setattr(kernels, "BLOCK", 3)
-    lower = np.arange(64.0).reshape(8, 8)
-    symmetric = lower + lower.T
-    spoiled = np.triu(symmetric, 1) + np.tril(np.full((8, 8), np.nan))
+    rng = np.random.default_rng(0)
+    root = rng.standard_normal((n, n + 2))
+    matrix, values = root @ root.T, rng.standard_normal((n, 2))
+    factorised = matrix.copy()
+    assert kernels._factorise(factorised)
+    np.testing.assert_allclose(np.tril(factorised), np.linalg.cholesky(matrix), atol=1e-12)
+    np.testing.assert_array_equal(np.triu(factorised, 1), np.triu(matrix, 1))
+    np.testing.assert_allclose(matrix @ kernels._solve(factorised, values), values, atol=1e-9)
+    np.fill_diagonal(factorised, matrix.diagonal())
+    np.testing.assert_allclose(kernels._multiply(factorised, values), matrix @ values, atol=1e-12)
+    indefinite = matrix - 2 * np.outer(*[np.eye(n)[-1] * np.sqrt(matrix[-1, -1])] * 2)  # in its last block
+    spoiled = indefinite.copy()
+    assert not kernels._factorise(spoiled)
     kernels._restore(spoiled)
-    np.fill_diagonal(spoiled, symmetric.diagonal())
-    np.testing.assert_array_equal(spoiled, symmetric)
+    np.fill_diagonal(spoiled, indefinite.diagonal())
+    np.testing.assert_allclose(spoiled, indefinite, atol=1e-15)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_memory_stays_below_the_estimate(digits, dtype):
-    for n in (300, 1500):
+    for n in (300, 1100):
         images, targets = digits(n, dtype)
         tracemalloc.start()
         interpolate(images, targets, BANDWIDTH)
@@ -126,7 +136,7 @@ def test_memory_stays_below_the_estimate(digits, dtype):
     assert bytes_needed(20_000, np.float64) == 2 * bytes_needed(20_000, np.float32)
 
 
-@pytest.mark.parametrize("n", [40, 900])
+@pytest.mark.parametrize("n", [40, 300])
 def test_minimum_norm_is_numpys(n):
     rng = np.random.default_rng(0)
     images, targets = rng.standard_normal((n, 60)) @ rng.standard_normal((60, 200)), rng.standard_normal((n, 3))
@@ -143,7 +153,7 @@ def test_minimum_norm_interpolates_few_images(digits):
 
 
 def test_a_linear_kernel_cannot_interpolate_more_images_than_pixels(digits):
-    images, targets = digits(1500)
+    images, targets = digits(1200)
     gram = images @ images.T
     assert np.linalg.matrix_rank(gram, hermitian=True) < 784
     found = minimum_norm(images, targets)
