@@ -1,0 +1,130 @@
+"""What the chapters of an experiment read: the stored tables by arm, the networks' weights, the images."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from memo import datasets
+from memo.arms import arms
+from memo.claims import Claim
+from memo.config import Config, make_trials
+from memo.population import signature
+from memo.probes import weights
+from memo.report import Figure
+from memo.statistics import Estimate, mean_interval
+from memo.store import Tables
+from memo.training import Static
+from memo.training_data import TrainingData, test_rows
+
+Row = tuple[Claim, Estimate | None, str]
+
+
+@dataclass
+class Chapter:
+    """What one chapter adds to the report."""
+
+    findings: list[str] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    methods: list[str] = field(default_factory=list)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    shown: list = field(default_factory=list)  # tables that stand in the report itself (memo.report.Shown)
+
+
+class Evidence:
+    """The stored tables of the experiment's trials, arm by arm; networks that diverged are in none of them."""
+
+    def __init__(self, tables: Tables, config: Config, folder: Path):
+        self.tables, self.folder, self.scale = tables, folder, config.scale
+        self._trials = {
+            name: [trial for one in each for trial in make_trials(one)] for name, each in arms(config).items()
+        }
+        self._dataset = config.dataset
+        sound = tables.trials[tables.trials["status"] != "diverged"]
+        # As often as it belongs to an arm: two arms may share a recipe.
+        self.trials = tables.arms.merge(sound, on="trial").sort_values(["arm", "seed"], ignore_index=True)
+        self.diverged = tables.arms.merge(tables.trials[tables.trials["status"] == "diverged"], on="trial")
+
+    @cached_property
+    def dataset(self) -> datasets.Dataset:
+        """The images, for galleries and for cost surfaces; those of every arm."""
+        return datasets.load(self._dataset.name, self._dataset.folder)
+
+    def static(self, arm: str) -> Static:
+        """Return what the compiled program of an arm fixes."""
+        return signature(self._trials[arm][0]).static
+
+    def asked(self, arm: str) -> int:
+        """Return how many networks an arm has, the diverged included."""
+        return len(self._trials[arm])
+
+    def of(self, arm: str, table: str = "trials") -> pd.DataFrame:
+        """Return the rows of an arm, by seed."""
+        own = self.trials[self.trials["arm"] == arm]
+        if table == "trials":
+            return own.reset_index(drop=True)
+        rows = self.tables[table]
+        return rows[rows["trial"].isin(own["trial"])].sort_values("seed", kind="stable").reset_index(drop=True)
+
+    def test_images(self, arm: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the images [M, 784] uint8 and labels [M] that an arm was tested on, in the order of its answers."""
+        common = signature(self._trials[arm][0])
+        rows = test_rows(len(self.dataset.test_labels), common.n_test)
+        return self.dataset.test_images[rows], self.dataset.test_labels[rows]
+
+    def training_sets(self, arm: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return by trial the rows [n] of the images that it was trained on, and the labels [n] that it was given."""
+        data = {}  # a sweep may have several signatures
+        for trial in self._trials[arm]:
+            common = signature(trial)
+            data.setdefault(common, TrainingData(common, self.dataset))
+        return {trial.id: data[signature(trial)].given(trial) for trial in self._trials[arm]}
+
+    def answers(self, arm: str) -> tuple[pd.Series, pd.Series]:
+        """Return the columns of an arm's answers to the test images, for `memo.probes.answers.read`, by seed."""
+        rows = self.of(arm, "answers")
+        return rows["answers"], rows["confidences"]
+
+    def layers(self, arm: str):
+        """Return the final weights of an arm's networks, leaves [T, ...] by seed."""
+        rows = self.of(arm, "weights_along")
+        return weights.layers(rows[rows["step"] == rows["step"].max()]["weights"], self.static(arm).sizes)
+
+    def initial_layers(self, arm: str):
+        """Return the weights of an arm's networks before training, leaves [T, ...] by seed."""
+        rows = self.of(arm, "weights_along")
+        return weights.layers(rows[rows["step"] == 0]["weights"], self.static(arm).sizes)
+
+    def trajectory(self, arm: str, seed: int):
+        """Return the weights of one network along training, leaves [S, ...], first before training and last at the end."""
+        rows = self.of(arm, "weights_along")
+        return weights.layers(rows[rows["seed"] == seed].sort_values("step")["weights"], self.static(arm).sizes)
+
+    def absent(self, arm: str) -> str:
+        """Return the note on an arm's diverged networks, or nothing."""
+        count = int((self.diverged["arm"] == arm).sum())
+        return f"{count} of {self.asked(arm)} networks diverged" if count else ""
+
+    def mean(self, arm: str, by_seed: Sequence[float] | Callable) -> tuple[Estimate | None, str]:
+        """Return the mean of one value a network of an arm, NaN values counted in the note and left out."""
+        values = pd.Series(np.asarray(by_seed, float))
+        known = values[np.isfinite(values)]
+        missing = (
+            f"{len(values) - len(known)} of {len(values)} networks have no value" if len(known) < len(values) else ""
+        )
+        note = "; ".join(filter(None, (self.absent(arm), missing)))
+        if not len(known):
+            return None, note or "no network has a value"
+        return mean_interval(known), note
+
+
+def paired(left: pd.DataFrame, right: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the values of a column of two arms for the seeds that both have, columns left and right."""
+    both = left.set_index("seed")[[column]].join(
+        right.set_index("seed")[[column]], lsuffix="_l", rsuffix="_r", how="inner"
+    )
+    return both.set_axis(["left", "right"], axis=1)
