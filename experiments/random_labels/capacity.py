@@ -163,7 +163,7 @@ def slopes(boundaries: pd.DataFrame) -> pd.Series:
 
 
 def _map(evidence, networks, made):
-    cells = networks.frame[networks.frame["arm"].str.startswith("map_")]
+    cells = networks.frame[networks.frame["arm"].str.startswith("map_")].drop_duplicates("trial")
     table = {
         n: own.pivot(index="seed", columns="width", values="train_accuracy").sort_index(axis=1)
         for n, own in cells.groupby("n")

@@ -65,7 +65,7 @@ def measure(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
             "status": trial["status"],
         }
         rows.append(row | (_outcome(by_trial[trial["trial"]]) if trial["status"] != "diverged" else {}))
-    columns = [
+    outcome = [
         "epochs",
         "steps",
         "train_accuracy",
@@ -76,7 +76,8 @@ def measure(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
         "start",
     ]
     shapes = [f"{kind}_{name}" for kind in LEVELS for name in SHAPE]
-    return pd.DataFrame(rows).reindex(columns=[*rows[0], *columns, *TIMES, *shapes] if rows else None)
+    # Where every network diverged no row has these.
+    return pd.DataFrame(rows).reindex(columns=list(dict.fromkeys([*rows[0], *outcome, *TIMES, *shapes])))
 
 
 def _outcome(curve):
