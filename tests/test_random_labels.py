@@ -206,7 +206,7 @@ def test_arms_are_the_papers():
 # The report
 
 
-def make_tables(config, slow=3.0, least=0.05):
+def make_tables(config, slow=3.0):
     """Return tables as training would give them: an epoch for a tenth of true labels, `slow` times that for random ones."""
     trials, curves = [], []
     members = experiment.members(config)
@@ -226,7 +226,7 @@ def make_tables(config, slow=3.0, least=0.05):
                 share = np.minimum(epochs / end, 1)
                 last = int(np.argmax(share >= 1)) + 1 if (share >= 1).any() else len(share)
                 accuracy, test = 0.1 + 0.9 * share, 0.1 + 0.8 * (1 - random) * share + 0.002 * draw.random()
-                loss = np.maximum(2.3 * (1 - share), least)
+                loss = np.maximum(2.3 * (1 - share), 0.05)
                 curves.append(
                     pd.DataFrame(
                         {
@@ -270,6 +270,11 @@ def small():
     return replace(config, experiment=own)
 
 
+@pytest.fixture(scope="module")
+def made_up(small):
+    return make_tables(small)
+
+
 SESSION = {
     "finished": "2000-01-01", "networks": 1, "prepare_seconds": 0.0, "compile_seconds": 0.0, "train_seconds": 0.0,
     "probe_seconds": 0.0, "program_seconds": 0.0, "device": {"count": 1, "kind": "cpu", "processor": "any"}, "git": None,
@@ -278,7 +283,7 @@ SESSION = {
 
 
 @pytest.fixture
-def written(small, small_mnist, tmp_path, monkeypatch):
+def written(small, made_up, small_mnist, tmp_path, monkeypatch):
     """Return `written(change) -> (report, text of its page)` of made-up tables after `change(tables)`."""
     from memo import datasets
 
@@ -287,8 +292,8 @@ def written(small, small_mnist, tmp_path, monkeypatch):
         corruption.Evidence, "test_images", lambda self, arm: (small_mnist.test_images, small_mnist.test_labels)
     )
 
-    def call(change=lambda tables: None, **options):
-        tables = make_tables(small, **options)
+    def call(change=lambda tables: None):
+        tables = Tables({name: frame.copy() for name, frame in made_up.items()})
         change(tables)
         made = analyse(tables, small, tmp_path)
         report.write(made, tmp_path, [SESSION], "python -m experiments.random_labels")
@@ -391,6 +396,6 @@ def test_the_command(finished):
     page = (folder / "report.html").read_text()
     assert not re.search(r"https?://", page)
     assert not re.search(NO_NUMBER, " ".join(Text(page).parts))
-    assert page.count("<img ") == page.count('src="data:image/') == 10
+    assert page.count("<img ") == page.count('src="data:image/') == 11
     for name in ("networks", "corruption", "regularisers", "map", "expressivity", "kernels", "bandwidths"):
         assert len(pd.read_csv(folder / "tables" / f"{name}.csv"))

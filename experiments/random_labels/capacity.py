@@ -21,6 +21,7 @@ from memo.statistics import Estimate, mean_interval, paired_difference, paired_r
 MEMORISED = 0.99  # of the training labels
 PLACES = {MIDPOINT: "biases in the middle of gaps", 0.75: "biases at three quarters of gaps"}
 TOLERANCE = 1e-6
+TOLD = 1 / 18  # of the largest label, 9: half a label, so that every label is told by rounding
 
 
 def chapter(evidence: Evidence, networks: Networks, sizes: Mapping[str, Any]) -> Chapter:
@@ -54,10 +55,10 @@ def solve(dataset: Dataset, counts: list[int], seeds: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def largest_n(residuals: pd.DataFrame) -> pd.Series:
-    """Return by seed the largest n up to which every residual (columns seed, n, residual) is below the tolerance; 0: none."""
+def largest_n(residuals: pd.DataFrame, tolerance: float = TOLERANCE) -> pd.Series:
+    """Return by seed the largest n up to which every residual (columns seed, n, residual) is below `tolerance`; 0: none."""
     table = residuals.pivot(index="seed", columns="n", values="residual").sort_index(axis=1)
-    whole = (table < TOLERANCE).cummin(axis=1)
+    whole = (table < tolerance).cummin(axis=1)
     return (whole * table.columns.to_numpy()).max(axis=1)
 
 
@@ -66,15 +67,15 @@ def _theorem(evidence, sizes, made):
     found = solve(evidence.dataset, counts, sizes["seeds"])
     made.tables["expressivity"] = found
     statement = "A two-layer ReLU network with 2n + d weights fits any labels of n images (Theorem 1)."
-    reach = {}
+    reach, told = {}, {}
     for place, words in PLACES.items():
         for dtype in ("float64", "float32"):
             own = found[(found["place"] == place) & (found["dtype"] == dtype)]
-            reach[place, dtype] = largest_n(own)
+            reach[place, dtype], told[place, dtype] = largest_n(own), largest_n(own, TOLD)
         slug = "middle" if place == MIDPOINT else "three-quarters"
         wide = reach[place, "float64"]
         claim = Claim(
-            f"Z6-fits-{slug}", ZHANG, statement, f"largest n with a residual below {TOLERANCE:g}, float64", (5000, np.inf),
+            f"Z6-fits-{slug}", ZHANG, statement, f"largest n with a residual below 1e-6, float64", (5000, np.inf),
             None, "expressivity", condition=words,
         )  # fmt: skip
         made.rows.append((claim, mean_interval(wide), f"tried up to {counts[-1]:,}"))
@@ -83,17 +84,26 @@ def _theorem(evidence, sizes, made):
             condition=words,
         )  # fmt: skip
         made.rows.append((claim, paired_difference(wide, reach[place, "float32"]), ""))
-    _draw_theorem(evidence, found, counts, reach, made)
+    _draw_theorem(evidence, found, counts, reach, told, made)
     best = max(PLACES, key=lambda place: reach[place, "float64"].mean())
     made.findings.append(
         f"<b>Theorem 1.</b> Built with {PLACES[best]}, its network fits up to "
-        f"{with_interval(mean_interval(reach[best, 'float64']))} of {counts[-1]:,} random labels to {TOLERANCE:g} in float64 and "
-        f"{with_interval(mean_interval(reach[best, 'float32']), count=False)} in float32; "
+        f"{_counted(reach[best, 'float64'])} of {counts[-1]:,} random labels to 1e-6 in float64 and "
+        f"{_counted(reach[best, 'float32'])} in float32, which tells them apart by rounding up to "
+        f"{_counted(told[best, 'float32'])}; "
         f"{expressivity.count_weights(datasets.TRAIN_IMAGES, datasets.PIXELS):,} weights would do for all 60,000."
     )
 
 
-def _draw_theorem(evidence, found, counts, reach, made):
+def _counted(values):
+    """Return the mean of numbers of images with its interval, as text."""
+    estimate = mean_interval(values)
+    if np.isnan(estimate.low):
+        return f"{estimate.value:,.0f}"
+    return f"{estimate.value:,.0f} [{estimate.low:,.0f}, {estimate.high:,.0f}]"
+
+
+def _draw_theorem(evidence, found, counts, reach, told, made):
     figure, [places] = figures.grid(1, len(PLACES), width=4.2, height=3.0, sharey=True)
     top = found["residual"].replace(np.inf, np.nan).max() * 10
     for place, (share, words) in zip(places, PLACES.items()):
@@ -106,20 +116,24 @@ def _draw_theorem(evidence, found, counts, reach, made):
             place.plot(middle.index, middle, "-", color=color, label=dtype)
             place.plot(lost["n"], np.full(len(lost), top), "x", color=color, markersize=4)
         place.axhline(TOLERANCE, **figures.CHANCE_LINE)
-        place.set(xscale="log", yscale="log", xlabel="random labels, n", title=words)
-        place.set_xticks(counts, [f"{n:,}" for n in counts], rotation=60, fontsize=8)
-        place.minorticks_off()
+        place.set(yscale="log", xlabel="random labels, n", title=words)
+        figures.count_axis(place, counts)
+        place.tick_params(axis="x", labelsize=8, rotation=60)
     places[0].set_ylabel("largest residual / largest label")
     figures.shared_legend(figure, places[0])
     said = "; ".join(
-        f"{dtype}, {PLACES[place]}: {with_interval(mean_interval(values), count=False)}"
+        f"{dtype}, {PLACES[place]}: {_counted(values)}"
         for (place, dtype), values in reach.items()
+    )
+    rounded = "; ".join(
+        f"{PLACES[place]} {_counted(told[place, 'float32'])}" for place in PLACES
     )
     made.figures.append(
         Figure(
             figures.save(figure, evidence.folder, "expressivity"),
             "Theorem 1 built, and where rounding ends it",
-            f"Largest n fitted to {TOLERANCE:g} (dotted): {said}; means over n = {found['seed'].nunique()} draws of images, labels "
+            f"Largest n fitted to 1e-6 (dotted): {said}. Largest n of which float32 still tells every label by "
+            f"rounding: {rounded}; means over n = {found['seed'].nunique()} draws of images, labels "
             f"and direction. Tried: {', '.join(f'{n:,}' for n in counts)}. Dots: draws; lines: medians of those that are finite; "
             "crosses on top: not built or not finite, because rounding puts two images on one point of the line or lets errors "
             "grow. The theorem leaves open where in the gap between two images a bias lies.",
@@ -203,7 +217,7 @@ def _map(evidence, networks, made):
         if len(share[n].dropna())
     )
     made.findings.append(
-        f"<b>Parameters a label.</b> To memorise {MEMORISED:.0%} of n random labels one hidden layer needs, in parameters a "
+        f"<b>Parameters a label.</b> To memorise {100 * MEMORISED:g} % of n random labels one hidden layer needs, in parameters a "
         f"label: {listed or 'more than the map holds'}; parameters grow as n to the power {with_interval(estimate)}."
     )
 
@@ -251,19 +265,17 @@ def _draw_map(evidence, table, edges, share, slope, made):
         middle = np.exp(np.log(fitted.index.to_numpy(float)).mean()), np.exp(np.log(fitted).mean())
         law = middle[1] * (line / middle[0]) ** (slope.value - 1)
         ratio.plot(line, law, "--", color="#009E73", linewidth=1, label=f"parameters ~ n^{number(slope.value, 2)}")
-    ratio.set_xscale("log")
     figures.log_axis(ratio)
-    ratio.set_xticks(counts, [f"{n:,}" for n in counts])
-    ratio.xaxis.set_minor_locator(figures.NullLocator())
+    figures.count_axis(ratio, counts)
     ratio.set(xlabel="random labels, n", ylabel="parameters a label")
-    ratio.legend(fontsize=8)
+    figures.legend(ratio)
     outside = int(edges.isna().sum().sum())
     beyond = f" {outside} of {edges.size} boundaries lie outside of the map." if outside else ""
     made.figures.append(
         Figure(
             figures.save(figure, evidence.folder, "map"),
             "The smallest width that memorises",
-            f"Parameters a label where training accuracy passes {MEMORISED:.0%}: "
+            f"Parameters a label where training accuracy passes {100 * MEMORISED:g} %: "
             f"{'; '.join(f'n = {n:,}: {with_interval(_known(share[n]), count=False)}' for n in share)}.{beyond} Left: mean "
             f"accuracy of n = {len(edges)} networks a cell on random labels at the end of training; black: width at which it "
             "passes 99 %, interpolated on a log axis for each seed. Right: parameters of that width, divided by the labels; "
@@ -299,13 +311,13 @@ def _widths(evidence, networks, made):
         if own[(own["width"] == width) & (own["labels"] == labels)]["t99"].isna().any()
     ]
     for place in (epochs, ratio):
-        place.set_xscale("log")
-        place.set_xticks(widths, [str(width) for width in widths])
-        place.minorticks_off()
+        figures.count_axis(place, widths)
         place.set_xlabel("units of the one hidden layer")
     figures.log_axis(epochs)
     epochs.set(ylabel="epochs to 99 %")
-    ratio.set(ylabel="random / true labels", ylim=(0, None))
+    ratio.margins(y=0.15)
+    ratio.set_ylim(bottom=0)
+    ratio.set_ylabel("random / true labels")
     figures.shared_legend(figure, epochs)
     images = int(networks.where(**TRUE)["n"].iloc[0])
     made.figures.append(

@@ -143,8 +143,8 @@ def _noise_curve(networks, one, neighbours, made):
             f"<b>Corruption.</b> {name} with a share p of {images:,} labels redrawn: test error from "
             f"{with_interval(_over(test.iloc[:, 0])[0])} at p = 0 to {with_interval(_over(test.iloc[:, -1])[0], count=False)} at "
             f"p = {test.columns[-1]:g}. At p = {p:g} it is {with_interval(_over(test[p])[0], count=False)}, "
-            f"{with_interval(differences[p], count=False)} from that of 1-nearest-neighbour, and stopped at its best epoch "
-            f"{with_interval(_over(best[p])[0], count=False)}."
+            f"minus that of 1-nearest-neighbour {with_interval(differences[p], count=False)}; stopped at its best epoch it would "
+            f"be {with_interval(_over(best[p])[0], count=False)}."
         )
 
 
@@ -206,8 +206,9 @@ def _draw_errors(evidence, one, neighbours, made):
     test.set(ylim=(0, 1), ylabel="test error")
     for place in (train, test):
         place.set(xlabel="p: share of labels redrawn", xlim=(-0.05, 1.05))
-    test.legend(fontsize=8, loc="upper left")
-    gains = (levels - by_level(one, "best_test_error")).mean()
+    figures.legend(test, loc="upper left")
+    gains = (levels - by_level(one, "best_test_error")).mean().dropna()
+    gain = f"up to {number(gains.max())}, at p = {gains.idxmax():g}" if len(gains) else "n/a"
     n = len(levels)
     made.figures.append(
         Figure(
@@ -215,7 +216,7 @@ def _draw_errors(evidence, one, neighbours, made):
             "Test error at convergence against corruption (the paper's figure 1c)",
             f"Mean training errors at the end reach at most {number(accuracy.mean().max())}; the test error is "
             f"{', '.join(f'{number(levels[p].mean())} at p = {p:g}' for p in levels)}. Stopping at the best epoch (chosen on "
-            f"the test images, so optimistic) would take off up to {number(gains.max())}, at p = {gains.idxmax():g}. "
+            f"the test images, so optimistic) would take off {gain}. "
             f"Points: means with 95 % intervals, n = {n} seeds, networks and neighbours with the same images and labels; "
             "test labels are true ones. Dotted: the share of labels that really change.",
             "Training and test error against the share of labels redrawn, beside 1-nearest-neighbour.",
@@ -258,10 +259,12 @@ def _draw_times(evidence, networks, one, made):
     ratio.axhline(5, **figures.CHANCE_LINE)
     ratio.text(0.02, 5.1, "5: small constant factor", fontsize=8, color="0.4")
     epochs.set(ylabel="epochs to the level")
-    ratio.set(ylabel="times as many as at p = 0", ylim=(0, None))
+    ratio.margins(y=0.1)
+    ratio.set_ylim(bottom=0)
+    ratio.set_ylabel("times as many as at p = 0")
     for place in (epochs, ratio):
         place.set(xlabel="p: share of labels redrawn", xlim=(-0.05, 1.05))
-    figures.shared_legend(figure, epochs)
+    figures.shared_legend(figure, epochs, 2)
     images = int(one["n"].iloc[0])
     made.figures.append(
         Figure(

@@ -29,7 +29,6 @@ SETTINGS = {
     "random pixels": (PIXELS["random_pixels"], "#E69F00", (0, (3, 1, 1, 1, 1, 1))),
     "Gaussian": (PIXELS["gaussian"], "#CC79A7", (0, (7, 1))),
 }
-MARKERS = ("o", "s", "^", "D", "v", "P")
 # Least training accuracy on random labels, of the protocol: the paper has 99.34 % and 100 %.
 FITS = {"1": (RANDOM, 0.993), "3": (RANDOM_DEEP, 0.999)}
 SCHEDULES = {
@@ -132,7 +131,7 @@ def _draw_loss(evidence, networks, made):
     accuracy.axhline(CHANCE, **figures.CHANCE_LINE)
     accuracy.set(ylim=(0, 1.03), ylabel="training accuracy")
     figures.epoch_axis(accuracy, last)
-    figures.shared_legend(figure, loss)
+    figures.shared_legend(figure, loss, 3)
     ends = []
     for words, (conditions, _, _) in SETTINGS.items():
         steps, _ = networks.mean("steps", conditions)
@@ -155,9 +154,8 @@ def _draw_loss(evidence, networks, made):
 def _draw_order(evidence, networks, made):
     figure, [[place]] = figures.grid(1, 1, width=6.4, height=3.2)
     times = {"start": "a tenth of the loss lost", "t50": "50 %", "t99": "99 % training accuracy"}
-    seen = []
     for position, (conditions, _, _) in enumerate(SETTINGS.values()):
-        for (time, words), color, marker in zip(times.items(), ("0.5", "#56B4E9", "#0072B2"), MARKERS):
+        for (time, words), color, marker in zip(times.items(), ("0.5", "#56B4E9", "#0072B2"), "os^"):
             values = networks.values(time, conditions).dropna()
             place.plot(values, np.full(len(values), position), ".", color=color, alpha=0.35, markersize=4)
             if len(values):
@@ -166,11 +164,9 @@ def _draw_order(evidence, networks, made):
                 place.errorbar(
                     mean.value, position, xerr=bars, fmt=marker, color=color, markersize=5, capsize=2.5, label=words
                 )
-                seen.append(mean.value)
     place.set_yticks(range(len(SETTINGS)), list(SETTINGS))
     place.invert_yaxis()
-    place.set_xscale("log")
-    place.xaxis.set_major_formatter("{x:g}")
+    figures.log_axis(place, "x")
     place.set(xlabel="epochs")
     figures.shared_legend(figure, place)
     reached = {words: times_reached(networks, "t99", conditions) for words, (conditions, _, _) in SETTINGS.items()}
@@ -227,8 +223,7 @@ def _literal(evidence, networks, made):
         place.axhline(CHANCE, **figures.CHANCE_LINE)
         place.set(title=name, ylim=(0, 1.03))
     places[0].set_ylabel("training accuracy")
-    named = dict(zip(*places[0].get_legend_handles_labels()[::-1]))
-    figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=2, fontsize=8)
+    figures.shared_legend(figure, places[0], 2)
     images = int(networks.where(**RANDOM)["n"].iloc[0])
     made.figures.append(
         Figure(

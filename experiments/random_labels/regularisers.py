@@ -195,8 +195,8 @@ def _draw(evidence, networks, made):
                         place.plot(position + offset, best.mean(), marker="v", **style, label="best epoch (open)")
         place.set_xticks(range(2), [name_of(networks, shown(number, "none", labels)) for number in layers])
         place.set_xlim(-0.5, 1.5)
-    test.set(ylabel="test accuracy, true labels")
-    train.set(ylabel="training accuracy, random labels")
+    test.set(title="true labels", ylabel="test accuracy")
+    train.set(title="random labels", ylabel="training accuracy")
     train.axhline(0.99, **figures.CHANCE_LINE)
     figures.shared_legend(figure, test)
     said = []
