@@ -76,14 +76,6 @@ class Evidence:
         rows = test_rows(len(self.dataset.test_labels), common.n_test)
         return self.dataset.test_images[rows], self.dataset.test_labels[rows]
 
-    def training_sets(self, arm: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Return by trial the rows [n] of the images that it was trained on, and the labels [n] that it was given."""
-        data = {}  # a sweep may have several signatures
-        for trial in self._trials[arm]:
-            common = signature(trial)
-            data.setdefault(common, TrainingData(common, self.dataset))
-        return {trial.id: data[signature(trial)].given(trial) for trial in self._trials[arm]}
-
     def answers(self, arm: str) -> tuple[pd.Series, pd.Series]:
         """Return the columns of an arm's answers to the test images, for `memo.probes.answers.read`, by seed."""
         rows = self.of(arm, "answers")
@@ -103,6 +95,14 @@ class Evidence:
         """Return the weights of one network along training, leaves [S, ...], first before training and last at the end."""
         rows = self.of(arm, "weights_along")
         return weights.layers(rows[rows["seed"] == seed].sort_values("step")["weights"], self.static(arm).sizes)
+
+    def training_sets(self, arm: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return by trial the rows [n] of the images that it was trained on, and the labels [n] that it was given."""
+        data = {}  # a sweep may have several signatures
+        for trial in self._trials[arm]:
+            common = signature(trial)
+            data.setdefault(common, TrainingData(common, self.dataset))
+        return {trial.id: data[signature(trial)].given(trial) for trial in self._trials[arm]}
 
     def absent(self, arm: str) -> str:
         """Return the note on an arm's diverged networks, or nothing."""
@@ -124,7 +124,5 @@ class Evidence:
 
 def paired(left: pd.DataFrame, right: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return the values of a column of two arms for the seeds that both have, columns left and right."""
-    both = left.set_index("seed")[[column]].join(
-        right.set_index("seed")[[column]], lsuffix="_l", rsuffix="_r", how="inner"
-    )
-    return both.set_axis(["left", "right"], axis=1)
+    both = left[["seed", column]].merge(right[["seed", column]], on="seed", suffixes=("_left", "_right"))
+    return both.set_index("seed").set_axis(["left", "right"], axis=1)

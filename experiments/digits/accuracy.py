@@ -4,9 +4,10 @@ import jax
 import numpy as np
 import pandas as pd
 
-from experiments.digits.evidence import ARM_NAMES, BOOK, TALK, Chapter, Evidence
+from experiments.digits.sources import ARM_NAMES, BOOK, TALK
 from memo import figures, mlp
 from memo.claims import Claim
+from memo.evidence import Chapter, Evidence
 from memo.losses import LOSSES
 from memo.plots import CHANCE
 from memo.report import Figure, Shown, number, with_interval
@@ -247,7 +248,7 @@ def _book(evidence, best, made):
         )
         if value is not None:
             accept = round(value - tolerance, 4), round(value + tolerance, 4)
-            claim = Claim(arm, BOOK, statement, "test accuracy, best epoch", accept, None, "book", condition=words)
+            claim = Claim(arm, BOOK, statement, f"{words}: test accuracy, best epoch", accept, None, "book")
             made.rows.append((claim, estimate, "; ".join(filter(None, (BOOK_NOTES.get(arm, ""), note)))))
     statement = "The 30-unit network on 1,000 images fits its training images completely and gets little out of it."
     claim = Claim("book-1000-fits", BOOK, statement, "highest training accuracy", (0.999, 1), (0.99, 1), "book")

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from experiments.digits import accuracy, descent, drawing, first_layer, mistakes, noise, valleys
-from experiments.digits.evidence import Evidence
 from memo.claims import ledger
 from memo.config import Config
+from memo.evidence import Evidence
 from memo.report import Report
 from memo.store import Tables
 

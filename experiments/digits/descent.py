@@ -3,9 +3,10 @@
 import numpy as np
 from scipy import stats
 
-from experiments.digits.evidence import TALK, Chapter, Evidence
+from experiments.digits.sources import TALK
 from memo import figures
 from memo.claims import Claim
+from memo.evidence import Chapter, Evidence
 from memo.report import Figure, number, with_interval
 from memo.statistics import mean_interval
 

@@ -3,9 +3,10 @@
 import numpy as np
 import seaborn as sns
 
-from experiments.digits.evidence import TALK, Chapter, Evidence
+from experiments.digits.sources import TALK
 from memo import figures, nearest
 from memo.claims import Claim
+from memo.evidence import Chapter, Evidence
 from memo.probes import drawings
 from memo.report import Figure, number, with_interval
 from memo.statistics import mean_interval
@@ -60,9 +61,9 @@ def chapter(evidence: Evidence) -> Chapter:
             "digit."
         )
     made.methods.append(
-        f"Drawings: {drawings.STEPS} steps of sign gradient ascent of {drawings.STEP} a pixel on the log probability of the "
-        "one-hot target (sigmoid outputs taken as probabilities of their own), clipped to [0, 1], from black or from uniform "
-        "noise; confidence is that in the drawing rounded to bytes. Distances are Euclidean, to the nearest of all 60,000 "
+        f"Drawings: {drawings.STEPS} steps along the sign of the gradient of the log probability of the one-hot target "
+        f"(sigmoid outputs taken as probabilities of their own), from {drawings.STEP} a pixel falling linearly to 0, clipped "
+        "to [0, 1], from black or from uniform noise; the best image met counts, rounded to bytes. Distances are Euclidean, to the nearest of all 60,000 "
         f"training images; for comparison {REFERENCES:,} test images, at {number(typical)} on average. Other networks: all of "
         "the same recipe but the one that drew."
     )

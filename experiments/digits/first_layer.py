@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from experiments.digits.evidence import TALK, Chapter, Evidence, paired
+from experiments.digits.sources import TALK
 from memo import figures
 from memo.claims import Claim
+from memo.evidence import Chapter, Evidence, paired
 from memo.figures import LABELS
 from memo.probes import first_layer
 from memo.randomness import generator
@@ -209,7 +210,7 @@ def _accuracy(evidence, arm, accuracy):
 
 def _strips(evidence, arms):
     """Return a figure with a row of first-layer images for each arm (name: (title, stage))."""
-    figure, axes = figures.grid(len(arms), 16, width=0.62, height=0.75)
+    figure, axes = figures.grid(len(arms), 16, width=0.72, height=0.78)
     for row, (name, (title, stage)) in zip(axes, arms.items()):
         rows = evidence.of(name.split(" ")[0], "first_layer_along")
         own = rows[rows["seed"] == rows["seed"].min()].sort_values(["step", "unit"])

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from experiments.digits.evidence import ARM_NAMES, TALK, Chapter, Evidence
+from experiments.digits.sources import ARM_NAMES, TALK
 from memo import figures
 from memo.claims import Claim
+from memo.evidence import Chapter, Evidence
 from memo.probes import answers
 from memo.report import Figure, number, with_interval
 from memo.statistics import mean_interval

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from experiments.digits.evidence import ARM_NAMES, TALK, Chapter, Evidence, paired
+from experiments.digits.sources import ARM_NAMES, TALK
 from memo import calibration, figures, plots
 from memo.claims import Claim
+from memo.evidence import Chapter, Evidence, paired
 from memo.figures import INPUT_NAMES, INPUTS
 from memo.probes import answers
 from memo.report import Figure, number, with_interval
@@ -171,10 +172,10 @@ def _draw_called(evidence, made):
         shares = shares[np.lexsort((-shares.max(1), shares.argmax(1)))]
         place.imshow(shares, aspect="auto", cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
         place.grid(visible=False)
-        place.set(title=ARM_NAMES[arm], xticks=range(10), xlabel="called")
+        place.set(title=ARM_NAMES[arm], xticks=range(10), yticks=[], xlabel="called")
         counts = np.bincount(shares.argmax(1), minlength=10)
         favourite[arm] = f"{ARM_NAMES[arm]}: most often {counts.argmax()} ({counts.max()} of {len(shares)} networks)"
-    places[0].set_ylabel("network")
+    places[0].set_ylabel("networks")
     bar = figure.colorbar(places[0].images[0] if places[0].images else None, ax=places, shrink=0.8)
     bar.set_label("share of noise images")
     made.figures.append(

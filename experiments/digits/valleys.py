@@ -3,9 +3,10 @@
 import jax
 import numpy as np
 
-from experiments.digits.evidence import TALK, Chapter, Evidence
+from experiments.digits.sources import TALK
 from memo import figures, landscape
 from memo.claims import Claim
+from memo.evidence import Chapter, Evidence
 from memo.randomness import generator
 from memo.report import Figure, number, with_interval
 from memo.statistics import mean_interval, paired_difference
@@ -14,6 +15,7 @@ from memo.training import as_pixels
 ARM = "nielsen"
 IMAGES = {"quick": 1000}  # of the training set, on which costs are measured; by scale
 POINTS = {"quick": 11}  # along each side of a plane
+PAIRS = "n counts pairs of networks"
 
 
 def chapter(evidence: Evidence) -> Chapter:
@@ -83,7 +85,7 @@ def _claims(evidence, lines, starts, ends, pairs, made):
             ),
         ):
             claim = Claim(claim, TALK, statement, quantity, accept, direction, "lines", condition=condition)
-            made.rows.append((claim, mean_interval(values), f"n counts pairs; {evidence.absent(ARM)}".rstrip("; ")))
+            made.rows.append((claim, mean_interval(values), PAIRS))
     if not len(barriers["matched"]):
         return
     share = 1 - barriers["matched"] / barriers["as they are"]
@@ -96,7 +98,7 @@ def _claims(evidence, lines, starts, ends, pairs, made):
         (0.001, 1),
         "lines",
     )
-    made.rows.append((claim, mean_interval(share), "a network of two layers of 16 is narrow; n counts pairs"))
+    made.rows.append((claim, mean_interval(share), PAIRS))
     flat = {name: _flat(layers) for name, layers in (("start", starts), ("end", ends))}
     distances = {name: np.array([np.linalg.norm(rows[a] - rows[b]) for a, b in pairs]) for name, rows in flat.items()}
     moved = np.array([np.linalg.norm(flat["end"][a] - flat["start"][a]) for a, _ in pairs])
@@ -109,7 +111,7 @@ def _claims(evidence, lines, starts, ends, pairs, made):
         (0.5, np.inf),
         "planes",
     )
-    made.rows.append((claim, mean_interval(distances["end"] / moved), "n counts pairs"))
+    made.rows.append((claim, mean_interval(distances["end"] / moved), PAIRS))
     made.findings.append(
         f"<b>Valleys.</b> On the straight line between two networks from different starts the cost rises by "
         f"{with_interval(mean_interval(barriers['as they are']))} above its ends, and training accuracy falls by "

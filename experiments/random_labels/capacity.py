@@ -75,7 +75,7 @@ def _theorem(evidence, sizes, made):
         slug = "middle" if place == MIDPOINT else "three-quarters"
         wide = reach[place, "float64"]
         claim = Claim(
-            f"Z6-fits-{slug}", ZHANG, statement, f"largest n with a residual below 1e-6, float64", (5000, np.inf),
+            f"Z6-fits-{slug}", ZHANG, statement, "largest n with a residual below 1e-6, float64", (5000, np.inf),
             None, "expressivity", condition=words,
         )  # fmt: skip
         made.rows.append((claim, mean_interval(wide), f"tried up to {counts[-1]:,}"))
@@ -121,13 +121,8 @@ def _draw_theorem(evidence, found, counts, reach, told, made):
         place.tick_params(axis="x", labelsize=8, rotation=60)
     places[0].set_ylabel("largest residual / largest label")
     figures.shared_legend(figure, places[0])
-    said = "; ".join(
-        f"{dtype}, {PLACES[place]}: {_counted(values)}"
-        for (place, dtype), values in reach.items()
-    )
-    rounded = "; ".join(
-        f"{PLACES[place]} {_counted(told[place, 'float32'])}" for place in PLACES
-    )
+    said = "; ".join(f"{dtype}, {PLACES[place]}: {_counted(values)}" for (place, dtype), values in reach.items())
+    rounded = "; ".join(f"{PLACES[place]} {_counted(told[place, 'float32'])}" for place in PLACES)
     made.figures.append(
         Figure(
             figures.save(figure, evidence.folder, "expressivity"),

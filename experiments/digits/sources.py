@@ -1,8 +1,4 @@
-"""What every chapter reads, and whose words it takes."""
-
-from memo.evidence import Chapter, Evidence, Row, paired
-
-__all__ = ["ARM_NAMES", "BOOK", "TALK", "Chapter", "Evidence", "Row", "paired"]
+"""Who is quoted, and what the report calls the arms."""
 
 TALK = "the talk, of its digit network"
 BOOK = "Nielsen's book"
