@@ -56,16 +56,29 @@ def slowdown(shapes: pd.DataFrame, trials: pd.DataFrame, column: str, width: str
     """
     sound = (twins(trials, "status", width) != "diverged").all(axis=1)
     pairs = twins(shapes, column, width).reindex(sound.index)[sound]
-    diverged = f"{(~sound).sum()} of {len(sound)} pairs have a diverged network" if not sound.all() else ""
-    if pairs["true"].isna().any() or not len(pairs):
-        return None, diverged or "not every curve on true labels gets there"
-    never = pairs["shuffled"].isna()
     given = twins(trials, "epochs_trained", width)["shuffled"]
-    estimate = paired_ratio(pairs["shuffled"].fillna(given), pairs["true"])
+    estimate, note = times_longer(pairs["shuffled"], pairs["true"], given, "shuffled", "curve on true labels")
+    diverged = f"{(~sound).sum()} of {len(sound)} pairs have a diverged network" if not sound.all() else ""
+    if estimate is None:
+        return None, diverged or note
+    return estimate, "; ".join(filter(None, (note, diverged)))
+
+
+def times_longer(slow: pd.Series, fast: pd.Series, given: pd.Series, slow_name: str, fast_name: str) -> Answer:
+    """Return how many times longer one twin takes than the other, times by seed, NaN for never; without diverged ones.
+
+    A slow one that never gets there counts with the time that it was `given`, which makes the answer a lower bound.
+    There is no answer where a fast one never does. The names are for the notes.
+    """
+    fast = fast.reindex(slow.index)
+    if fast.isna().any() or not len(slow):
+        return None, f"not every {fast_name} gets there"
+    never = slow.isna()
+    estimate = paired_ratio(slow.fillna(given), fast)
     if not never.any():
-        return estimate, diverged
-    bound = f"a lower bound: {never.sum()} of {len(pairs)} shuffled curves never get there"
-    return estimate._replace(high=np.inf), "; ".join(filter(None, (bound, diverged)))
+        return estimate, ""
+    bound = f"a lower bound: {never.sum()} of {len(slow)} {slow_name} curves never get there"
+    return estimate._replace(high=np.inf), bound
 
 
 def summarise(long: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from memo.report import Figure
 from memo.statistics import Estimate, mean_interval
 from memo.store import Tables
 from memo.training import Static
-from memo.training_data import test_rows
+from memo.training_data import TrainingData, test_rows
 
 Row = tuple[Claim, Estimate | None, str]
 
@@ -105,6 +105,14 @@ class Evidence:
         """Return the weights of one network along training, leaves [S, ...], first before training and last at the end."""
         rows = self.of(arm, "weights_along")
         return weights.layers(rows[rows["seed"] == seed].sort_values("step")["weights"], self.static(arm).sizes)
+
+    def training_sets(self, arm: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return by trial the rows [n] of the images that it was trained on, and the labels [n] that it was given."""
+        data = {}  # a sweep may have several signatures
+        for trial in self._trials[arm]:
+            common = signature(trial)
+            data.setdefault(common, TrainingData(common, self.dataset))
+        return {trial.id: data[signature(trial)].given(trial) for trial in self._trials[arm]}
 
     def absent(self, arm: str) -> str:
         """Return the note on an arm's diverged networks, or nothing."""

@@ -1,5 +1,6 @@
 """One look for every figure: colours that survive colour-blindness and print, files that are the same when redrawn."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -7,6 +8,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -65,18 +67,34 @@ def epoch_axis(axes: Axes, last: float) -> None:
     axes.set_xlabel("epoch")
 
 
-def log_axis(axes: Axes) -> None:
-    """Make the y axis logarithmic, with plain numbers at 1, 2 and 5 of every decade."""
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_locator(NullLocator())
+def log_axis(axes: Axes, which: str = "y") -> None:
+    """Make the y (or x) axis logarithmic, with plain numbers at 1, 2 and 5 of every decade; not where nothing is drawn."""
+    if not np.isfinite(getattr(axes.dataLim, f"minpos{which}")):
+        return
+    axes.set(**{f"{which}scale": "log"})
+    axis = getattr(axes, f"{which}axis")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
 
 
-def shared_legend(figure: Figure, axes: Axes) -> None:
-    """Put one legend, of what `axes` shows, above all axes of a figure."""
+def count_axis(axes: Axes, counts: Sequence[int]) -> None:
+    """Make the x axis logarithmic, with a number at each of the counts."""
+    axes.set_xscale("log")
+    axes.set_xticks(counts, [f"{count:,}" for count in counts])
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def shared_legend(figure: Figure, axes: Axes, columns: int | None = None) -> None:
+    """Put one legend, of what `axes` shows, above all axes of a figure: in one row, or in so many columns."""
     named = dict(zip(*axes.get_legend_handles_labels()[::-1]))
-    figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=max(1, len(named)))
+    figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=columns or max(1, len(named)))
+
+
+def legend(axes: Axes, **options) -> None:
+    """Put a legend into the axes that names what has one name once."""
+    named = dict(zip(*axes.get_legend_handles_labels()[::-1]))
+    axes.legend(named.values(), named.keys(), fontsize=8, **options)
 
 
 def interval(axes: Axes, x: float, estimate: Estimate, **style) -> None:

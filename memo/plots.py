@@ -43,6 +43,20 @@ def accuracy_curves(axes: Axes, curves: pd.DataFrame, part: str) -> None:
     axes.set(ylim=(0, 1.03), ylabel=f"{'training' if part == 'train' else 'test'} accuracy")
 
 
+def mean_line(axes: Axes, curves: pd.DataFrame, column: str, time: str = "epoch", **style) -> None:
+    """Draw one column of learning curves by `time` (epoch or step): the mean over seeds and a band over all of them.
+
+    A network that has ended keeps its last value as long as another still trains; no diverged networks.
+    """
+    if curves.empty:
+        return
+    seeds = curves.pivot(index=time, columns="seed", values=column).sort_index().ffill()
+    axes.fill_between(
+        seeds.index, seeds.min(axis=1), seeds.max(axis=1), color=style.get("color"), alpha=0.2, linewidth=0
+    )
+    axes.plot(seeds.index, seeds.mean(axis=1), **style)
+
+
 def estimates(axes: Axes, frame: pd.DataFrame, column: str, group: str, names: Sequence[str]) -> None:
     """Draw the mean over seeds, with its interval, of `column` at each of the `names` of a `group`, twins apart."""
     for kind, offset in OFFSETS.items():

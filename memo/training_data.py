@@ -79,6 +79,11 @@ class TrainingData:
         changed = np.array([np.mean(pack != own, axis=-1) for pack, own in zip(labels, true)])
         return SlabData(images, Pack(sources, rows, order), networks, keys, changed)
 
+    def given(self, trial: Trial) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows [n] int32 of the training images that a trial reads, and the labels [n] uint8 it is given."""
+        rows = self._subset(trial.seed)
+        return rows, self._labels(trial, self._dataset.train_labels[rows])
+
     def _order_seed(self, seed):
         return SHARED_SEED if self._common.batch_order == "shared" else seed
 

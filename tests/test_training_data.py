@@ -66,3 +66,14 @@ def test_labels_belong_to_the_images_beside_them(read, small_mnist):
     slab = read({})
     np.testing.assert_array_equal(slab.networks.labels[0, 0], small_mnist.train_labels[slab.packs.rows[0]])
     np.testing.assert_array_equal(slab.images.train[0], small_mnist.train_images)
+
+
+def test_what_a_trial_was_given_is_what_it_reads(trials, small_mnist):
+    packs = [trials({"seed": seed}, {}, {"labels.kind": "random", "labels.fraction": 0.5}) for seed in (0, 1)]
+    data = TrainingData(signature(packs[0][0]), small_mnist)
+    slab = data.slab(packs, jax.devices()[0])
+    for p, pack in enumerate(packs):
+        for m, trial in enumerate(pack):
+            rows, labels = data.given(trial)
+            np.testing.assert_array_equal(rows, slab.packs.rows[p])
+            np.testing.assert_array_equal(labels, slab.networks.labels[p, m])

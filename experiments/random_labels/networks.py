@@ -1,0 +1,197 @@
+"""The networks of all arms as one table, and what is asked of them by what they were shown.
+
+stored tables ──> measure ──> one row a network and arm ──> values by seed ──> (estimate, note)
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from memo import comparisons, datasets
+from memo.comparisons import Answer
+from memo.curves import shape, time_to
+from memo.evidence import Evidence
+from memo.statistics import Estimate, mean_interval, paired_difference
+
+ZHANG = "Zhang et al. 2017"
+
+# The level at which the stretch ends over which a curve's shape is measured, as in the headline experiment.
+LEVELS = {"loss": 0.9, "accuracy": 0.99}
+SHAPE = ("area", "linearity", "steepness", "early_share")
+# Levels of training accuracy by the names of their times.
+TIMES = {"t50": 0.5, "t90": 0.9, "t99": 0.99, "t999": 0.999}
+
+# What a network was shown, as a condition on the table.
+TRUE = {"arm": "one_true"}
+RANDOM = {"arm": "one_corrupted", "fraction": 1.0}
+TRUE_DEEP = {"arm": "three_true"}
+RANDOM_DEEP = {"arm": "three_corrupted", "fraction": 1.0}
+PIXELS = {kind: {"arm": f"one_{kind}"} for kind in ("shuffled_pixels", "random_pixels", "gaussian")}
+
+
+def network_name(widths: list[int]) -> str:
+    """Return "1×512" for one layer of 512 units, "3×512" for three, and all widths where they differ."""
+    widths = list(widths)
+    return f"{len(widths)}×{widths[0]}" if len(set(widths)) == 1 else "×".join(map(str, widths)) or "linear"
+
+
+def measure(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each row of `trials`: what the network was, what it was shown, and what came of it.
+
+    Times are epochs, first crossings between evaluations; NaN where a curve never gets there. All that training gives
+    is NaN for diverged networks. Errors and accuracies are shares.
+    """
+    by_trial = {trial: own.sort_values("step") for trial, own in curves.groupby("trial")}
+    rows = []
+    for trial in trials.to_dict("records"):
+        images = trial["dataset.n_train"]
+        row = {
+            "arm": trial["arm"],
+            "trial": trial["trial"],
+            "seed": trial["seed"],
+            "network": network_name(trial["model.widths"]),
+            "width": trial["model.widths"][0],
+            "parameters": trial["parameters"],
+            "n": datasets.TRAIN_IMAGES if pd.isna(images) else int(images),
+            "labels": trial["labels.kind"],
+            "fraction": trial["labels.fraction"],
+            "inputs": trial["inputs.kind"],
+            "weight_decay": trial["optimizer.weight_decay"],
+            "dropout": trial["regularization.dropout"],
+            "changed": trial["labels.changed"],
+            "status": trial["status"],
+        }
+        rows.append(row | (_outcome(by_trial[trial["trial"]]) if trial["status"] != "diverged" else {}))
+    outcome = [
+        "epochs",
+        "steps",
+        "train_accuracy",
+        "train_loss",
+        "test_error",
+        "best_test_error",
+        "best_epoch",
+        "start",
+    ]
+    shapes = [f"{kind}_{name}" for kind in LEVELS for name in SHAPE]
+    # Where every network diverged no row has these.
+    return pd.DataFrame(rows).reindex(columns=list(dict.fromkeys([*rows[0], *outcome, *TIMES, *shapes])))
+
+
+def _outcome(curve):
+    last, trained = curve.iloc[-1], curve[curve["step"] > 0]
+    best = trained.loc[trained["test_accuracy"].idxmax()]
+    epochs = curve["epoch"]
+    found = {
+        "epochs": last["epoch"],
+        "steps": last["step"],
+        "train_accuracy": last["train_accuracy"],
+        "train_loss": last["train_loss"],
+        "test_error": 1 - last["test_accuracy"],
+        "best_test_error": 1 - best["test_accuracy"],
+        "best_epoch": best["epoch"],
+        # Where fitting starts: a tenth of the initial loss is lost.
+        "start": time_to(epochs, 1 - curve["train_loss"] / curve["train_loss"].iloc[0], 0.1),
+    }
+    found |= {name: time_to(epochs, curve["train_accuracy"], level) for name, level in TIMES.items()}
+    for kind, level in LEVELS.items():
+        measured = shape(epochs, curve[f"train_{kind}"], kind, level)
+        found |= {f"{kind}_{name}": measured[name] for name in SHAPE}
+    return found
+
+
+class Networks:
+    """The table of all networks, and answers from it: an estimate over seeds, or None, and a note on what is missing."""
+
+    def __init__(self, evidence: Evidence):
+        self._evidence = evidence
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """The stored table of trials, with every recipe key."""
+        return self._evidence.tables.trials
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row a network and arm, the diverged ones among them; see `measure`."""
+        tables = self._evidence.tables
+        return measure(tables.arms.merge(tables.trials, on="trial"), tables.curves)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """The learning curves of all networks that did not diverge, with the columns of `frame`, by arm."""
+        facts = self.frame[self.frame["status"] != "diverged"]
+        facts = facts[["arm", "trial", "network", "labels", "fraction", "width", "n"]]
+        curves = self._evidence.tables.curves.drop(columns="n", errors="ignore")
+        return curves.merge(facts, on="trial").sort_values("step")
+
+    def where(self, **conditions: Any) -> pd.DataFrame:
+        """Return the rows that meet all conditions, column=value."""
+        return _where(self.frame, conditions)
+
+    def curves_of(self, **conditions: Any) -> pd.DataFrame:
+        """Return the rows of learning curves that meet all conditions."""
+        return _where(self.curves, conditions)
+
+    def values(self, column: str, conditions: dict[str, Any]) -> pd.Series:
+        """Return a column by seed, NaN where a network has no value."""
+        own = self.where(**conditions).set_index("seed")[column].sort_index()
+        if not own.index.is_unique:
+            raise ValueError(f"Several networks a seed meet {conditions}.")
+        return own
+
+    def mean(self, column: str, conditions: dict[str, Any], change: Callable = lambda values: values) -> Answer:
+        """Return the mean over seeds of a column, of `change(values)` where that is given."""
+        return self.answer(change(self.values(column, conditions)), conditions)
+
+    def difference(self, column: str, left: dict[str, Any], right: dict[str, Any], right_column: str = "") -> Answer:
+        """Return the mean over seeds of one column of `left` minus one of `right`, within pairs."""
+        one, other = self.values(column, left), self.values(right_column or column, right)
+        both = pd.DataFrame({"one": one, "other": other})
+        whole = both.dropna()
+        note = self.missing(both.isna().any(axis=1), left, right)
+        return (paired_difference(whole["one"], whole["other"]) if len(whole) else None), note
+
+    def answer(self, values: pd.Series, *conditions: dict[str, Any]) -> Answer:
+        """Return the mean of values by seed, NaN left out and counted in the note."""
+        known = values.dropna()
+        return (mean_interval(known) if len(known) else None), self.missing(values.isna(), *conditions)
+
+    def longer(self, time: str, slow: dict[str, Any], fast: dict[str, Any], words: tuple[str, str]) -> Answer:
+        """Return how many times as many epochs `slow` takes to a level as `fast`, pairs with a diverged one left out."""
+        both = pd.DataFrame({"slow": self.values("status", slow), "fast": self.values("status", fast)})
+        sound = both.index[(both.notna() & (both != "diverged")).all(axis=1)]
+        diverged = f"{len(both) - len(sound)} of {len(both)} pairs have a diverged network"
+        times = [self.values(time, kind).reindex(sound).astype(float) for kind in (slow, fast)]
+        estimate, note = comparisons.times_longer(*times, self.values("epochs", slow), *words)
+        return estimate, "; ".join(filter(None, (note, diverged if len(sound) < len(both) else "")))
+
+    def missing(self, absent: pd.Series, *conditions: dict[str, Any]) -> str:
+        """Return the note on seeds without a value, and how many of these have a diverged network; "" for none."""
+        seeds = absent.index[absent]
+        if not len(absent):
+            return "no such network was trained"
+        if not len(seeds):
+            return ""
+        diverged = set()
+        for kind in conditions:
+            status = self.values("status", kind)
+            diverged |= set(status.index[status == "diverged"])
+        known = sum(seed in diverged for seed in seeds)
+        why = f", {known} with a diverged network" if known else ""
+        return f"{len(seeds)} of {len(absent)} seeds have no value{why}"
+
+
+def _where(frame, conditions):
+    for column, value in conditions.items():
+        frame = frame[frame[column] == value]
+    return frame
+
+
+def times_reached(networks: Networks, time: str, conditions: dict[str, Any]) -> Estimate | None:
+    """Return the mean time to a level over seeds, None unless every network that did not diverge gets there."""
+    own = networks.where(**conditions)
+    values = own[own["status"] != "diverged"][time]
+    return mean_interval(values) if len(values) and np.isfinite(values).all() else None
