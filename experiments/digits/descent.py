@@ -169,7 +169,7 @@ def _draw_gradient(evidence, rows, stage, made):
     made.figures.append(
         Figure(
             figures.save(figure, evidence.folder, "gradient"),
-            "The gradient is far steeper than any random direction, and a few of its components do most of it",
+            "The gradient against random directions, and its largest components against random ones",
             f"Before training a step down the gradient lowers the cost {number(ratio)} times as much as the best of 100 random "
             f"directions (left). The largest tenth of its components carries {number(start['share_top_10'].mean())} of its "
             f"squared length before training and {number(end['share_top_10'].mean())} at the end; moving them alone gives the "
