@@ -65,8 +65,12 @@ def test_columns_are_numpys(make):
     assert temperature < 1  # weights this small are not sure enough
     assert {name: columns[name][0] for name in expected} == pytest.approx(expected, abs=1e-3)
     assert expected["ece_after"] < expected["ece_before"]
-    assert columns["bins_before"].shape == (2, 3, 15)
-    assert columns["bins_before"][0, 0].sum() == columns["bins_after"][0, 0].sum() == 300
+    for when in ("before", "after"):
+        counts, sures, rights = (columns[f"bin_{name}_{when}"] for name in ("count", "confidence", "accuracy"))
+        assert counts.shape == sures.shape == rights.shape == (2, 15)
+        assert counts[0].sum() == 300
+        gaps = np.abs(np.nan_to_num(sures[0]) - np.nan_to_num(rights[0])) * counts[0] / 300
+        assert gaps.sum() == pytest.approx(expected[f"ece_{when}"], abs=1e-3)
 
 
 def test_outputs_that_say_nothing_have_an_infinite_temperature(make):

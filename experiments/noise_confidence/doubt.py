@@ -22,7 +22,7 @@ def chapter(evidence: Evidence) -> Chapter:
     table = with_cut(of(evidence.tables.calibration, trials, *facts))
     gimpel = with_cut(of(evidence.tables.calibration, networks(evidence, "hendrycks")))
     widths = distinct(evidence, "width", "widths", "half")
-    bins = ["bins_before", "bins_after"]
+    bins = [name for name in table if name.startswith("bin_")]
     made.tables["calibration"] = table.drop(columns=bins)
     made.tables["calibration_hendrycks"] = gimpel.drop(columns=bins)
     _claims(evidence, table, gimpel, widths, asked(evidence, "widths"), made)
@@ -107,18 +107,18 @@ def _draw_reliability(table, gimpel, width, evidence, made):
     spoken = []
     for place, (name, rows) in zip(places, panels.items()):
         place.plot([0, 1], [0, 1], color="0.6", linewidth=1)
-        for column, color, marker, words in (
-            ("bins_before", "#0072B2", "o", "as it is"),
-            ("bins_after", "#E69F00", "^", "at the fitted temperature"),
+        for when, color, marker, words in (
+            ("before", "#0072B2", "o", "as it is"),
+            ("after", "#E69F00", "^", "at the fitted temperature"),
         ):
-            stacked = [np.stack([np.asarray(line, float) for line in one]) for one in rows[column]]
-            if not stacked:
+            if not len(rows):
                 continue
-            bins = np.stack(stacked)
-            counts = np.nan_to_num(bins[:, 0])
+            counts, sure, right = (
+                np.nan_to_num(np.stack(rows[f"bin_{name}_{when}"])) for name in ("count", "confidence", "accuracy")
+            )
             total = counts.sum(0)
             kept = total >= 20
-            sums = np.nansum(bins[:, 1:] * counts[:, None], axis=0)
+            sums = np.stack([(counts * sure).sum(0), (counts * right).sum(0)])
             means = np.divide(sums, total, out=np.zeros_like(sums), where=total > 0)
             place.plot(means[0][kept], means[1][kept], marker, linestyle="-", color=color, markersize=4, label=words)
         place.set(title=name, xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence")

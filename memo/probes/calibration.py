@@ -21,8 +21,9 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
 
     `temperature` is fitted on every second test image and judged on the others: `ece_before` and `ece_after`, `nll_before`
     and `nll_after` (nats), `confidence_after`. It is 0 or inf where no T in between is best (memo.calibration), and all
-    of these are NaN under losses on sigmoid outputs. `bins_before` and `bins_after` [3, 15] hold what a reliability
-    diagram of these others shows: the number of answers in a bin, their mean confidence and accuracy.
+    of these are NaN under losses on sigmoid outputs. `bin_count_before`,
+    `bin_confidence_before`, `bin_accuracy_before` and the same `after` are what a reliability diagram of these others shows,
+    each [15].
     """
     rows = []
     activate = LOSSES[networks.static.loss].activate
@@ -67,8 +68,8 @@ def _scaled(values, confidence, true, temperature):
         "nll_before": np.nan,
         "nll_after": np.nan,
         "confidence_after": np.nan,
-        "bins_before": _bins(confidence, right),
-        "bins_after": np.full((3, BINS), np.nan),
+        **_bins(confidence, right, "before"),
+        **{name: np.full(BINS, np.nan) for name in _bins(confidence, right, "after")},
     }
     if temperature is None:
         return found
@@ -81,10 +82,10 @@ def _scaled(values, confidence, true, temperature):
         "nll_before": -log_softmax(values, axis=-1)[places, true].mean(),
         "nll_after": -after[places, true].mean(),
         "confidence_after": sure.mean(),
-        "bins_after": _bins(sure, right),
+        **_bins(sure, right, "after"),
     }
 
 
-def _bins(confidence, right):
+def _bins(confidence, right, when):
     table = calibration.reliability(confidence, right, BINS)
-    return np.stack([table["count"], table["confidence"], table["accuracy"]])
+    return {f"bin_{name}_{when}": table[name].astype(float) for name in ("count", "confidence", "accuracy")}
