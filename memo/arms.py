@@ -8,7 +8,11 @@ An arm names what it changes of the command's config, or of another arm, its `ba
 but the sweep. Its own sweep makes one recipe of each combination.
 """
 
+import copy
+import dataclasses
+import functools
 import itertools
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,6 +34,12 @@ def arms(config: Config) -> dict[str, list[Config]]:
 
     Raises Refusal for a key that nobody knows, or that all arms of a command share (such as `plan`).
     """
+    return copy.deepcopy(_arms(json.dumps(dataclasses.asdict(config))))
+
+
+@functools.lru_cache(maxsize=4)  # a tenth of a second an arm, asked for several times a command
+def _arms(text: str) -> dict[str, list[Config]]:
+    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), json.loads(text)))
     described = config.experiment.get("arms", {})
     if not isinstance(described, Mapping):
         raise Refusal(f"experiment.arms is {described}; allowed are names of arms, each with its keys.")
@@ -85,6 +95,8 @@ def dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 def _combinations(config, sweep, where):
     keys, configs = settings(sweep, where), []
+    if not keys:
+        return [config]
     for values in itertools.product(*keys.values()):
         changed = OmegaConf.structured(config)
         for (group, name), value in zip(keys, values):

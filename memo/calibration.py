@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
+from scipy.special import log_softmax, logsumexp
 
 
 def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> dict[str, np.ndarray]:
@@ -72,3 +72,13 @@ def fit_temperature(outputs: ArrayLike, labels: ArrayLike) -> float:
 
     scale = math.log(np.abs(margins).mean())
     return math.exp(minimize_scalar(cross_entropy, bracket=(scale, scale + 1)).x)
+
+
+def log_probabilities(outputs: ArrayLike, temperature: float) -> np.ndarray:
+    """Return log softmax(outputs / T), [M, K], for a `fit_temperature`: at 0 all on the largest output, at inf even."""
+    outputs = np.asarray(outputs, float)
+    if temperature == 0:
+        largest = outputs == outputs.max(axis=-1, keepdims=True)
+        with np.errstate(divide="ignore"):
+            return np.log(largest / largest.sum(axis=-1, keepdims=True))
+    return log_softmax(outputs / temperature, axis=-1)

@@ -75,6 +75,21 @@ def time_to(steps: ArrayLike, values: ArrayLike, level: float) -> float:
     return _first_crossing(*_observed(steps, values), level)
 
 
+def at_level(values: ArrayLike, others: ArrayLike, level: float) -> float:
+    """Return what `others` [E] are where `values` [E] first reach `level`, linear between evaluations; NaN where never.
+
+    To compare networks at the same accuracy instead of the same time. At a level passed before the first evaluation it is
+    that of the first.
+    """
+    values, others = np.asarray(values, float), np.asarray(others, float)
+    reached = np.flatnonzero(values >= level - _ROUNDING)
+    if not len(reached):
+        return math.nan
+    first = reached[0]
+    between = slice(max(first - 1, 0), first + 1)
+    return float(np.interp(min(level, values[first]), values[between], others[between]))
+
+
 def area(steps: ArrayLike, values: ArrayLike, level: float = 0.99, chance: float = 0.1) -> float:
     """Area under the rise: integral of (value - chance) / (level - chance) over time / span.
 

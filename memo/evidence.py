@@ -44,6 +44,7 @@ class Evidence:
             name: [trial for one in each for trial in make_trials(one)] for name, each in arms(config).items()
         }
         self._dataset = config.dataset
+        self._by_id = {trial.id: trial for each in self._trials.values() for trial in each}
         sound = tables.trials[tables.trials["status"] != "diverged"]
         # As often as it belongs to an arm: two arms may share a recipe.
         self.trials = tables.arms.merge(sound, on="trial").sort_values(["arm", "seed"], ignore_index=True)
@@ -57,6 +58,10 @@ class Evidence:
     def static(self, arm: str) -> Static:
         """Return what the compiled program of an arm fixes."""
         return signature(self._trials[arm][0]).static
+
+    def static_of(self, trial: str) -> Static:
+        """Return what the compiled program of one trial fixes, by its id."""
+        return signature(self._by_id[trial]).static
 
     def asked(self, arm: str) -> int:
         """Return how many networks an arm has, the diverged included."""
@@ -74,6 +79,11 @@ class Evidence:
         """Return the images [M, 784] uint8 and labels [M] that an arm was tested on, in the order of its answers."""
         common = signature(self._trials[arm][0])
         rows = test_rows(len(self.dataset.test_labels), common.n_test)
+        return self.dataset.test_images[rows], self.dataset.test_labels[rows]
+
+    def test_images_of(self, trial: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the images [M, 784] uint8 and labels [M] that one trial was tested on, by its id."""
+        rows = test_rows(len(self.dataset.test_labels), signature(self._by_id[trial]).n_test)
         return self.dataset.test_images[rows], self.dataset.test_labels[rows]
 
     def answers(self, arm: str) -> tuple[pd.Series, pd.Series]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-ACTIVATIONS = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh}
+ACTIVATIONS = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh, "gelu": jax.nn.gelu}
 
 
 class Layer(NamedTuple):
@@ -36,6 +36,8 @@ INITIALISERS = {
     "he": Initialiser(jax.random.normal, lambda inputs, outputs: math.sqrt(2 / inputs), 0.0),
     "glorot": Initialiser(_symmetric_uniform, lambda inputs, outputs: math.sqrt(6 / (inputs + outputs)), 0.0),
     "normal": Initialiser(jax.random.normal, lambda inputs, outputs: 1.0, 1.0),
+    # LeCun et al. 1998: a unit's weights have a length of about 1.
+    "lecun": Initialiser(jax.random.normal, lambda inputs, outputs: math.sqrt(1 / inputs), 0.0),
 }
 
 

@@ -35,6 +35,13 @@ def _adam(hyper):
 
 OPTIMIZERS: dict[str, Callable[[Hyperparameters], optax.GradientTransformation]] = {"sgd": _sgd, "adam": _adam}
 
+
+def _drop_once(steps, steps_per_epoch, decay):
+    """Multiply by `decay` once, for the last third of the epochs (of 30, from the 21st on)."""
+    start = steps_per_epoch * round(2 * (steps // steps_per_epoch) / 3)
+    return lambda step: jnp.where(step < start, jnp.float32(1), jnp.float32(decay))
+
+
 # Each takes (steps in all, steps an epoch, decay an epoch) and returns the factor on the learning rate by step.
 SCHEDULES = {
     "constant": lambda steps, steps_per_epoch, decay: optax.constant_schedule(1.0),
@@ -43,6 +50,7 @@ SCHEDULES = {
     "exponential": lambda steps, steps_per_epoch, decay: (
         lambda step: decay ** (step // steps_per_epoch).astype(jnp.float32)
     ),
+    "step": _drop_once,
 }
 
 

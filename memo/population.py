@@ -27,10 +27,11 @@ WIDE = 2_000_000
 
 # Networks that share each minibatch, by the most parameters a network may have: one wide matrix product for the first
 # layer of all of them, as long as their weights stay in a core's cache. docs/performance.md has the measurements.
+# By the most parameters, and the fewest images in a minibatch: small ones have little to share.
 PACK_SIZES = {
-    "cpu": ((30_000, 8), (100_000, 4)),
+    "cpu": ((30_000, 1, 8), (100_000, 64, 4)),
     # By the H100 rows of the same page: sharing doubles the speed at width 16, does little at 128, costs at 512.
-    "gpu": ((20_000, 32), (150_000, 4)),
+    "gpu": ((20_000, 1, 32), (150_000, 1, 4)),
 }
 
 
@@ -161,7 +162,8 @@ def lay_out(population: Population, machine: Machine, execution: Execution) -> L
     if pack_size is None:
         parameters = mlp.count_parameters(common.static.sizes)
         sizes = PACK_SIZES["cpu" if machine.platform == "cpu" else "gpu"]
-        pack_size = next((size for most, size in sizes if parameters <= most), 1)
+        batch = common.static.batch_size
+        pack_size = next((size for most, fewest, size in sizes if parameters <= most and batch >= fewest), 1)
         # Rather smaller packs than idle workers.
         while pack_size > 1 and sum(math.ceil(group / pack_size) for group in groups) < machine.workers:
             pack_size = math.ceil(pack_size / 2)

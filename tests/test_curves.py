@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from memo import curves
 from memo.curves import area, early_share, linearity, loss_progress, shape, steepness, time_to
 
 SPAN = ("area", "linearity", "steepness", "early_share")
@@ -250,3 +251,21 @@ def test_bad_settings():
         shape([0, 1], [0.0, 1.0], kind="loss")
     with pytest.raises(ValueError, match="above chance"):
         area([0, 1], [0.1, 1], level=0.1)
+
+
+# Reading one curve at a level of another
+
+
+def test_a_curve_read_where_another_reaches_a_level():
+    accuracy, sure = [0.1, 0.4, 0.8, 0.7, 1.0], [0.2, 0.3, 0.7, 0.6, 0.9]
+    assert curves.at_level(accuracy, sure, 0.6) == pytest.approx(0.5)  # half way from 0.4 to 0.8
+    assert curves.at_level(accuracy, sure, 0.8) == pytest.approx(0.7)
+    assert curves.at_level(accuracy, sure, 0.9) == pytest.approx(0.8)  # the second rise, from 0.7 to 1.0
+    assert curves.at_level(accuracy, sure, 1.0) == pytest.approx(0.9)
+    assert curves.at_level(accuracy, sure, 0.05) == pytest.approx(0.2)  # passed before the first evaluation
+    assert math.isnan(curves.at_level(accuracy, sure, 1.01))
+    assert math.isnan(curves.at_level([math.nan, 0.2], [0.5, 0.6], 0.5))
+    # Stored as float32, 0.9 lies below 0.9.
+    assert curves.at_level(np.float32([0.1, 0.9]), [0.0, 1.0], 0.9) == pytest.approx(1)
+    # A falling loss, read upside down.
+    assert curves.at_level(-np.array([2.3, 0.3, 0.1]), [0, 1, 2], -0.2) == pytest.approx(1.5)

@@ -6,7 +6,12 @@ import pytest
 
 from memo import mlp
 
-NUMPY = {"relu": lambda x: np.maximum(x, 0), "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh}
+NUMPY = {
+    "relu": lambda x: np.maximum(x, 0),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "gelu": lambda x: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+}
 
 
 @pytest.mark.parametrize(("sizes", "count"), [((784, 16, 16, 10), 13_002), ((784, 10), 7_850), ((2, 3, 4), 25)])
@@ -52,6 +57,15 @@ def test_glorot_is_uniform_up_to_its_bound():
     assert 0.999 * bound < abs(layer.weights).max() <= bound
     # A uniform puts half its mass in the inner half; five standard errors of 30,000 draws.
     assert abs(np.mean(abs(layer.weights) < bound / 2) - 0.5) < 5 * 0.5 / np.sqrt(30_000)
+
+
+def test_lecun_gives_every_unit_weights_of_about_length_one():
+    first, last = mlp.initialise(jax.random.key(4), (784, 256, 10), "lecun")
+    for layer in (first, last):
+        inputs, units = layer.weights.shape
+        # The square of a length has the mean 1 and the variance 2 / inputs; five standard errors.
+        assert np.mean(np.sum(layer.weights**2, 0)) == pytest.approx(1, abs=5 * np.sqrt(2 / inputs / units))
+        np.testing.assert_array_equal(layer.biases, 0)
 
 
 @pytest.mark.parametrize("init", mlp.INITIALISERS)

@@ -10,6 +10,7 @@ FACTORS = {
     "constant": lambda step: 1,
     "cosine": lambda step: (1 + np.cos(np.pi * step / STEPS)) / 2,
     "exponential": lambda step: DECAY ** (step // STEPS_PER_EPOCH),
+    "step": lambda step: 1 if step < 8 else DECAY,
 }
 
 
@@ -73,6 +74,7 @@ def test_weight_decay_shrinks_weights_and_not_biases(name):
         ("constant", {0: 1, 50: 1, 99: 1}),
         ("cosine", {0: 1, 25: (1 + np.sqrt(0.5)) / 2, 50: 0.5, 100: 0}),
         ("exponential", {0: 1, 9: 1, 10: 0.95, 19: 0.95, 20: 0.95**2, 99: 0.95**9}),
+        ("step", {0: 1, 69: 1, 70: 0.95, 99: 0.95}),  # 10 epochs: the last third begins with the 8th
     ],
 )
 def test_schedule_at_known_steps(schedule, points):

@@ -110,7 +110,7 @@ def chapter(evidence: Evidence) -> Chapter:
     _draw_gradient(evidence, rows, stage, made)
     _draw_steps(evidence, whole, made)
     made.methods.append(
-        "Gradients: of the cost over 5,000 of each network's own training images. Random directions: 100, uniform on the "
+        "Gradients: of the cost over 2,500 of each network's own training images. Random directions: 100, uniform on the "
         "sphere, with the same short step (1e-4 of the norm of all weights) for them and for the gradient. Largest "
         "components: one step of the recipe's learning rate along the full gradient, in which only they move; random ones: "
         "mean over 20 draws. Step length: learning rate times the mean gradient norm of 20 minibatches of 10."
@@ -169,7 +169,7 @@ def _draw_gradient(evidence, rows, stage, made):
     made.figures.append(
         Figure(
             figures.save(figure, evidence.folder, "gradient"),
-            "The gradient is far steeper than any random direction, and a few of its components do most of it",
+            "The gradient against random directions, and its largest components against random ones",
             f"Before training a step down the gradient lowers the cost {number(ratio)} times as much as the best of 100 random "
             f"directions (left). The largest tenth of its components carries {number(start['share_top_10'].mean())} of its "
             f"squared length before training and {number(end['share_top_10'].mean())} at the end; moving them alone gives the "

@@ -122,11 +122,11 @@ def _draw(evidence, rows, made, others, own, typical):
         Figure(
             figures.save(figure, evidence.folder, "drawings", dense=True),
             "How it draws the ten digits",
-            f"No drawing looks like a digit, and the network is as good as certain of each: mean confidence {text(own['blank'])} "
-            f"from blank and {text(own['noise'])} from noise. Other networks of the same recipe call "
+            f"In its own drawings the network has a mean confidence of {text(own['blank'])} from blank and {text(own['noise'])} "
+            f"from noise. Other networks of the same recipe call "
             f"{text(others['blank'])} and {text(others['noise'])} of the drawings by their digit (chance: 0.1). Above: what the "
             "first network (seed 0) makes of a blank image and of noise to raise each digit's output, with its confidence; "
-            f"below: the nearest training images, far away (a test image is {number(typical)} from its nearest one).",
+            f"below: the nearest training images, at these distances (a test image is {number(typical)} from its nearest one).",
             "Images that one network grew to maximise each digit, with the nearest training images.",
         )
     )

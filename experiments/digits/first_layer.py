@@ -144,11 +144,12 @@ def _claims(evidence, table, made):
         return with_interval(mean_interval(own)) if len(own) else "n/a"
 
     made.findings.append(
-        f"<b>First layer.</b> After Nielsen's recipe the weights of neighbouring pixels correlate with "
-        f"{value('nielsen', 'autocorrelation')} (before: {value('nielsen', 'autocorrelation', 'start')}): they look random "
-        "because most of what one sees is the random start. The change that training makes to them has "
-        f"{value('nielsen', 'autocorrelation', 'change')}, and a small start with a better recipe "
-        f"{value('chosen', 'autocorrelation')}."
+        "<b>First layer.</b> Weights of neighbouring pixels have an autocorrelation of "
+        f"{value('nielsen', 'autocorrelation', 'start')} before training (random) and of {value('nielsen', 'autocorrelation')} "
+        f"after Nielsen's recipe; the change that training makes has {value('nielsen', 'autocorrelation', 'change')}, weights "
+        f"from a small start with a better recipe {value('chosen', 'autocorrelation')}, and the same on shuffled labels "
+        f"{value('shuffled', 'autocorrelation')}. The middle, a quarter of the pixels, holds {value('nielsen', 'middle')} of "
+        "their energy."
     )
     return end
 
@@ -246,13 +247,13 @@ def _draw_weights(evidence, made):
         Figure(
             figures.save(figure, evidence.folder, "first_layer", dense=True),
             "What the first hidden layer looks for",
-            "After Nielsen's recipe the 16 images of weights look almost as random as before, for most of what they show is "
-            "the N(0, 1) start, which training never touches where pixels are always black; the change that training makes "
-            f"(third row) is smooth (autocorrelation {number(value.get(('nielsen', 'change'), np.nan))} against "
-            f"{number(value.get(('nielsen', 'end'), np.nan))} for the weights). From a small start the trained weights are "
-            "patterns themselves, none of them an edge; with shuffled labels they are "
-            f"{'less' if value.get(('shuffled', 'end'), 0) < value.get(('chosen', 'end'), 0) else 'not less'} "
-            "smooth. One network each (seed 0), its 16 units from left to right; red: positive, blue: negative, each image on "
+            "After Nielsen's recipe the 16 images of weights show patterns in the middle over the N(0, 1) start, which "
+            "training never touches where pixels are always black: neighbouring weights have an autocorrelation of "
+            f"{number(value.get(('nielsen', 'end'), np.nan))} (before training "
+            f"{number(value.get(('nielsen', 'start'), np.nan))}), what training changed (third row) "
+            f"{number(value.get(('nielsen', 'change'), np.nan))}. From a small start (fourth row) the trained weights have "
+            f"{number(value.get(('chosen', 'end'), np.nan))}, on shuffled labels "
+            f"{number(value.get(('shuffled', 'end'), np.nan))}. One network each (seed 0), its 16 units from left to right; red: positive, blue: negative, each image on "
             "its own scale.",
             "Images of first-layer weights before and after training, and on shuffled labels.",
         )
@@ -277,12 +278,17 @@ def _draw_statistics(evidence, table, made):
         place.set(title=title)
     figures.shared_legend(figure, places[0])
     counts = ", ".join(str(evidence.asked(arm)) for arm in ARMS)
+
+    def at(stage, name):
+        return table[(table["arm"] == "nielsen") & (table["stage"] == stage)][name].mean()
+
     made.figures.append(
         Figure(
             figures.save(figure, evidence.folder, "first_layer_statistics"),
             "Patterns in the first layer against chance",
-            "Training makes the weights of neighbouring pixels alike and moves energy to the middle; how much of that is "
-            "seen in the trained weights depends on how large the random start was. Points: means over networks of the "
+            f"From the start to the end of training autocorrelation goes from {number(at('start', 'autocorrelation'))} to "
+            f"{number(at('end', 'autocorrelation'))} with Nielsen's recipe, and the share of energy in the middle from "
+            f"{number(at('start', 'middle'))} to {number(at('end', 'middle'))}. Points: means over networks of the "
             f"units' mean, with 95 % intervals (n = {counts} from left to right); dotted: expected where pixels are "
             "permuted (autocorrelation, middle) or weights Gaussian (participation).",
             "Autocorrelation, participation ratio and energy in the middle by arm, before and after training.",

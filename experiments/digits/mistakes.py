@@ -51,7 +51,7 @@ def chapter(evidence: Evidence) -> Chapter:
     main = shares["nielsen"]
     made.findings.append(
         f"<b>Mistakes are shared.</b> {with_interval(mean_interval(main['majority']))} of a network's errors are made by "
-        "most of the other networks too (Nielsen's recipe): the images are hard, not the starts unlucky."
+        "most of the other networks too (Nielsen's recipe)."
         if len(main)
         else "<b>Mistakes.</b> No network to compare."
     )

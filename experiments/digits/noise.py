@@ -164,7 +164,7 @@ def _draw_noise(evidence, made):
 
 def _draw_called(evidence, made):
     figure, [places] = figures.grid(1, len(ARMS), width=2.8, height=2.6, sharey=True)
-    favourite = {}
+    favourite, most = {}, {}
     for place, arm in zip(places, ARMS):
         shares = _of_kind(evidence, arm, "uniform")[[f"share_class_{k}" for k in range(10)]].dropna().to_numpy()
         if not len(shares):
@@ -173,6 +173,7 @@ def _draw_called(evidence, made):
         place.imshow(shares, aspect="auto", cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
         place.grid(visible=False)
         place.set(title=ARM_NAMES[arm], xticks=range(10), yticks=[], xlabel="called")
+        most[arm] = shares.max(1).mean()
         counts = np.bincount(shares.argmax(1), minlength=10)
         favourite[arm] = f"{ARM_NAMES[arm]}: most often {counts.argmax()} ({counts.max()} of {len(shares)} networks)"
     places[0].set_ylabel("networks")
@@ -182,7 +183,8 @@ def _draw_called(evidence, made):
         Figure(
             figures.save(figure, evidence.folder, "called"),
             "What uniform noise is called",
-            f"A network calls almost all noise one or two digits, and which depends on its random start. {'; '.join(favourite.values())}. "
+            f"The most frequent answer to noise by network: {'; '.join(favourite.values())}; it gets a share of "
+            f"{', '.join(number(share) for share in most.values())} of the noise on average. "
             "Rows: networks, sorted by their most frequent answer; shade: share of 10,000 noise images."
             if favourite
             else "No network is left to draw.",

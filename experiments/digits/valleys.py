@@ -145,8 +145,8 @@ def _draw_lines(evidence, lines, made):
             "Between two valleys",
             f"The straight line between two trained networks leads over a barrier of {number(costs['as they are'].mean())}, and of "
             f"{number(costs['matched'].mean())} when the hidden units are first permuted to match (difference "
-            f"{with_interval(gap)}): different starts end in different valleys, and not only in the same valley with its "
-            "units in another order. Thin: pairs of networks; thick: means.",
+            f"{with_interval(gap)}). Were there one valley, and only the order of its units different, matching would remove "
+            "all of it. Thin: pairs of networks; thick: means.",
             "Cost and accuracy on the straight line between two networks, as they are and matched.",
         )
     )
@@ -186,7 +186,7 @@ def _draw_planes(evidence, ends, shown, labels, made):
             "The cost surface in two dimensions",
             f"Left: around one trained network (star) along two random directions; the cost is {number(slice_costs.min())} at "
             f"its lowest and {number(slice_costs.max())} at its highest. Right: the plane through three trained networks (stars) "
-            "from different starts, each in a valley of its own, with their descents projected onto it (dots: the start and "
+            "from different starts, with their descents projected onto it (dots: the start and "
             f"eight later moments; the starts lie {', '.join(number(value) for value in away)} away from the plane, so that the "
             "cost drawn there is not that of the path). Contours: cost on training images, logarithmic shades.",
             "Two slices of the cost surface: around one network and through three, with descents.",

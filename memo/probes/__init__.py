@@ -12,16 +12,28 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from memo.probes import answers, confidence, drawings, first_layer, gradients, noise_samples, weights
+from memo.probes import (
+    answers,
+    calibration,
+    confidence,
+    drawings,
+    first_layer,
+    gradients,
+    noise_samples,
+    out_of_distribution,
+    weights,
+)
 
 # In the order in which they are named to users.
 PROBES = {
     "confidence": confidence.measure,
     "noise_samples": noise_samples.measure,
     "answers": answers.measure,
+    "calibration": calibration.measure,
     "drawings": drawings.measure,
     "first_layer": first_layer.measure,
     "gradients": gradients.measure,
+    "out_of_distribution": out_of_distribution.measure,
     "weights": weights.measure,
 }
 

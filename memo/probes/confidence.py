@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from memo.detection import auroc
 from memo.losses import LOSSES
-from memo.probes.networks import INPUTS, Networks, draw, outputs
+from memo.probes.networks import INPUTS, Networks, outputs, shown
 from memo.training import Static
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -16,7 +17,7 @@ EVEN = 0.95  # of the largest possible entropy: from there on an answer counts a
 
 
 @partial(jax.jit, static_argnums=0)
-def _answers(static: Static, layers, pixels):
+def respond(static: Static, layers, pixels):
     """Return confidence, answer, entropy and total activation, each [m, M]; see `measure` for their definitions."""
     values = outputs(static, layers, pixels)
     activations = LOSSES[static.loss].activate(values)
@@ -25,13 +26,6 @@ def _answers(static: Static, layers, pixels):
     shares = jnp.where(total > 0, activations / total, jax.nn.softmax(values))
     entropy = jnp.sum(jax.scipy.special.entr(shares), axis=-1)
     return jnp.max(activations, axis=-1), jnp.argmax(activations, axis=-1), entropy, total[..., 0]
-
-
-def auroc(positives: np.ndarray, negatives: np.ndarray) -> float:
-    """Return the probability that a random positive scores above a random negative, ties counting half."""
-    ordered = np.sort(negatives)
-    below = np.searchsorted(ordered, positives, "left") + np.searchsorted(ordered, positives, "right")
-    return float(below.mean() / (2 * len(negatives)))
 
 
 def measure(networks: Networks) -> dict[str, np.ndarray]:
@@ -49,8 +43,8 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     for seed, members, layers, pixels in networks.by_seed():
         on_test = None
         for kind in INPUTS:
-            shown = draw(kind, seed, pixels, networks.statistics)
-            found = [np.asarray(array) for array in _answers(networks.static, layers, shown)]
+            inputs = shown(networks, kind, seed, members[0], pixels)
+            found = [np.asarray(array) for array in respond(networks.static, layers, inputs)]
             on_test = found[0] if kind == "test" else on_test
             for place, network in enumerate(members):
                 rows.append(
@@ -69,7 +63,7 @@ def _summary(confidence, answer, entropy, total, on_test, static):
     summary = {
         "n": len(confidence),
         "mean_confidence": confidence.mean(dtype=np.float64),
-        **{f"q{100 * q:02.0f}": np.quantile(confidence, q) for q in QUANTILES},
+        **{f"q{100 * q:02.0f}": value for q, value in zip(QUANTILES, np.quantile(confidence, QUANTILES))},
         "share_above_0.9": np.mean(confidence > 0.9),
         "entropy": entropy.mean(dtype=np.float64),
         "auroc_vs_test": auroc(on_test, confidence),

@@ -1,6 +1,8 @@
 """What a probe is given: the trained networks of a population, and the kinds of input it may show them."""
 
-from collections.abc import Iterator
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -17,6 +19,9 @@ from memo.treatments import PixelStatistics, gaussian_images, permute_each
 
 # Images that pass through the networks at a time: bounds memory, and keeps activations in the cache.
 BLOCK = 500
+# Inputs kept between calls, for they are dear to draw (a fifth of a second for 10,000 images with permuted pixels) and
+# asked for again by every slab with networks of the seed, and by each at every evaluation that a probe sees.
+KEPT_BYTES = 400_000_000
 
 
 class Networks(NamedTuple):
@@ -64,6 +69,43 @@ INPUTS = {
 def draw(kind: str, seed: int, pixels: np.ndarray, statistics: PixelStatistics) -> np.ndarray:
     """Return the inputs [M, pixels] float32 of one kind that every network of a seed is shown."""
     return INPUTS[kind](generator(seed, "noise", list(INPUTS).index(kind)), pixels, statistics)
+
+
+class _Kept:
+    """What was drawn last, at most KEPT_BYTES of it; called from several threads."""
+
+    def __init__(self):
+        self._drawn: OrderedDict[tuple, tuple[Any, np.ndarray]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple, owner: Any, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return what is kept under a key, or what `make` returns; `owner` lives as long as it is kept."""
+        with self._lock:
+            if key in self._drawn:
+                self._drawn.move_to_end(key)
+                return self._drawn[key][1]
+        made = make()
+        with self._lock:
+            self._drawn[key] = owner, made
+            while sum(array.nbytes for _, array in self._drawn.values()) > KEPT_BYTES and len(self._drawn) > 1:
+                self._drawn.popitem(last=False)
+        return made
+
+
+_kept = _Kept()
+
+
+def shown(networks: Networks, kind: str, seed: int, member: int, pixels: np.ndarray) -> np.ndarray:
+    """Return `draw` for the networks of a seed, of which `member` is one, with test pixels [M, pixels]; not to be written to.
+
+    Drawn once for all slabs and evaluations that ask for it soon after each other.
+    """
+    if kind == "test":
+        return pixels
+    # By the identity of the test images, which the entry keeps alive, so that no other array takes it over.
+    images = networks.images.test
+    key = kind, seed, id(images), int(networks.sources[member]), networks.statistics, pixels.shape
+    return _kept.get(key, images, lambda: draw(kind, seed, pixels, networks.statistics))
 
 
 def outputs(static: Static, layers: Any, pixels: jax.Array) -> jax.Array:

@@ -1,0 +1,90 @@
+"""Whether a network knows what it does not know, on test images: its errors told by its confidence, and calibration."""
+
+import numpy as np
+from scipy.special import log_softmax
+
+from memo import calibration
+from memo.detection import auroc, average_precision
+from memo.losses import LOSSES
+from memo.probes.networks import Networks, finite, outputs
+
+SOFTMAX = "cross_entropy"  # the loss whose outputs are those of a softmax
+BINS = 15  # Guo et al. 2017
+
+
+def measure(networks: Networks) -> dict[str, np.ndarray]:
+    """Return one row for each network, NaN where a weight of it is not finite.
+
+    On all test images: `accuracy`, `mean_confidence`, and that of the `right` and the `wrong` answers; `overconfidence`
+    (mean confidence - accuracy); `error_auroc` and `error_aupr`, wrong answers told by their lack of confidence
+    (chance: 0.5, and 1 - accuracy), `success_aupr` (chance: accuracy); the expected calibration error `ece`.
+
+    `temperature` is fitted on every second test image and judged on the others: `ece_before` and `ece_after`, `nll_before`
+    and `nll_after` (nats), `confidence_after`. It is 0 or inf where no T in between is best (memo.calibration), and all
+    of these are NaN under losses on sigmoid outputs. `bins_before` and `bins_after` [3, 15] hold what a reliability
+    diagram of these others shows: the number of answers in a bin, their mean confidence and accuracy.
+    """
+    rows = []
+    activate = LOSSES[networks.static.loss].activate
+    true = np.asarray(networks.images.test_labels).astype(int)
+    for _, members, layers, pixels in networks.by_seed():
+        values = outputs(networks.static, layers, pixels)
+        confidence = np.asarray(activate(values).max(axis=-1), float)
+        values, sound = np.asarray(values, float), np.asarray(finite(layers))
+        for place, network in enumerate(members):
+            known = sound[place]
+            one = np.where(known, values[place], 0), np.where(known, confidence[place], 1)
+            found = _of_network(*one, true, networks.static.loss == SOFTMAX)
+            unknown = {name: np.full(np.shape(value), np.nan) for name, value in found.items()}
+            rows.append({"network": network} | (found if known else unknown))
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def _of_network(values, confidence, true, softmax):
+    right = values.argmax(-1) == true
+    found = {
+        "accuracy": right.mean(),
+        "mean_confidence": confidence.mean(),
+        "mean_confidence_right": confidence[right].mean() if right.any() else np.nan,
+        "mean_confidence_wrong": confidence[~right].mean() if not right.all() else np.nan,
+        "overconfidence": confidence.mean() - right.mean(),
+        "error_auroc": auroc(-confidence[~right], -confidence[right]),
+        "error_aupr": average_precision(-confidence[~right], -confidence[right]),
+        "success_aupr": average_precision(confidence[right], confidence[~right]),
+        "ece": calibration.expected_calibration_error(confidence, right, BINS),
+    }
+    temperature = calibration.fit_temperature(values[::2], true[::2]) if softmax else None
+    return found | _scaled(values[1::2], confidence[1::2], true[1::2], temperature)
+
+
+def _scaled(values, confidence, true, temperature):
+    """Return what judges a temperature on images that it was not fitted on; None stands for no temperature."""
+    right = values.argmax(-1) == true
+    found = {
+        "temperature": np.nan,
+        "ece_before": calibration.expected_calibration_error(confidence, right, BINS),
+        "ece_after": np.nan,
+        "nll_before": np.nan,
+        "nll_after": np.nan,
+        "confidence_after": np.nan,
+        "bins_before": _bins(confidence, right),
+        "bins_after": np.full((3, BINS), np.nan),
+    }
+    if temperature is None:
+        return found
+    after = calibration.log_probabilities(values, temperature)
+    sure = np.exp(after).max(-1)
+    places = np.arange(len(true))
+    return found | {
+        "temperature": temperature,
+        "ece_after": calibration.expected_calibration_error(sure, right, BINS),
+        "nll_before": -log_softmax(values, axis=-1)[places, true].mean(),
+        "nll_after": -after[places, true].mean(),
+        "confidence_after": sure.mean(),
+        "bins_after": _bins(sure, right),
+    }
+
+
+def _bins(confidence, right):
+    table = calibration.reliability(confidence, right, BINS)
+    return np.stack([table["count"], table["confidence"], table["accuracy"]])
