@@ -205,7 +205,7 @@ def _map(evidence, networks, made):
             else ""
         )
         made.rows.append((claim, paired_ratio(parameters(whole), least) if len(whole) else None, reason))
-    _draw_map(evidence, table, edges, share, estimate, made)
+    _draw_map(evidence, networks, table, edges, share, estimate, made)
     listed = "; ".join(
         f"{n:,} labels {with_interval(_known(share[n]), count=k == 0)}"
         for k, n in enumerate(share)
@@ -222,7 +222,7 @@ def _known(values) -> Estimate | None:
     return mean_interval(known) if len(known) else None
 
 
-def _draw_map(evidence, table, edges, share, slope, made):
+def _draw_map(evidence, networks, table, edges, share, slope, made):
     figure, [[place, ratio]] = figures.grid(1, 2, width=4.4, height=3.3)
     counts = sorted(table)
     widths = sorted({width for own in table.values() for width in own.columns})
@@ -264,6 +264,7 @@ def _draw_map(evidence, table, edges, share, slope, made):
     figures.count_axis(ratio, counts)
     ratio.set(xlabel="random labels, n", ylabel="parameters a label")
     figures.legend(ratio)
+    longer = _longer(networks, table)
     outside = int(edges.isna().sum().sum())
     beyond = f" {outside} of {edges.size} boundaries lie outside of the map." if outside else ""
     made.figures.append(
@@ -275,10 +276,22 @@ def _draw_map(evidence, table, edges, share, slope, made):
             f"accuracy of n = {len(edges)} networks a cell on random labels at the end of training; black: width at which it "
             "passes 99 %, interpolated on a log axis for each seed. Right: parameters of that width, divided by the labels; "
             "dots: seeds, triangles: means with 95 % intervals, dashed: the fitted power law. The boundary is that of this "
-            "optimiser and number of steps, and could only fall with more of them.",
+            f"optimiser and number of steps{longer}.",
             "Map of training accuracy by width and number of random labels with its boundary; parameters a label.",
         )
     )
+
+
+def _longer(networks, table):
+    """Return the words on what twice as many steps do to cells of the map."""
+    said = []
+    for (n, width), own in networks.frame[networks.frame["arm"] == "long_4000"].groupby(["n", "width"]):
+        twice, once = own.set_index("seed")["train_accuracy"], table.get(n, pd.DataFrame()).get(width)
+        if once is not None:
+            both = pd.DataFrame({"twice": twice, "once": once}).dropna()
+            gain = paired_difference(both["twice"], both["once"]) if len(both) else None
+            said.append(f"{with_interval(gain, count=False)} at width {width} and {n:,} labels")
+    return f": twice as many add to the accuracy {', '.join(said)}" if said else ""
 
 
 def _widths(evidence, networks, made):
