@@ -27,7 +27,7 @@ REFUSED = [
     ("labels.fraction", 1.01, "0 to 1"),
     ("labels.fraction", float("nan"), "0 to 1"),
     ("model.widths", [16, 0], "from 1"),
-    ("model.activation", "gelu", "relu, sigmoid, tanh"),
+    ("model.activation", "swish", "relu, sigmoid, tanh"),
     ("model.init", "zeros", "he, glorot, normal"),
     ("loss", "hinge", "cross_entropy, squared_error"),
     ("optimizer.name", "lion", "sgd, adam"),
