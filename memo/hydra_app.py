@@ -101,6 +101,11 @@ def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = ()) -> 
         if sentence is None or wants_traceback:
             raise
         sys.exit(f"Refused: {sentence}")
+    finally:  # nothing that this process starts later inherits it
+        if wants_traceback is None:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = wants_traceback
 
 
 def explain(error: BaseException) -> str | None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.pop("HYDRA_FULL_ERROR", None)  # refusals are tested as a user sees them
 
 import jax
 import optax

@@ -193,7 +193,7 @@ def refused(monkeypatch, tmp_path):
         ("model.widths=[64,-1]", ["model.widths is [64, -1]", "whole number from 1"]),
         ("model.widths=[a]", ["model.widths[0]", "'a'"]),
         ("model.widths=64", ["model.widths", "a list of hidden widths"]),
-        ("model.activation=gelu", ["model.activation is gelu", "relu, sigmoid, tanh"]),
+        ("model.activation=swish", ["model.activation is swish", "relu, sigmoid, tanh"]),
         ("dataset.n_train=70000", ["dataset.n_train is 70000", "60000"]),
         ("dataset.n_test=10001", ["dataset.n_test is 10001", "10000"]),
         ("dataset.n_train=0", ["dataset.n_train is 0", "from 1"]),
