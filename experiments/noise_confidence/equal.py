@@ -434,9 +434,17 @@ def _length_difference(frame, inputs):
 def _elsewhere(evidence, made):
     """Compare twins by depth, and by activation and loss, at 100 % training accuracy."""
     conditions = []
-    for arm, words in (
-        ("depths", lambda row: f"{row['depth']} layer{'s' if row['depth'] > 1 else ''}"),
-        ("functions", lambda row: f"{row['model.activation']}, {row['loss'].replace('_', '-')}"),
+    for arm, statement, words in (
+        (
+            "depths",
+            f"{SURER[:-1]}, at every depth.",
+            lambda row: f"{row['depth']} layer{'s' if row['depth'] > 1 else ''}",
+        ),
+        (
+            "functions",
+            f"{SURER[:-1]}, with every activation and loss.",
+            lambda row: f"{row['model.activation']}, {row['loss'].replace('_', '-')}",
+        ),
     ):
         everything, trials = networks(evidence, arm, diverged=True), networks(evidence, arm)
         for frame in (everything, trials):
@@ -444,12 +452,12 @@ def _elsewhere(evidence, made):
         final = of(evidence.tables.out_of_distribution, trials, "condition", "labels", "final_train_accuracy")
         final["fitted"] = final["mean_confidence"].where(final["final_train_accuracy"] == 1)
         final["width"] = final["condition"]
-        conditions.append((arm, final, list(dict.fromkeys(everything["condition"])), asked(evidence, arm)))
+        conditions.append((arm, statement, final, list(dict.fromkeys(everything["condition"])), asked(evidence, arm)))
 
     figure, [places] = figures.grid(1, 2, width=4.6, height=3.0, sharey=True)
     differ = partial(comparisons.difference, column="fitted")
     spoken = []
-    for place, (arm, final, names, seeds) in zip(places, conditions):
+    for place, (arm, statement, final, names, seeds) in zip(places, conditions):
         for offset, inputs, color in ((-0.12, "uniform", "#009E73"), (0.12, "gaussian", "#CC79A7")):
             own = final[final["inputs"] == inputs]
             for position, name in enumerate(names):
@@ -458,7 +466,7 @@ def _elsewhere(evidence, made):
                     claim = Claim(
                         f"surer-{arm}-{name.replace(', ', '-').replace(' ', '-')}",
                         ASKED,
-                        SURER,
+                        statement,
                         "mean confidence on uniform noise at 100 % training accuracy, shuffled − true",
                         (0.02, np.inf),
                         (0.001, np.inf),
