@@ -81,6 +81,7 @@ def signature(trial: Trial) -> Signature:
         receptive_field=recipe.model.receptive_field,
         disturbances=tuple(name for name in DISTURBANCES if getattr(recipe.regularization, name) > 0),
         noise_images=round(recipe.regularization.noise_images * recipe.batch_size),
+        momentum=recipe.optimizer.momentum > 0,
     )
     n_test = recipe.dataset.n_test or datasets.TEST_IMAGES
     name, inputs = recipe.dataset.name, recipe.inputs.kind
