@@ -14,7 +14,7 @@ ZERO = 1e-3
 # Parameters up to which all eigenvalues are computed: 3,000 take about 10 s of a core at 1,000 images.
 EXACT = 3000
 # Products a start, and random starts, of the quadrature; for the share of negative eigenvalues.
-STEPS, STARTS = 60, 6
+STEPS, STARTS = 80, 10
 # Products for the largest eigenvalue alone, from one start: within 1 % on trained networks (tests/test_hessian.py).
 TOP_STEPS = 20
 # The parts of a seed's directions, beyond those of memo.probes.gradients.
@@ -27,8 +27,8 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     - `gradient_norm`: of the gradient of the mean training loss, without weight decay.
     - `top`, `bottom`: the largest and the smallest eigenvalue of the Hessian of the mean training loss.
     - `index`: the share of eigenvalues below -0.001; `positive`: the share above 0.001.
-    - `exact`: whether these come from all eigenvalues (networks of up to 3,000 parameters) or from Lanczos, 6 random starts
-      of 60 products each; `index_lanczos` is the share that this gives in either case.
+    - `exact`: whether these come from all eigenvalues (networks of up to 3,000 parameters) or from Lanczos, 10 random starts
+      of 80 products each; `index_lanczos` is the share that this gives in either case.
     - `eigenvalues`: bytes of all of them, little-endian float64, ascending; empty where they are not exact.
     """
     rows = [
@@ -91,12 +91,16 @@ def _of_network(static, layers, pixels, labels, starts):
     if starts.shape[1] <= EXACT:
         every = np.linalg.eigvalsh(hessian.exact(static, layers, pixels, labels))
         shares = {"index": np.mean(every < -ZERO), "positive": np.mean(every > ZERO)}
-        return row | shares | {
-            "top": every[-1],
-            "bottom": every[0],
-            "exact": True,
-            "eigenvalues": every.astype("<f8").tobytes(),
-        }
+        return (
+            row
+            | shares
+            | {
+                "top": every[-1],
+                "bottom": every[0],
+                "exact": True,
+                "eigenvalues": every.astype("<f8").tobytes(),
+            }
+        )
     return row | {
         "top": max(values[-1] for values, _ in found),
         "bottom": min(values[0] for values, _ in found),
