@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from experiments.local_minima.populations import by_width
+from experiments.local_minima.populations import by_width, width_axis
 from experiments.local_minima.sources import ENTEZARI, OURS, STRUCTURE
 from memo import datasets, figures, landscape
 from memo.claims import Claim
@@ -182,8 +182,8 @@ def _draw(evidence, frame, curves, widths, made):
             for x, width in zip(at, widths):
                 filled = style["color"] if way == WAYS[0] else "white"
                 figures.interval(places[2], x, means[width], markerfacecolor=filled, linestyle="", **style)
-    figures.count_axis(places[2], widths)
-    places[2].set(title="barrier by width", xlabel="hidden units", ylabel="barrier (nats)")
+    width_axis(places[2], widths)
+    places[2].set(title="barrier by width", ylabel="barrier (nats)")
     places[2].set_ylim(bottom=0)
     figures.shared_legend(figure, places[0], 2)
     pairs = int(frame["pair"].max()) + 1

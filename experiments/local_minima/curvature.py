@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from experiments.local_minima.populations import by_width
+from experiments.local_minima.populations import by_width, width_axis
 from experiments.local_minima.sources import OURS, PAPER, REMEMBERED
 from memo import figures
 from memo.claims import Claim
@@ -143,7 +143,6 @@ def _draw(evidence, end, start, indices, made):
         place.set_xticks([-1, -0.01, 0, 0.01, 1, 100], ["−1", "−0.01", "0", "0.01", "1", "100"])
         place.minorticks_off()
         place.set(title=f"width {width}, all eigenvalues", xlabel="eigenvalue of the Hessian", ylabel="share a bin")
-        figures.legend(place)
     for (width, kind), (estimate, sure) in indices.items():
         figures.interval(
             places[-1],
@@ -156,10 +155,10 @@ def _draw(evidence, end, start, indices, made):
             label=f"{kind} labels",
         )
     every = [int(width) for width in end["width"].unique()]
-    figures.count_axis(places[-1], every)
-    places[-1].set(title="index of what training found", xlabel="hidden units", ylabel="share of eigenvalues < −0.001")
+    width_axis(places[-1], every)
+    places[-1].set(title="index of what training found", ylabel="share of eigenvalues < −0.001")
     places[-1].set_ylim(bottom=min(-0.0005, places[-1].get_ylim()[0]))
-    figures.legend(places[-1])
+    figures.shared_legend(figure, places[0])
     worst = max((estimate.value for estimate, _ in indices.values()), default=np.nan)
     control = (
         f"; before training, at width {int(start['width'].iloc[0])}, it is {with_interval(mean_interval(start['index']))}"

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from experiments.local_minima.populations import absent, by_width, color
+from experiments.local_minima.populations import absent, by_width, color, width_axis
 from experiments.local_minima.sources import CORRELATIONS, EQUAL, NOTED, PAPER, TALK
 from memo import figures, spread
 from memo.claims import Claim
@@ -249,8 +249,7 @@ def _draw_distributions(evidence, test, sds, relative, poor_share, made):
         figures.interval(places[2], width, poor_share[width], color=color(width), marker="o", linestyle="")
     places[2].set(title="poor minima", ylabel="share of networks", ylim=(-0.03, 1.03))
     for place in places[1:]:
-        figures.count_axis(place, widths)
-        place.set(xlabel="hidden units")
+        width_axis(place, widths)
     places[1].set_ylim(bottom=0)
     first, last = widths[0], widths[-1]
     narrow, wide = sds[first], sds[last]
@@ -290,11 +289,9 @@ def _draw_correlations(evidence, both, rho, along, made):
             places[1].plot(
                 width, CORRELATIONS[width], "D", color="black", markerfacecolor="none", label="paper, as noted"
             )
-    figures.count_axis(places[1], widths)
+    width_axis(places[1], widths)
     places[1].axhline(0, **figures.CHANCE_LINE)
-    places[1].set(
-        title="correlation at the end", xlabel="hidden units", ylabel="Pearson's correlation", ylim=(-1.03, 1.03)
-    )
+    places[1].set(title="correlation at the end", ylabel="Pearson's correlation", ylim=(-1.03, 1.03))
     figures.legend(places[1], loc="lower left")
     for width, own in along.groupby("width"):
         places[2].plot(own["epoch"], own["correlation"], "o-", color=color(width), markersize=3, linewidth=1.3)

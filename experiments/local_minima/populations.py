@@ -1,8 +1,12 @@
 """The networks by width and labels, and pairs of the same seed, from the stored tables."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
+from memo import figures
 from memo.curves import at_level, time_to
 from memo.evidence import Evidence
 
@@ -34,6 +38,12 @@ def absent(evidence: Evidence, arm: str, width: int) -> str:
 def color(width: int) -> str:
     """Return the colour of a width in every figure."""
     return COLORS.get(width, "#CC79A7")
+
+
+def width_axis(axes: Axes, widths: Sequence[int]) -> None:
+    """Make the x axis that of hidden units, logarithmic, with room beside the outer ones."""
+    figures.count_axis(axes, widths)
+    axes.set(xlabel="hidden units", xlim=(0.8 * min(widths), 1.25 * max(widths)))
 
 
 def at_loss(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments.local_minima.populations import absent, at_loss, by_width, pairs
+from experiments.local_minima.populations import absent, at_loss, by_width, pairs, width_axis
 from experiments.local_minima.sources import KRUEGER, OURS, STRUCTURE, TALK
 from memo import figures, spread
 from memo.claims import Claim
@@ -36,22 +36,19 @@ def chapter(evidence: Evidence) -> Chapter:
     _draw(evidence, frame, found, widths, made)
     made.tables["at_matched_loss"] = frame.drop(columns="trial")
     made.tables["twins_final"] = final.drop(columns="trial")
-    for name, text in (
-        (f"longer-{DEEP:g}", "times as many steps to that training loss as true ones"),
-        (f"sharper-{DEEP:g}", "times as large a top Hessian eigenvalue there"),
+    ends = list(dict.fromkeys((widths[0], widths[-1])))
+    for name, begin, end in (
+        (f"longer-{DEEP:g}", "Shuffled labels take so many", "times the steps of true ones to that training loss"),
+        (
+            f"sharper-{DEEP:g}",
+            "With shuffled labels the largest Hessian eigenvalue is so many",
+            "times that with true ones",
+        ),
     ):
-        told = [
-            f"{with_interval(found[width][name][1])} at width {width}"
-            for width in (widths[0], widths[-1])
-            if found[width][name][1] is not None
-        ]
-        if told:
-            made.findings.append(
-                f"<b>Structure, {AT_DEEP}.</b> Shuffled labels take {' and '.join(told)} {text}.".replace(
-                    "Shuffled labels take",
-                    "Shuffled labels take" if name.startswith("longer") else "Shuffled labels have",
-                )
-            )
+        told = [(width, found[width][name][1]) for width in ends]
+        words = [f"{with_interval(estimate)} at width {width}" for width, estimate in told if estimate is not None]
+        if words:
+            made.findings.append(f"<b>Structure, {AT_DEEP}.</b> {begin} {end}: {' and '.join(words)}.")
     images = int(networks["dataset.n_train"].iloc[0])
     made.methods.append(
         f"Twins: networks with the same start and order of minibatches on true and on shuffled labels of the same {images:,} "
@@ -135,8 +132,8 @@ def _draw(evidence, frame, found, widths, made):
                 label=f"{kind} labels",
             )
         figures.log_axis(place)
-        figures.count_axis(place, widths)
-        place.set(title=title, xlabel="hidden units", ylabel=label)
+        width_axis(place, widths)
+        place.set(title=title, ylabel=label)
     for name, text, marker, shade in (
         ("test-spread", "test loss", "o", "#000000"),
         ("time-spread", "steps", "s", "#009E73"),
@@ -149,8 +146,8 @@ def _draw(evidence, frame, found, widths, made):
                 figures.interval(places[3], at, estimate, marker=marker, color=shade, label=text, linestyle="")
     places[3].axhline(1, **figures.CHANCE_LINE)
     figures.log_axis(places[3])
-    figures.count_axis(places[3], widths)
-    places[3].set(title="sd / mean, shuffled over true", xlabel="hidden units", ylabel="ratio")
+    width_axis(places[3], widths)
+    places[3].set(title="relative spread", ylabel="sd / mean, shuffled over true")
     figures.legend(places[3])
     figures.shared_legend(figure, places[0])
     told = []
