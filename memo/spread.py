@@ -67,3 +67,22 @@ def share(which: ArrayLike, confidence: float = 0.95) -> Estimate:
         return Estimate(np.nan, np.nan, np.nan, 0)
     interval = stats.binomtest(int(which.sum()), len(which)).proportion_ci(confidence, method="exact")
     return Estimate(float(which.mean()), float(interval.low), float(interval.high), len(which))
+
+
+def share_difference(one: ArrayLike, other: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Return the share in one population [n] less that in another [m], with Newcombe's interval; n is the smaller number.
+
+    From the two Wilson intervals, so that shares of 0 or 1 do not give an interval without width, as resampling would.
+    Source: Newcombe 1998, Statistics in Medicine 17:873-890, method 10.
+    """
+    groups = [np.asarray(group, bool) for group in (one, other)]
+    n = min(len(group) for group in groups)
+    if not n:
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    (p, p_low, p_high), (q, q_low, q_high) = (
+        (group.mean(), *stats.binomtest(int(group.sum()), len(group)).proportion_ci(confidence, method="wilson"))
+        for group in groups
+    )
+    low = p - q - np.hypot(p - p_low, q_high - q)
+    high = p - q + np.hypot(p_high - p, q - q_low)
+    return Estimate(float(p - q), float(low), float(high), n)

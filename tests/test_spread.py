@@ -81,3 +81,12 @@ def test_a_share_has_the_exact_binomial_interval():
     some = spread.share(np.arange(10) < 3)
     np.testing.assert_allclose(some[:3], [0.3, 0.0667, 0.6525], atol=1e-3)
     assert np.isnan(spread.share([])[:3]).all()
+
+
+def test_the_difference_of_shares_has_newcombes_interval():
+    one, other = np.arange(70) < 56, np.arange(80) < 48  # his example (a)
+    np.testing.assert_allclose(spread.share_difference(one, other)[:3], [0.2, 0.0524, 0.3339], atol=1e-4)
+    none = spread.share_difference(np.zeros(10, bool), np.zeros(10, bool))
+    assert none.value == 0
+    assert none.low < -0.2 < 0.2 < none.high
+    assert np.isnan(spread.share_difference([], one)[0])

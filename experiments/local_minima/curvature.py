@@ -29,8 +29,9 @@ def chapter(evidence: Evidence) -> Chapter:
     end = end.merge(_gradients(evidence), on="trial", how="left")
     indices = {
         (int(width), labels): (mean_interval(own["index"]), bool(own["exact"].all()))
-        for (width, labels), own in end.groupby(["width", "labels"])
+        for (labels, width), own in end.groupby(["labels", "width"])
     }
+    indices = {key: indices[key] for key in sorted(indices, key=lambda key: (key[1] != "true", key[0]))}
     gradients = {key: mean_interval(own["gradient_share"]) for key, own in end.groupby(["width", "labels"])}
     _claims(indices, gradients, start, made)
     _draw(evidence, end, start, indices, made)
@@ -84,7 +85,7 @@ def _claims(indices, gradients, start, made):
         claim = Claim(
             f"index-{kind}-{width}",
             source,
-            statement if source == PAPER else statement + " Likewise with shuffled labels.",
+            statement if kind == "true" else f"{statement} Likewise with shuffled labels.",
             f"share of Hessian eigenvalues below −0.001, {kind} labels",
             (0, 0.02),
             None,
@@ -123,7 +124,7 @@ def _claims(indices, gradients, start, made):
 
 def _draw(evidence, end, start, indices, made):
     exact = end[end["exact"]]
-    widths = [int(width) for width in exact["width"].unique()]
+    widths = sorted(int(width) for width in exact["width"].unique())
     figure, [places] = figures.grid(1, len(widths) + 1, width=3.1, height=2.7)
     edges = np.concatenate([-np.geomspace(10, ZERO, 33), np.geomspace(ZERO, 100, 41)])
     for place, width in zip(places, widths):
@@ -154,10 +155,11 @@ def _draw(evidence, end, start, indices, made):
             linestyle="",
             label=f"{kind} labels",
         )
-    every = [int(width) for width in end["width"].unique()]
+    every = sorted(int(width) for width in end["width"].unique())
     width_axis(places[-1], every)
-    places[-1].set(title="index of what training found", ylabel="share of eigenvalues < −0.001")
-    places[-1].set_ylim(bottom=min(-0.0005, places[-1].get_ylim()[0]))
+    places[-1].set(title="index of what training found", ylabel="share below −0.001")
+    highest = np.nanmax([0.002, *(e.value for e, _ in indices.values()), *(e.high for e, _ in indices.values())])
+    places[-1].set_ylim(-0.05 * highest, 1.1 * highest)
     figures.shared_legend(figure, places[0])
     worst = max((estimate.value for estimate, _ in indices.values()), default=np.nan)
     control = (

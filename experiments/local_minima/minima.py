@@ -188,7 +188,7 @@ def _poor_claims(test, widths, poor_share, unlucky_share, notes, made):
             made.rows.append((large, shares[last], _note(notes[last])))
     if last != first:
         which = poor(test)
-        estimate = spread.bootstrap(lambda n, w: n.mean(axis=-1) - w.mean(axis=-1), which[first], which[last])
+        estimate = spread.share_difference(which[first], which[last])
         text = "share of poor minima at the narrowest width less that at the widest"
         claim = Claim("poor-falls", PAPER, statement, text, (0.01, 1), (1e-6, 1), "distributions")
         made.rows.append((claim, estimate, _note(notes[first], notes[last])))
@@ -233,6 +233,7 @@ def _draw_distributions(evidence, test, sds, relative, poor_share, made):
             label=f"width {width}",
         )
     places[0].set(title="test loss of minima", xlabel="test loss (nats)", ylabel="share of a width's networks")
+    places[0].locator_params(axis="x", nbins=5)
     figures.legend(places[0])
     widths = list(test)
     for place, found, title in (

@@ -131,6 +131,9 @@ def _draw(evidence, frame, found, widths, made):
                 color=figures.LABELS[kind],
                 label=f"{kind} labels",
             )
+        if not deep[column].notna().any():
+            place.text(0.5, 0.5, "never reached", transform=place.transAxes, ha="center", color="0.4")
+            place.set_yticks([])
         figures.log_axis(place)
         width_axis(place, widths)
         place.set(title=title, ylabel=label)
