@@ -32,7 +32,11 @@ def chapter(evidence: Evidence) -> Chapter:
         for (labels, width), own in end.groupby(["labels", "width"])
     }
     indices = {key: indices[key] for key in sorted(indices, key=lambda key: (key[1] != "true", key[0]))}
-    gradients = {key: mean_interval(own["gradient_share"]) for key, own in end.groupby(["width", "labels"])}
+    gradients = {
+        (width, kind): mean_interval(own["gradient_share"])
+        for kind in ("true", "shuffled")
+        for width, own in end[end["labels"] == kind].groupby("width")
+    }
     _claims(indices, gradients, start, made)
     _draw(evidence, end, start, indices, made)
     for kind in ("true", "shuffled"):
