@@ -245,13 +245,13 @@ def _draw_distributions(evidence, test, sds, relative, poor_share, made):
             figures.interval(place, width, found[width], **style, label=title, linestyle="")
         place.plot(widths, [found[width].value for width in widths], color=style["color"], linewidth=0.8)
     places[1].set(title="spread of the test loss", ylabel="nats, or share of the mean")
-    figures.legend(places[1])
+    figures.legend(places[1], loc="upper right")
     for width in widths:
         figures.interval(places[2], width, poor_share[width], color=color(width), marker="o", linestyle="")
     places[2].set(title="poor minima", ylabel="share of networks", ylim=(-0.03, 1.03))
     for place in places[1:]:
         width_axis(place, widths)
-    places[1].set_ylim(bottom=0)
+    places[1].set_ylim(0, 1.45 * max(places[1].get_ylim()[1], 1e-9))
     first, last = widths[0], widths[-1]
     narrow, wide = sds[first], sds[last]
     if np.isfinite([narrow.low, wide.low]).all():
