@@ -19,6 +19,7 @@ from memo.probes import (
     drawings,
     first_layer,
     gradients,
+    hessian,
     noise_samples,
     out_of_distribution,
     weights,
@@ -33,6 +34,8 @@ PROBES = {
     "drawings": drawings.measure,
     "first_layer": first_layer.measure,
     "gradients": gradients.measure,
+    "hessian": hessian.measure,
+    "sharpness": hessian.measure_sharpness,
     "out_of_distribution": out_of_distribution.measure,
     "weights": weights.measure,
 }
