@@ -43,6 +43,8 @@ class Signature:
     dataset: str
     n_train: int
     n_test: int
+    image_side: int | None
+    subset_seed: int | None
     inputs: str
     evaluations: int
     spacing: str
@@ -68,7 +70,7 @@ def signature(trial: Trial) -> Signature:
     n_train = recipe.dataset.n_train or datasets.TRAIN_IMAGES
     steps_per_epoch = n_train // recipe.batch_size
     static = Static(
-        sizes=(datasets.PIXELS, *recipe.model.widths, CLASSES),
+        sizes=((recipe.dataset.image_side or datasets.SIDE) ** 2, *recipe.model.widths, CLASSES),
         activation=recipe.model.activation,
         init=recipe.model.init,
         loss=recipe.loss,
@@ -83,8 +85,18 @@ def signature(trial: Trial) -> Signature:
         noise_images=round(recipe.regularization.noise_images * recipe.batch_size),
     )
     n_test = recipe.dataset.n_test or datasets.TEST_IMAGES
-    name, inputs = recipe.dataset.name, recipe.inputs.kind
-    return Signature(static, name, n_train, n_test, inputs, recipe.evaluations, recipe.spacing, recipe.batch_order)
+    return Signature(
+        static,
+        recipe.dataset.name,
+        n_train,
+        n_test,
+        recipe.dataset.image_side,
+        recipe.dataset.subset_seed,
+        recipe.inputs.kind,
+        recipe.evaluations,
+        recipe.spacing,
+        recipe.batch_order,
+    )
 
 
 def plan(trials: Sequence[Trial]) -> list[Population]:
@@ -122,9 +134,10 @@ def network_bytes(common: Signature) -> int:
 
 def images_bytes(common: Signature) -> int:
     """Return the bytes of the images that the networks of one seed read."""
+    pixels = common.static.sizes[0]
     if common.inputs == "natural":
-        return (datasets.TRAIN_IMAGES + common.n_test) * datasets.PIXELS
-    return (common.n_train + common.n_test) * datasets.PIXELS * (4 if common.inputs == "gaussian" else 1)
+        return (datasets.TRAIN_IMAGES + common.n_test) * pixels
+    return (common.n_train + common.n_test) * pixels * (4 if common.inputs == "gaussian" else 1)
 
 
 def most_flop(population: Population) -> float:

@@ -36,6 +36,7 @@ class TrainingData:
     """A data set as the networks of one population read it."""
 
     def __init__(self, common: Signature, dataset: Dataset):
+        dataset = dataset.at_side(common.image_side)
         self._common, self._dataset = common, dataset
         self.statistics = treatments.PixelStatistics(*dataset.pixel_statistics)
         rows = test_rows(len(dataset.test_labels), common.n_test)
@@ -89,12 +90,15 @@ class TrainingData:
 
     def _subset(self, seed):
         available = len(self._dataset.train_labels)
-        drawn = generator(self._order_seed(seed), "subset").permutation(available)
+        chosen = self._common.subset_seed
+        drawn = generator(self._order_seed(seed) if chosen is None else chosen, "subset").permutation(available)
         return drawn[: self._common.n_train].astype(np.int32)
 
     def _labels(self, trial, true):
         treat = treatments.LABELS[trial.recipe.labels.kind]
-        return treat(generator(trial.seed, "labels"), true, trial.recipe.labels.fraction, CLASSES)
+        chosen = trial.recipe.labels.seed
+        seed = trial.seed if chosen is None else chosen
+        return treat(generator(seed, "labels"), true, trial.recipe.labels.fraction, CLASSES)
 
     def _natural_images(self, device):
         with self._copying:

@@ -20,6 +20,10 @@ from memo.errors import Refusal
 REFUSED = [
     ("dataset.name", "cifar", "mnist, fashion_mnist"),
     ("dataset.n_train", 0, "whole number from 1"),
+    ("dataset.image_side", 0, "1 to 28, or null"),
+    ("dataset.image_side", 29, "1 to 28, or null"),
+    ("dataset.subset_seed", -1, "0 to 2147483647, or null"),
+    ("labels.seed", 2**31, "0 to 2147483647, or null"),
     ("dataset.n_test", -5, "null for all"),
     ("inputs.kind", "noise", "natural, shuffled_pixels, random_pixels, gaussian"),
     ("labels.kind", "false", "true, shuffled, random"),
@@ -79,8 +83,11 @@ OTHER = {
     "dataset.name": "fashion_mnist",
     "dataset.n_train": 1000,
     "dataset.n_test": 1000,
+    "dataset.image_side": 14,
+    "dataset.subset_seed": 3,
     "inputs.kind": "gaussian",
     "labels.kind": "shuffled",
+    "labels.seed": 4,
     "labels.fraction": 0.25,
     "model.widths": [64, 63],
     "model.activation": "tanh",
@@ -148,6 +155,10 @@ def test_other_values_are_accepted(settings):
     [
         ({"dataset.n_train": 60_001}, "dataset.n_train is 60001; mnist has 60000"),
         ({"dataset.n_test": 10_001}, "dataset.n_test is 10001; mnist has 10000"),
+        (
+            {"dataset.image_side": 10, "model.receptive_field": 11},
+            "model.receptive_field is 11; allowed is 1 to the 10",
+        ),
         ({"dataset.n_train": 100, "batch_size": 101}, "batch_size is 101; allowed is 1 to the 100"),
         ({"batch_size": 60_001}, "batch_size is 60001; allowed is 1 to the 60000"),
         ({"seed": 2**31 - 1, "seeds": 2}, "seeds"),
@@ -192,7 +203,7 @@ def test_the_default_trial_keeps_its_id():
 
 @pytest.mark.parametrize("name", OTHER)
 def test_each_recipe_key_changes_the_id(name):
-    common = {"labels.kind": "random"} if name == "labels.fraction" else {}
+    common = {"labels.kind": "random"} if name.startswith("labels.") and name != "labels.kind" else {}
     assert trial_id(common | {name: OTHER[name]}) != trial_id(common)
 
 
@@ -210,6 +221,9 @@ def test_each_recipe_key_changes_the_id(name):
         ({"labels.fraction": 0.3}, {"labels.fraction": 1.0}),
         ({"dataset.folder": "/somewhere"}, {}),
         ({"model.receptive_field": 28}, {}),
+        ({"dataset.image_side": 28}, {}),
+        ({"dataset.image_side": 10, "model.receptive_field": 10}, {"dataset.image_side": 10}),
+        ({"labels.seed": 7}, {}),
         ({"regularization.dropout": 0, "regularization.noise_images": 0}, {}),
         ({"regularization.input_noise": 1}, {"regularization.input_noise": 1.0}),
         ({"probes": ["confidence@5"]}, {}),
@@ -257,6 +271,7 @@ def test_a_recipe_that_was_written_down_before_a_key_came_has_its_default():
     [
         ({}, "mnist-64x64-true"),
         ({"model.widths": [], "labels.kind": "shuffled"}, "mnist-linear-shuffled"),
+        ({"dataset.image_side": 10}, "mnist-10px-64x64-true"),
         (
             {"labels.kind": "random", "labels.fraction": 0.5, "inputs.kind": "gaussian"},
             "mnist-64x64-random-0.5-gaussian",

@@ -77,3 +77,22 @@ def test_what_a_trial_was_given_is_what_it_reads(trials, small_mnist):
             rows, labels = data.given(trial)
             np.testing.assert_array_equal(rows, slab.packs.rows[p])
             np.testing.assert_array_equal(labels, slab.networks.labels[p, m])
+
+
+def test_small_images_reach_every_treatment(read):
+    slab = read({"dataset.image_side": 10})
+    assert slab.images.train.shape == (1, 2000, 100)
+    assert slab.images.test.shape == (1, 300, 100)
+    assert slab.images.train.dtype == np.uint8
+    for kind in ("shuffled_pixels", "random_pixels", "gaussian"):
+        assert read({"dataset.image_side": 10, "inputs.kind": kind}).images.train.shape == (2, 256, 100)
+
+
+def test_seeds_may_share_images_and_labels_but_not_their_order(read):
+    slab, own = read({"dataset.subset_seed": 1, "labels.seed": 5}), read({})
+    np.testing.assert_array_equal(*slab.packs.rows)
+    np.testing.assert_array_equal(slab.packs.rows[0], own.packs.rows[1])  # those of seed 1
+    np.testing.assert_array_equal(key_bits(slab.packs.order), key_bits(own.packs.order))
+    np.testing.assert_array_equal(key_bits(slab.keys), key_bits(own.keys))
+    np.testing.assert_array_equal(slab.networks.labels[0], slab.networks.labels[1])
+    assert np.mean(slab.networks.labels[0, 0] != slab.networks.labels[0, 1]) > 0.8
