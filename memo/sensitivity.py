@@ -44,7 +44,9 @@ class Sensitivity(NamedTuple):
     """For T networks, K numbers of updates t, n training images; what is not finite is NaN."""
 
     images: np.ndarray  # [T, K, n], g_i^t
-    classes: np.ndarray  # [T, classes, classes]: mean over images of a class (column) of ||dL^class(row)/dx||_1, at the last t
+    classes: (
+        np.ndarray
+    )  # [T, classes, classes]: mean over images of a class (column) of ||dL^class(row)/dx||_1, at the last t
     train_loss: np.ndarray  # [T, K]
     train_accuracy: np.ndarray  # [T, K]
 
@@ -150,7 +152,9 @@ def measure(setting: Setting, rate: float, times: tuple[int, ...], keys, orders,
     if list(times) != sorted(set(times)) or not (1 <= times[0] and times[-1] <= setting.updates):
         raise ValueError(f"Numbers of updates ascend from 1 to {setting.updates}, not {times}.")
     found = [
-        _of_network(setting, tuple(times), jnp.float32(rate), key, order, jnp.asarray(own), jnp.asarray(given, jnp.int32))
+        _of_network(
+            setting, tuple(times), jnp.float32(rate), key, order, jnp.asarray(own), jnp.asarray(given, jnp.int32)
+        )
         for key, order, own, given in zip(keys, orders, images, labels)
     ]
     stacked = (np.stack([np.asarray(leaf) for leaf in leaves]) for leaves in zip(*found))
