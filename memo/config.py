@@ -40,7 +40,7 @@ ADDED = {
     "regularization.input_noise": 0.0,
     "regularization.noise_images": 0.0,
     "regularization.adversarial": 0.0,
-    "regularization.adversarial_radius": 0.0,
+    "regularization.adversarial_radius": 0.1,
 }
 
 
@@ -157,7 +157,7 @@ class Regularization:
     input_noise: float = _number(0.0, 0)
     noise_images: float = _number(0.0, 0, 10)
     adversarial: float = _number(0.0, 0, 1)
-    adversarial_radius: float = _number(0.0, 0)
+    adversarial_radius: float = _number(0.1, 0, open_low=True)
 
 
 @dataclass
@@ -308,11 +308,6 @@ def make_recipe(config: Recipe) -> Recipe:
             f"regularization.noise_images is {noise}, no whole image in a batch of {recipe.batch_size}; "
             f"allowed is 0, or from {1 / recipe.batch_size:g}."
         )
-    if (recipe.regularization.adversarial > 0) != (recipe.regularization.adversarial_radius > 0):
-        raise Refusal(
-            f"regularization.adversarial is {recipe.regularization.adversarial} and its adversarial_radius "
-            f"{recipe.regularization.adversarial_radius}; allowed is 0 for both, or both above 0."
-        )
     steps = recipe.epochs * (n_train // recipe.batch_size)
     if steps >= 2**31:
         raise Refusal(f"epochs is {recipe.epochs}, which is {steps} steps; allowed are fewer than {2**31} steps.")
@@ -333,6 +328,8 @@ def _canonical(recipe):
     recipe = replace(recipe, stop_at_train_accuracy=None if stop is None else float(stop))
     model = replace(recipe.model, widths=[int(width) for width in recipe.model.widths])
     strengths = {key.name: float(getattr(recipe.regularization, key.name)) for key in fields(Regularization)}
+    if strengths["adversarial"] == 0:
+        strengths["adversarial_radius"] = Regularization.adversarial_radius
     dataset = replace(recipe.dataset)
     dataset.image_side = None if dataset.image_side == datasets.SIDE else dataset.image_side
     if model.receptive_field == (dataset.image_side or datasets.SIDE):
