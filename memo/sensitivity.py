@@ -149,7 +149,7 @@ def measure(setting: Setting, rate: float, times: tuple[int, ...], keys, orders,
     `setting.updates`. Memory: the weights of all updates, and (len(times) + 10) times the images. Raises ValueError where
     times are not ascending from 1 to `setting.updates`.
     """
-    if list(times) != sorted(set(times)) or not (1 <= times[0] and times[-1] <= setting.updates):
+    if not times or list(times) != sorted(set(times)) or times[0] < 1 or times[-1] > setting.updates:
         raise ValueError(f"Numbers of updates ascend from 1 to {setting.updates}, not {times}.")
     found = [
         _of_network(

@@ -191,7 +191,10 @@ def test_adversarial_training_makes_the_attack_weaker(trials, small_mnist):
         (group,) = plan(trials(common | own))
         trained = execution.train(group, small_mnist)
         layers = jax.tree.map(lambda leaf: leaf[0], trained.layers)
-        pixels, labels = jnp.asarray(small_mnist.test_images / np.float32(255)), jnp.asarray(small_mnist.test_labels, jnp.int32)
+        pixels, labels = (
+            jnp.asarray(small_mnist.test_images / np.float32(255)),
+            jnp.asarray(small_mnist.test_labels, jnp.int32),
+        )
 
         def cost(pixels, layers=layers, labels=labels):
             return jnp.mean(LOSSES["cross_entropy"].per_example(mlp.apply(layers, pixels, "relu"), labels))
