@@ -93,14 +93,20 @@ def check(config: Config, overridden: set[str]) -> None:
         raise Refusal(f"probes lacks {', '.join(sorted(lacking))}, which this experiment reads.")
 
 
+def admitted(config: DictConfig, overrides: Sequence[str]) -> Config:
+    """Return a composed configuration as its dataclasses; `overrides` are those of the task; raises Refusal."""
+    typed = hydra_app.read(config)
+    check(typed, {override.lstrip("+").split("=")[0] for override in overrides})
+    return typed
+
+
 class CheckBeforeRun(Callback):
     """Refuses a configuration, and every recipe that it sweeps, before Hydra makes a folder; prints a plan likewise."""
 
     def on_run_start(self, config: DictConfig, **kwargs: object) -> None:
         """Exit with one sentence where the configuration is refused, and after the plan where that is asked for."""
         try:
-            typed = hydra_app.read(config)
-            check(typed, {override.lstrip("+").split("=")[0] for override in config.hydra.overrides.task})
+            typed = admitted(config, config.hydra.overrides.task)
             groups = requests(typed, Path(str(config.hydra.run.dir)))
         except (Refusal, OmegaConfBaseException) as error:
             # Hydra turns any exception of a callback into a warning, except one that exits.
@@ -147,8 +153,9 @@ _stored = ContextVar("stored", default=Stored())  # noqa: B039 (the default is n
 
 def train(cfg: DictConfig) -> tuple[Config, Path, dict[Path, list[Trial]]]:
     """Train what a composed configuration asks for and its output folder lacks; return the trials by run folder."""
-    config = hydra_app.read(cfg)
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    hydra = HydraConfig.get()
+    config = admitted(cfg, hydra.overrides.task)  # jobs of a sweep have not been through CheckBeforeRun
+    folder = Path(hydra.runtime.output_dir)
     groups = requests(config, folder)
     if config.plan:  # a job of a sweep; other commands have ended in CheckBeforeRun
         sweep.show_plan(groups, config.execution)

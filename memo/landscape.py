@@ -44,7 +44,7 @@ def barrier(losses: ArrayLike) -> float:
     """Return how far losses [points], evenly spaced on a line between networks, rise above the straight line between its ends.
 
     The largest difference between the loss of the mixture and the mixture of the two end losses: 0 where it never
-    rises. Source: Entezari et al. 2022, arXiv:2110.06296, definition 2.1. NaN where a loss is not finite.
+    rises. Source: Entezari et al. 2022, arXiv:2110.06296. NaN where a loss is not finite.
     """
     losses = np.asarray(losses, float)
     if not np.isfinite(losses).all():
@@ -120,7 +120,7 @@ def _like(flat, layers):
 def random_direction(generator: np.random.Generator, layers: Layers) -> Layers:
     """Return a Gaussian direction in which each unit's incoming weights are as long as its weights in `layers`; biases 0.
 
-    Source: the filter normalisation of Li et al. 2018, arXiv:1712.09913, section 4.
+    Source: the filter normalisation of Li et al. 2018, arXiv:1712.09913.
     """
     direction = []
     for weights, biases in layers:
@@ -182,7 +182,7 @@ def match(a: Layers, b: Layers, generator: np.random.Generator, attempts: int = 
 
     Layer by layer, in random order, each layer's units are assigned to those of a with the other layers as they are,
     until no layer changes; the nearest result of some attempts, the first of which begins with b as it is, the others
-    with random orders. Source: weight matching, algorithm 1 of Git Re-Basin, Ainsworth et al. 2023, arXiv:2209.04836.
+    with random orders. Source: weight matching of Git Re-Basin, Ainsworth et al. 2023, arXiv:2209.04836.
     Raises ValueError where weights are not finite.
     """
     target, moving = (

@@ -86,6 +86,7 @@ def signature(trial: Trial) -> Signature:
         disturbances=tuple(name for name in DISTURBANCES if getattr(recipe.regularization, name) > 0),
         noise_images=round(recipe.regularization.noise_images * recipe.batch_size),
         adversarial=recipe.regularization.adversarial > 0,
+        momentum=recipe.optimizer.momentum > 0,
     )
     n_test = recipe.dataset.n_test or datasets.TEST_IMAGES
     return Signature(

@@ -117,15 +117,15 @@ def _statements(ledger):
             }
             for (quantity, expected), own in rows.groupby(["family", "expected"], sort=False)
         ]
-        notes = (
-            rows[rows["note"] != ""].groupby("note", sort=False)["condition"].agg(lambda c: ", ".join(dict.fromkeys(c)))
-        )
+        # Which rows a note is about, by condition or else by quantity, unless it is about all of them.
+        about = rows["condition"].where(rows["condition"] != "", rows["family"])
+        notes = about[rows["note"] != ""].groupby(rows["note"], sort=False).agg(lambda own: list(dict.fromkeys(own)))
         yield {
             "source": source,
             "statement": statement,
             "conditions": list(dict.fromkeys(rows["condition"])),
             "quantities": quantities,
-            "notes": notes.to_dict(),
+            "notes": {note: ", ".join(own) * (len(own) < about.nunique()) for note, own in notes.items()},
         }
 
 

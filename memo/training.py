@@ -45,6 +45,7 @@ class Static:
     disturbances: tuple[str, ...] = ()  # by their names in memo.regularizers
     noise_images: int = 0  # of uniform noise in every minibatch, to be answered evenly
     adversarial: bool = False  # also trains on images moved by the fast gradient sign method
+    momentum: bool = True  # whether it is above 0
 
 
 class Images(NamedTuple):
@@ -111,9 +112,14 @@ def evaluation_steps(steps_per_epoch: int, steps: int, evaluations: int, spacing
     return np.unique(np.concatenate([[0, steps_per_epoch], np.round(spaced)])).astype(np.int32)
 
 
+def _optimizer(static):
+    plan = static.schedule, static.steps, static.steps_per_epoch, static.decay
+    return make_optimizer(static.optimizer, static.momentum, *plan)
+
+
 def make_init(static: Static) -> Callable[[jax.Array, Network], State]:
     """Return `init(key, network) -> State` for one network at step 0."""
-    optimizer = make_optimizer(static.optimizer, static.schedule, static.steps, static.steps_per_epoch, static.decay)
+    optimizer = _optimizer(static)
 
     def init(key: jax.Array, network: Network) -> State:
         layers = mlp.initialise(key, static.sizes, static.init, static.receptive_field)
@@ -202,7 +208,7 @@ def make_train(static: Static) -> Callable:
     The steps are a `lax.fori_loop` rather than a `lax.scan`: evaluations lie one step apart at first and epochs apart
     later, and a loop with traced bounds lets one compiled program serve every interval.
     """
-    optimizer = make_optimizer(static.optimizer, static.schedule, static.steps, static.steps_per_epoch, static.decay)
+    optimizer = _optimizer(static)
     evaluate = make_evaluate(static)
 
     seen = None if static.receptive_field is None else mlp.patches(static.sizes, static.receptive_field)

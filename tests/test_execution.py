@@ -27,7 +27,7 @@ def assert_close(one, other):
 def mixed(trials):
     """Four trials of seed 0 and three of seed 1, interleaved: no pack size above 1 divides them."""
     recipes = ({}, {"labels.kind": "shuffled"}, {"labels.kind": "random", "labels.fraction": 0.5})
-    zero = trials({}, *recipes, {"optimizer.learning_rate": 0.02, "optimizer.momentum": 0.0})
+    zero = trials({}, *recipes, {"optimizer.learning_rate": 0.02, "optimizer.momentum": 0.5})
     one = trials({"seed": 1}, *recipes)
     (group,) = plan(zero + one)
     return Population(group.signature, (*itertools.chain(*zip(zero, one)), zero[3]))

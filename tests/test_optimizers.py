@@ -29,7 +29,7 @@ def adam(gradient, memory, b1, b2=0.999, epsilon=1e-8):
 
 def take_steps(name, schedule, gradients, learning_rate=0.1, momentum=0.8, weight_decay=0.03):
     """Return the layers after each step, from ones."""
-    make = make_optimizer(name, schedule, STEPS, STEPS_PER_EPOCH, DECAY)
+    make = make_optimizer(name, momentum > 0, schedule, STEPS, STEPS_PER_EPOCH, DECAY)
 
     @jax.jit
     def step(hyper, gradients, state, layers):
@@ -45,17 +45,18 @@ def take_steps(name, schedule, gradients, learning_rate=0.1, momentum=0.8, weigh
     return taken
 
 
+@pytest.mark.parametrize("momentum", [0, 0.8])
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize(("name", "direction"), [("sgd", sgd), ("adam", adam)])
-def test_each_step_is_numpys(name, direction, schedule):
+def test_each_step_is_numpys(name, direction, schedule, momentum):
     rng = np.random.default_rng(0)
     gradients = [(rng.normal(size=(3, 2)), rng.normal(size=2)) for _ in range(STEPS)]
-    taken = take_steps(name, schedule, gradients)
+    taken = take_steps(name, schedule, gradients, momentum=momentum)
     weights, biases, memories = np.ones((3, 2)), np.ones(2), ({}, {})
     for step, (of_weights, of_biases) in enumerate(gradients):
         rate = 0.1 * FACTORS[schedule](step)
-        weights = weights - rate * direction(of_weights + 0.03 * weights, memories[0], 0.8)
-        biases = biases - rate * direction(of_biases, memories[1], 0.8)
+        weights = weights - rate * direction(of_weights + 0.03 * weights, memories[0], momentum)
+        biases = biases - rate * direction(of_biases, memories[1], momentum)
         # float32 rounding of up to 12 steps of values up to 3; Adam's 1 - b2 ** t loses three digits at first.
         np.testing.assert_allclose(taken[step].weights, weights, atol=1e-4 if name == "adam" else 3e-6)
         np.testing.assert_allclose(taken[step].biases, biases, atol=1e-4 if name == "adam" else 3e-6)

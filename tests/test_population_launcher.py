@@ -199,3 +199,15 @@ def test_a_refused_job_stops_the_sweep_before_it_trains(tmp_path):
     assert "labels.fraction is 1.5" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("launcher", ["basic", "population"])
+def test_a_job_that_sets_what_its_experiment_sweeps_is_refused(tmp_path, launcher):
+    command = [sys.executable, "-m", "experiments.headline", "--multirun", f"hydra.sweep.dir={tmp_path}", *TINY]
+    done = subprocess.run(
+        [*command, f"hydra/launcher={launcher}", "labels.kind=true,random"], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "labels.kind is swept by this experiment" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.parquet"))

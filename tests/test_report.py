@@ -221,11 +221,25 @@ def test_statements_are_grouped():
     assert other["notes"] == {"no network is there": "width 16", "one seed & no interval": "width 64"}
 
 
-def test_a_note_names_all_its_conditions():
+@pytest.mark.parametrize(
+    ("widths", "named"),
+    [((16, 64), "width 16, width 64"), ((16, 64, 256), ""), ((), "")],
+)
+def test_a_note_names_what_it_is_about_unless_that_is_everything(widths, named):
     texts = {"source": "s", "statement": "t", "quantity": "q", "accept": (0, 1)}
-    lines = [(Claim(f"c{width}", condition=f"width {width}", **texts), None, "none") for width in (16, 64)]
+    lines = [
+        (Claim(f"c{width}", condition=f"width {width}", **texts), None, "none" if width in widths else "other")
+        for width in (16, 64, 256)
+    ]
     (statement,) = report._statements(ledger(lines))
-    assert statement["notes"] == {"none": "width 16, width 64"}
+    assert statement["notes"].get("none", "") == named
+
+
+def test_a_note_without_a_condition_names_the_quantity():
+    texts = {"source": "s", "statement": "t", "accept": (0, 1)}
+    lines = [(Claim(f"c{name}", quantity=name, **texts), None, note) for name, note in (("a", "none"), ("b", "other"))]
+    (statement,) = report._statements(ledger(lines))
+    assert statement["notes"] == {"none": "a", "other": "b"}
 
 
 def test_provenance_counts_a_session_once(page):

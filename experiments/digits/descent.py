@@ -131,7 +131,7 @@ def _draw_gradient(evidence, rows, stage, made):
             (-0.15, "slope_gradient", "#D55E00", "down the gradient"),
             (0.15, "slope_random_best", "0.5", "best of 100 random directions"),
         ):
-            values = own[column].dropna()
+            values = own[column].where(own[column] > 0).dropna()  # on a log axis
             if len(values):
                 style = {"color": color, "marker": "o", "linestyle": "", "label": words if position == 0 else None}
                 figures.interval(slopes, position + offset, mean_interval(values), **style)
@@ -150,7 +150,8 @@ def _draw_gradient(evidence, rows, stage, made):
         place.set_xticks(range(len(stage)), [_words(name).replace(" ", "\n", 1) for name in stage], fontsize=8)
         place.set(title=title)
         place.legend(fontsize=7)
-    slopes.set_yscale("symlog", linthresh=1e-4)
+    slopes.set_yscale("log")
+    slopes.margins(y=0.15)
     moved.axhline(0, color="0.6", linewidth=1)
     quantiles = {"q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99, "largest": 1.0}
     for name, own in stage.items():
@@ -187,7 +188,7 @@ def _draw_steps(evidence, whole, made):
     for place, (column, title) in zip(places, titles.items()):
         for _, own in whole.groupby("seed"):
             place.plot(own["epoch"], own[column], color="#0072B2", alpha=0.25, linewidth=0.8)
-        place.plot(whole.groupby("epoch")[column].mean(), color="#D55E00", linewidth=1.8)
+        place.plot(whole.groupby("epoch")[column].mean(), "o-", color="#D55E00", linewidth=1.8, markersize=3.5)
         place.set(title=title, yscale="log")
         figures.epoch_axis(place, whole["epoch"].max() if len(whole) else 1)
     first, last = (whole[whole["step"] == whole["step"].agg(which)] for which in ("min", "max"))
@@ -199,7 +200,7 @@ def _draw_steps(evidence, whole, made):
             f"{number(last['step_length'].mean())} while the cost falls from {number(first['cost'].mean())} to "
             f"{number(last['cost'].mean())}: minibatches of ten keep it from falling as the full gradient does "
             f"({number(first['norm'].mean())} to {number(last['norm'].mean())}). Thin: n = {whole['seed'].nunique()} networks; "
-            "orange: mean. Logarithmic above, epochs linear up to a tenth.",
+            "orange: means where they were measured. Logarithmic above, epochs linear up to a tenth.",
             "Cost, gradient norm and step length along training.",
         )
     )

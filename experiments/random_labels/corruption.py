@@ -304,10 +304,10 @@ def _draw_shapes(evidence, one, made):
         Figure(
             figures.save(figure, evidence.folder, "shapes"),
             "The shape of the training curve along corruption",
-            f"{'; '.join(said)}. Measured as in the headline experiment: the loss until 90 % of it is lost, the accuracy "
+            f"{said[0][0].upper()}{'; '.join(said)[1:]}. Measured as in the headline experiment: the loss until 90 % of it is lost, the accuracy "
             f"from chance to 99 %. Points: means with 95 % intervals over the seeds that get there, of n = "
             f"{one['seed'].nunique()}; dotted: a straight line.",
             "Statistics of the shape of training curves against the share of labels redrawn.",
         )
     )
-    made.findings.append(f"<b>Shape.</b> {said[0][0].upper()}{said[0][1:]}; {said[1]}." if said else "")
+    made.findings.append(f"<b>Shape.</b> {said[0][0].upper()}{said[0][1:]}; {said[1]}.")

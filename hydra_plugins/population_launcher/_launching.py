@@ -13,7 +13,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from hydra_plugins.population_launcher._running import Job
-from memo import experiment, hydra_app, sweep
+from memo import experiment, sweep
 from memo.config import Execution
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def launch(
         composed.hydra.job.id = composed.hydra.job.num = number
         job = Job(composed)
         jobs.append(job)
-        typed = hydra_app.read(composed)
+        typed = experiment.admitted(composed, overrides)
         plan |= typed.plan
         shared = typed.dataset.folder, dataclasses.astuple(typed.execution)
         for probes, runs in experiment.requests(typed, job.folder).items():
