@@ -29,6 +29,8 @@ ADDED = {
     "dataset.image_side": None,
     "dataset.subset_seed": None,
     "labels.seed": None,
+    "inputs.fraction": 1.0,
+    "inputs.seed": None,
     "batch_order": "per_seed",
     "spacing": "log",
     "model.receptive_field": None,
@@ -37,6 +39,8 @@ ADDED = {
     "regularization.hidden_noise": 0.0,
     "regularization.input_noise": 0.0,
     "regularization.noise_images": 0.0,
+    "regularization.adversarial": 0.0,
+    "regularization.adversarial_radius": 0.1,
 }
 
 
@@ -98,6 +102,8 @@ class Dataset:
 @dataclass
 class Inputs:
     kind: str = _choice("natural", INPUTS)
+    fraction: float = _number(1.0, 0, 1)  # of the training images
+    seed: int | None = _seed_of_its_own()
 
 
 @dataclass
@@ -139,13 +145,19 @@ def _rate() -> Any:
 
 @dataclass
 class Regularization:
-    """What disturbs training and never evaluation; `noise_images`: of uniform noise, labelled evenly, a training image."""
+    """What disturbs training and never evaluation.
+
+    `noise_images`: of uniform noise, labelled evenly, a training image. `adversarial`: the weight of the loss on images
+    moved by the fast gradient sign method, `adversarial_radius` a pixel, on the scale where white is 1.
+    """
 
     dropout: float = _rate()
     input_dropout: float = _rate()
     hidden_noise: float = _number(0.0, 0)
     input_noise: float = _number(0.0, 0)
     noise_images: float = _number(0.0, 0, 10)
+    adversarial: float = _number(0.0, 0, 1)
+    adversarial_radius: float = _number(0.1, 0, open_low=True)
 
 
 @dataclass
@@ -254,6 +266,8 @@ def describe(recipe: Recipe) -> str:
         parts.append(f"{recipe.labels.fraction:g}")
     if recipe.inputs.kind != "natural":
         parts.append(recipe.inputs.kind)
+        if recipe.inputs.fraction < 1:
+            parts.append(f"{recipe.inputs.fraction:g}")
     return "-".join(parts)
 
 
@@ -305,12 +319,17 @@ def _canonical(recipe):
     # True labels have no fraction; one stored value makes all spellings of the recipe the same trial.
     labels.fraction = 0.0 if labels.kind == "true" else float(labels.fraction)
     labels.seed = None if labels.kind == "true" else labels.seed
+    inputs = replace(recipe.inputs, fraction=float(recipe.inputs.fraction))
+    if inputs.kind == "natural" or inputs.fraction == 0:
+        inputs = Inputs()
     for name in ("learning_rate", "momentum", "weight_decay", "decay"):
         setattr(optimizer, name, float(getattr(optimizer, name)))
     stop = recipe.stop_at_train_accuracy
     recipe = replace(recipe, stop_at_train_accuracy=None if stop is None else float(stop))
     model = replace(recipe.model, widths=[int(width) for width in recipe.model.widths])
     strengths = {key.name: float(getattr(recipe.regularization, key.name)) for key in fields(Regularization)}
+    if strengths["adversarial"] == 0:
+        strengths["adversarial_radius"] = Regularization.adversarial_radius
     dataset = replace(recipe.dataset)
     dataset.image_side = None if dataset.image_side == datasets.SIDE else dataset.image_side
     if model.receptive_field == (dataset.image_side or datasets.SIDE):
@@ -319,6 +338,7 @@ def _canonical(recipe):
     dataset.n_test = None if dataset.n_test == datasets.TEST_IMAGES else dataset.n_test
     return replace(
         recipe,
+        inputs=inputs,
         labels=labels,
         optimizer=optimizer,
         model=model,

@@ -11,7 +11,7 @@ import pandas as pd
 from memo import datasets
 from memo.arms import arms
 from memo.claims import Claim
-from memo.config import Config, make_trials
+from memo.config import Config, Trial, make_trials
 from memo.population import signature
 from memo.probes import weights
 from memo.report import Figure
@@ -66,6 +66,10 @@ class Evidence:
     def asked(self, arm: str) -> int:
         """Return how many networks an arm has, the diverged included."""
         return len(self._trials[arm])
+
+    def asked_trials(self, arm: str) -> list[Trial]:
+        """Return the trials of an arm, the diverged included."""
+        return list(self._trials[arm])
 
     def of(self, arm: str, table: str = "trials") -> pd.DataFrame:
         """Return the rows of an arm, by seed."""

@@ -46,6 +46,8 @@ class Signature:
     image_side: int | None
     subset_seed: int | None
     inputs: str
+    inputs_fraction: float
+    inputs_seed: int | None
     evaluations: int
     spacing: str
     batch_order: str
@@ -83,6 +85,7 @@ def signature(trial: Trial) -> Signature:
         receptive_field=recipe.model.receptive_field,
         disturbances=tuple(name for name in DISTURBANCES if getattr(recipe.regularization, name) > 0),
         noise_images=round(recipe.regularization.noise_images * recipe.batch_size),
+        adversarial=recipe.regularization.adversarial > 0,
         momentum=recipe.optimizer.momentum > 0,
     )
     n_test = recipe.dataset.n_test or datasets.TEST_IMAGES
@@ -94,6 +97,8 @@ def signature(trial: Trial) -> Signature:
         recipe.dataset.image_side,
         recipe.dataset.subset_seed,
         recipe.inputs.kind,
+        recipe.inputs.fraction,
+        recipe.inputs.seed,
         recipe.evaluations,
         recipe.spacing,
         recipe.batch_order,
@@ -114,7 +119,9 @@ def plan(trials: Sequence[Trial]) -> list[Population]:
 def step_flop(static: Static) -> int:
     """Return the operations of one network's step: 6 a weight and example, less 2 for the input's gradient."""
     weights = sum(inputs * outputs for inputs, outputs in pairwise(static.sizes))
-    return (6 * weights - 2 * static.sizes[0] * static.sizes[1]) * (static.batch_size + static.noise_images)
+    once = (6 * weights - 2 * static.sizes[0] * static.sizes[1]) * (static.batch_size + static.noise_images)
+    # Adversarial images: a pass forth and back to the pixels, then a second step.
+    return once + (once + 4 * weights * static.batch_size if static.adversarial else 0)
 
 
 def network_bytes(common: Signature) -> int:
@@ -129,7 +136,7 @@ def network_bytes(common: Signature) -> int:
     examples = static.batch_size + static.noise_images
     activations = 4 * max(examples, EVALUATION_BLOCK) * sum(static.sizes[1:])
     # Disturbed images are each network's own; others have no network axis.
-    images = 4 * examples * static.sizes[0] if static.disturbances or static.noise_images else 0
+    images = 4 * examples * static.sizes[0] if static.disturbances or static.noise_images or static.adversarial else 0
     return common.n_train + own + 4 * mlp.count_parameters(static.sizes) + activations + images
 
 

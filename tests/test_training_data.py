@@ -96,3 +96,33 @@ def test_seeds_may_share_images_and_labels_but_not_their_order(read):
     np.testing.assert_array_equal(key_bits(slab.keys), key_bits(own.keys))
     np.testing.assert_array_equal(slab.networks.labels[0], slab.networks.labels[1])
     assert np.mean(slab.networks.labels[0, 0] != slab.networks.labels[0, 1]) > 0.8
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "random_pixels"])
+def test_a_share_of_the_inputs_is_replaced_and_a_smaller_one_is_part_of_a_larger(read, small_mnist, kind):
+    slabs = {f: read({"inputs.kind": kind, "inputs.fraction": f}) for f in (0.25, 0.75, 1.0)}
+    rows = read({}).packs.rows
+    for pack in range(2):
+        natural = small_mnist.train_images[rows[pack]]
+        images = {f: np.asarray(slab.images.train[slab.packs.source[pack]]) for f, slab in slabs.items()}
+        if kind == "gaussian":
+            natural = natural.astype(np.float32) / np.float32(255)
+        replaced = {f: (own != natural).any(axis=1) for f, own in images.items()}
+        assert [replaced[f].sum() for f in slabs] == [64, 192, 256]
+        assert (replaced[0.25] <= replaced[0.75]).all()
+        # Each replaced image is the same at every fraction.
+        np.testing.assert_array_equal(images[0.25][replaced[0.25]], images[1.0][replaced[0.25]])
+        np.testing.assert_array_equal(images[0.75][replaced[0.75]], images[1.0][replaced[0.75]])
+    natural_test = np.asarray(read({}).images.test[0])
+    np.testing.assert_array_equal(slabs[0.25].images.test[0], natural_test)
+    assert slabs[1.0].images.test.dtype != np.uint8 or not np.array_equal(slabs[1.0].images.test[0], natural_test)
+
+
+def test_one_draw_of_inputs_for_all_seeds(read):
+    own = read({"inputs.kind": "gaussian", "inputs.seed": 3, "dataset.subset_seed": 0})
+    assert own.packs.source.tolist() == [0, 0]
+    assert own.images.train.shape[0] == 1
+    # The noise alone is shared where images are each seed's own.
+    apart = read({"inputs.kind": "gaussian", "inputs.seed": 3})
+    assert apart.packs.source.tolist() == [0, 1]
+    np.testing.assert_array_equal(*np.asarray(apart.images.train))
