@@ -75,9 +75,7 @@ def with_interval(estimate: Estimate | None, *, count: bool = True) -> str:
     return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]{n}"
 
 
-def write(
-    report: Report, folder: Path, sessions: Sequence[dict], command: str, drawn: Mapping | None = None
-) -> None:
+def write(report: Report, folder: Path, sessions: Sequence[dict], command: str, drawn: Mapping | None = None) -> None:
     """Write `claims.csv`, `tables/*.csv`, `findings.md`, `report.html`, `report.json`, each whole or not at all.
 
     `sessions` are the provenance entries of the run folders that the report was made from, `command` what redraws it,

@@ -92,7 +92,9 @@ def read(experiment: Experiment, folder: Path) -> Result:
         return _with_page_of_its_own(experiment, folder)
     if not (folder / "claims.csv").exists():
         runs = len(list((folder / RUNS).rglob(store.DONE)))
-        trained = f"{runs} run folder{'s are' if runs != 1 else ' is'} finished" if runs else "no run folder is finished"
+        trained = (
+            f"{runs} run folder{'s are' if runs != 1 else ' is'} finished" if runs else "no run folder is finished"
+        )
         return Result(experiment, HALF, [f"It has no claims yet; {trained}."], command=experiment.command)
     try:
         ledger = claims.read(folder / "claims.csv")
@@ -105,7 +107,9 @@ def read(experiment: Experiment, folder: Path) -> Result:
     try:
         stored = json.loads((folder / report.STORED).read_text(encoding="utf-8"))
     except ValueError:
-        return Result(experiment, HALF, [f"Its {report.STORED} cannot be read."], command=experiment.command, ledger=ledger)
+        return Result(
+            experiment, HALF, [f"Its {report.STORED} cannot be read."], command=experiment.command, ledger=ledger
+        )
     summary = stored["summary"] and Figure(**stored["summary"])
     pictures = [Figure(**figure) for figure in stored["figures"]]
     problems = []
@@ -122,9 +126,7 @@ def read(experiment: Experiment, folder: Path) -> Result:
     texts = {key: stored[key] for key in ("title", "findings", "methods", "not_shown", "sessions", "drawn", "command")}
     page = {"page": "report.html"} if (folder / "report.html").exists() else {}
     state = HALF if problems else COMPLETE
-    return Result(
-        experiment, state, problems, ledger=ledger, figures=there, summary=summary, **texts, **page
-    )
+    return Result(experiment, state, problems, ledger=ledger, figures=there, summary=summary, **texts, **page)
 
 
 def _there(pictures, folder):
@@ -139,7 +141,12 @@ def _of_an_earlier_version(experiment, folder, ledger):
     # In the order in which the claims need them.
     files.sort(key=lambda path: stems.index(path.stem) if path.stem in stems else len(stems))
     unnamed = [
-        Figure(f"figures/{path.name}", path.stem.replace("_", " ").capitalize(), "", f"{_plain(path.stem)}, of {experiment.name}")
+        Figure(
+            f"figures/{path.name}",
+            path.stem.replace("_", " ").capitalize(),
+            "",
+            f"{_plain(path.stem)}, of {experiment.name}",
+        )
         for path in files
     ]
     summary = next((figure for figure in unnamed if Path(figure.file).stem == "summary"), None)
@@ -173,7 +180,8 @@ def _with_page_of_its_own(experiment, folder):
     finding = re.search(r"^## Finding\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     lines = [line.removeprefix("- ") for line in (finding[1] if finding else "").splitlines() if line.strip()]
     pictures = [
-        Figure(found["file"], found["alt"], _html(found["caption"]), found["alt"]) for found in _IN_MARKDOWN.finditer(text)
+        Figure(found["file"], found["alt"], _html(found["caption"]), found["alt"])
+        for found in _IN_MARKDOWN.finditer(text)
     ]
     there, absent = _there(pictures, folder)
     command = re.search(r"^Written by `([^`]+)`", text, re.MULTILINE)
