@@ -154,8 +154,8 @@ def _of_an_earlier_version(experiment, folder, ledger):
     lines = findings.read_text(encoding="utf-8").splitlines() if findings.exists() else []
     runs = folder / RUNS
     problem = (
-        f"It has no {report.STORED}: its results were written by an earlier version, or writing them was interrupted. "
-        "Captions, methods and times are therefore not known here; the command adds them from what is stored."
+        f"Without a {report.STORED}, which came later, its captions, methods and times are not known here; its command "
+        "adds them."
     )
     return Result(
         experiment,

@@ -141,16 +141,24 @@ def _sources(ledger, results) -> Iterator[dict]:
 
 
 def _row(row, result):
-    figure = next((figure for figure in result.figures if Path(figure.file).stem == row["figure"]), None)
+    stems = [Path(figure.file).stem for figure in result.figures]
+    accept, _, direction = row["expected"].partition(" (direction: ")
     measured = row["measured"] == row["measured"]
     interval = measured and row["low"] == row["low"]
     return row | {
         "id": f"claim-{row['experiment']}-{row['claim']}",
+        "accept": accept,
+        "direction": direction.removesuffix(")"),
         "measured": number(row["measured"]) if measured else "",
         "interval": f"{number(row['low'])} to {number(row['high'])}" if interval else "no interval" if measured else "",
-        "picture": figure
-        and {"id": f"{row['experiment']}-{row['figure']}", "file": figure.file, "title": figure.title},
+        "picture": _picture(result, stems.index(row["figure"])) if row["figure"] in stems else None,
     }
+
+
+def _picture(result, place):
+    figure = result.figures[place]
+    anchor = f"{result.name}-{Path(figure.file).stem}"
+    return {"id": anchor, "file": figure.file, "title": figure.title, "number": place + 1}
 
 
 def _shared(methods: dict[str, list[str]]) -> list[str]:
