@@ -94,7 +94,7 @@ def _standing(result) -> dict[str, list[dict]]:
         elif verdicts == {claims.REPRODUCED}:
             standing = WHOLE
         else:
-            standing = NOT if verdicts == {claims.NOT_REPRODUCED} else PARTLY
+            standing = NOT if verdicts <= {claims.NOT_REPRODUCED, claims.UNDECIDED} else PARTLY
         place = {"source": source, "statement": statement, "id": _id(source, statement)}
         found[standing].append(place | {"counts": counts})
     return {standing: rows for standing, rows in found.items() if rows}
@@ -195,7 +195,7 @@ def _range(expected):
 
 
 def _length_of_time(seconds):
-    return f"{number(seconds / 60, 1)} minutes" if seconds >= 90 else f"{number(seconds, 1)} s"
+    return f"{seconds / 60:.1f} minutes" if seconds >= 90 else f"{seconds:.1f} s"
 
 
 def _cell(text):
