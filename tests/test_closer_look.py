@@ -62,6 +62,15 @@ def test_easy_examples_have_the_spread_that_their_rates_imply():
     assert (found.high - found.value) / 1.984217 == pytest.approx(error, rel=1e-3)
 
 
+def test_examples_as_hard_as_their_class_have_a_binomial_spread_within_classes():
+    rng, classes = np.random.default_rng(0), np.repeat([3, 7], 1000)
+    errors = rng.random((100, 2000)) < np.where(classes == 3, 0.2, 0.6)
+    assert easy_examples.ratio(errors) > 3
+    assert easy_examples.ratio(errors, classes) == pytest.approx(1, abs=0.1)
+    found = easy_examples.dispersion(errors, classes)
+    assert found.low < 1 < found.high
+
+
 def test_all_networks_alike_and_none_at_all():
     alike = np.tile(np.arange(50) % 2 == 0, (10, 1))
     assert easy_examples.ratio(alike) == pytest.approx(10, rel=0.02)  # rho = 1: sqrt(100)
@@ -160,6 +169,12 @@ def test_near_settings_and_the_one_that_remembers_least():
     assert summary["near"].tolist() == [True, True, False, True]
     assert regularisers.least_memory(pairs, summary, ["dropout"]).tolist() == [0.9, 0.9]
     assert regularisers.least_memory(pairs, summary, ["attack"]).empty
+    # The best lies higher: within half a point of it is only itself, and of no regulariser all but the worst.
+    pairs.loc[pairs["strength"] == 0.2, "validation"] = 0.93
+    summary = regularisers.means(pairs)
+    assert summary["near"].tolist() == [False, True, False, False]
+    assert summary["harmless"].tolist() == [True, True, False, True]
+    assert regularisers.least_memory(pairs, summary, ["free", "decay"], "harmless").tolist() == [0.95, 0.95]
     pairs.loc[pairs["regulariser"] == "decay", "memory"] = [0.1, np.nan]
     assert not regularisers.means(pairs)["near"]["decay"].any()
 

@@ -23,7 +23,7 @@ def chapter(evidence: Evidence, networks: pd.DataFrame) -> Chapter:
     counts = pd.concat([with_levels(networks[networks["arm"] == "counts"], "inputs"), where(inputs, width=middle)])
     counts = counts.drop_duplicates("trial")
     made.tables["capacity"] = pd.concat([wide, counts]).drop_duplicates("trial").drop(columns="trial")
-    _counts(counts, middle, made)
+    _counts(evidence, counts, middle, made)
     _widths(inputs, made)
     _best(wide, made)
     _draw_times(evidence, inputs, counts, middle, made)
@@ -31,15 +31,15 @@ def chapter(evidence: Evidence, networks: pd.DataFrame) -> Chapter:
     return made
 
 
-def slopes(frame: pd.DataFrame, axis: str) -> pd.Series:
-    """Return by seed the least-squares slope of log(epochs to 100 %) against log(axis); NaN unless every network gets there."""
+def slopes(frame: pd.DataFrame, axis: str, time: str = "t100") -> pd.Series:
+    """Return by seed the least-squares slope of log(time) against log(axis); NaN unless every network has a time."""
 
     def of_seed(times):
         if times.isna().any() or len(times) < 2 or (times <= 0).any():
             return np.nan
         return np.polyfit(np.log(times.index.to_numpy(float)), np.log(times.to_numpy(float)), 1)[0]
 
-    return by_level(frame, "t100", axis).apply(of_seed, axis=1).astype(float)
+    return by_level(frame, time, axis).apply(of_seed, axis=1).astype(float)
 
 
 def _over(one, other, words="a network that never fits everything, or diverged"):
@@ -52,7 +52,7 @@ def _over(one, other, words="a network that never fits everything, or diverged")
     )
 
 
-def _counts(counts, width, made):
+def _counts(evidence, counts, width, made):
     statement = "More data slows the fitting of everything, and much more so with noise."
     found = {level: slopes(own, "n") for level, own in counts.groupby("level")}
     said = []
@@ -63,6 +63,16 @@ def _counts(counts, width, made):
         )  # fmt: skip
         made.rows.append((claim, *answer(slope, "a network that never fits everything, or diverged")))
         said.append(f"{with_interval(made.rows[-1][1], count=False)} at {percent(level)}")
+    batch = evidence.asked_trials("counts")[0].recipe.batch_size
+    counts = counts.assign(updates=counts["t100"] * (counts["n"] // batch))
+    for level, own in counts.groupby("level"):
+        claim = Claim(
+            f"A5-updates-{100 * level:g}", "this suite", "Counted in updates, of which an epoch has more with more images, it does.",
+            "slope of log updates to 100 % against log n", (0.0001, np.inf), None, "times",
+            condition=f"{percent(level)} of inputs",
+        )  # fmt: skip
+        slope = slopes(own, "n", "updates")
+        made.rows.append((claim, *answer(slope, "a network that never fits everything, or diverged")))
     for level in list(found)[1:]:
         claim = Claim(
             f"A5-steeper-{100 * level:g}", ARPIT, statement, "that slope, with − without noise", (0.0001, np.inf), None, "times",

@@ -20,6 +20,7 @@ ARMS = {
     "easy_random_inputs": "random inputs (randX)",
     "easy_random_labels": "random labels (randY)",
 }
+CHANCE = "easy_random_inputs"  # where the paper finds no more than chance
 COLORS = {"easy_real": "#0072B2", "easy_random_inputs": "#CC79A7", "easy_random_labels": "#D55E00"}
 NETWORKS = 100  # of the paper, and so of the ratio that its figure shows
 DRAWS = 1000
@@ -44,7 +45,13 @@ def chapter(evidence: Evidence) -> Chapter:
         for arm, found in each.items()
         if found is not None and len(found[1]) > 1
     }
-    _claims(moments, spread, made)
+    noise = next(iter(evidence.training_sets(CHANCE).values()), None)
+    within = {
+        moment: dispersion(each[CHANCE][1], noise[1][:WATCHED])
+        for moment, each in moments.items()
+        if each[CHANCE] is not None
+    }
+    _claims(moments, spread, within, made)
     _draw(evidence, moments, spread, made)
     rows = [
         {
@@ -54,7 +61,7 @@ def chapter(evidence: Evidence) -> Chapter:
             "networks": len(found[1]),
             "mean_error": found[1].mean(),
             "sd_of_rates": found[1].mean(axis=0).std(ddof=1),
-            **dict(zip(("ratio", "low", "high"), spread.get((moment, arm), (np.nan,) * 3)[:3])),
+            **dict(zip(("ratio", "low", "high"), spread.get((moment, arm)) or (np.nan,) * 3)),
         }
         for moment, each in moments.items()
         for arm, found in each.items()
@@ -103,41 +110,40 @@ def at_mean(errors: dict[float, np.ndarray], mean: float) -> tuple[float, np.nda
     return (nearest, whole[nearest]) if abs(whole[nearest].mean() - mean) < 0.1 else None
 
 
-def ratio(errors: np.ndarray) -> float:
+def ratio(errors: np.ndarray, classes: np.ndarray | None = None) -> float:
     """Return sd of the rates over examples / binomial sd at their mean, for 100 networks, from errors [networks, examples].
 
     The variance of a rate over N networks is p (1 - p) / N (1 + (N - 1) rho), with rho the correlation of two networks'
-    errors on an example: rho is estimated from the N there are, and put in for 100. NaN where every answer is wrong, or right.
+    errors on an example: rho is estimated from the N there are, and put in for 100. With `classes` [examples] both variances
+    are those within classes, pooled. NaN where every answer is wrong, or right.
     """
-    rates = errors.mean(axis=0)
-    p, count = rates.mean(), len(errors)
-    if not 0 < p < 1 or count < 2:
-        return math.nan
-    rho = (rates.var(ddof=1) * count / (p * (1 - p)) - 1) / (count - 1)
-    return math.sqrt(max(0.0, 1 + (NETWORKS - 1) * rho))
+    return _ratio_of_rates(errors.mean(axis=0), len(errors), classes)
 
 
-def dispersion(errors: np.ndarray) -> Estimate | None:
+def dispersion(errors: np.ndarray, classes: np.ndarray | None = None) -> Estimate | None:
     """Return `ratio` with its 95 % jackknife interval over networks (Student's t), n the number of networks."""
-    whole, count = ratio(errors), len(errors)
+    whole, count = ratio(errors, classes), len(errors)
     if count < 3 or not math.isfinite(whole):
         return None
     total = errors.sum(axis=0)
-    without = np.array([_ratio_of_rates((total - own) / (count - 1), count - 1) for own in errors])
+    without = np.array([_ratio_of_rates((total - own) / (count - 1), count - 1, classes) for own in errors])
     error = math.sqrt((count - 1) / count * np.sum((without - without.mean()) ** 2))
     reach = stats.t.ppf(0.975, count - 1) * error
     return Estimate(whole, whole - reach, whole + reach, count)
 
 
-def _ratio_of_rates(rates, count):
-    p = rates.mean()
-    if not 0 < p < 1:
+def _ratio_of_rates(rates, count, classes=None):
+    groups = [rates] if classes is None else [rates[classes == k] for k in np.unique(classes)]
+    groups = [own for own in groups if len(own) > 1]
+    found = sum((len(own) - 1) * own.var(ddof=1) for own in groups)
+    expected = sum((len(own) - 1) * own.mean() * (1 - own.mean()) for own in groups) / count
+    if not expected or count < 2:
         return math.nan
-    rho = (rates.var(ddof=1) * count / (p * (1 - p)) - 1) / (count - 1)
+    rho = (found / expected - 1) / (count - 1)
     return math.sqrt(max(0.0, 1 + (NETWORKS - 1) * rho))
 
 
-def _claims(moments, spread, made):
+def _claims(moments, spread, within, made):
     statement = "On real data some examples are easier than others; on noise inputs the errors are those of chance."
     for arm, accept in RANGES.items():
         for moment, each in moments.items():
@@ -152,6 +158,16 @@ def _claims(moments, spread, made):
                 condition=moment,
             )
             made.rows.append((claim, *_found(each, spread, moment, arm)))
+    statement = (
+        "What is more than chance on noise inputs is how often each class occurs: within classes there is nothing more."
+    )
+    for moment, each in moments.items():
+        claim = Claim(
+            f"A1-within-classes-{'epoch' if moment == 'one epoch' else 'matched'}", "this suite", statement,
+            f"sd of error rates over examples / binomial sd, within classes, {ARMS[CHANCE]}", (0.8, 1.3), None, "easy",
+            condition=moment,
+        )  # fmt: skip
+        made.rows.append((claim, *_found(each, {(moment, CHANCE): within.get(moment)}, moment, CHANCE)))
     statement = "Random labels lie between: the networks share some patterns, but fewer than on real data."
     for moment, each in moments.items():
         random, real = (spread.get((moment, arm)) for arm in ("easy_random_labels", "easy_real"))
@@ -180,7 +196,7 @@ def _claims(moments, spread, made):
             for second in list(moments)[1:]
             for arm in ARMS
         )
-        + "."
+        + f". Within classes random inputs have {with_interval(within.get(first), count=False)} after one epoch."
     )
 
 
