@@ -79,7 +79,7 @@ def _section(result):
         "standing": _standing(result),
         "figures": figures,
         "training": _training(result.sessions),
-        "drawn": result.drawn and result.drawn | {"code": _code(result.drawn["git"])},
+        "drawn": result.drawn and result.drawn | {"code": _code(result.drawn["git"]), "when": _when(result.drawn)},
     }
 
 
@@ -104,8 +104,7 @@ def _training(sessions) -> dict | None:
     """Return what the training sessions of an experiment took and where, None where nothing is known of them."""
     if not sessions:
         return None
-    devices = [session["device"] for session in sessions]
-    days = sorted(session["finished"] for session in sessions)
+    days = sorted(_when(session) for session in sessions)
     return {
         "networks": sum(session["networks"] for session in sessions),
         "programs": len(sessions),
@@ -113,13 +112,21 @@ def _training(sessions) -> dict | None:
             part: sum(session[f"{part}_seconds"] for session in sessions)
             for part in ("prepare", "compile", "train", "probe", "program")
         },
-        "device": list(
-            dict.fromkeys(f"{device['count']} × {device['kind']} ({device['processor']})" for device in devices)
-        ),
+        "device": list(dict.fromkeys(_place(session["device"]) for session in sessions)),
         "code": list(dict.fromkeys(_code(session["git"]) for session in sessions)),
         "from": days[0],
         "to": days[-1],
     }
+
+
+def _place(device):
+    workers = f", {device['workers']} workers" if device.get("workers", 1) > 1 else ""
+    return f"{device['count']} × {device['kind']} ({device['processor']}){workers}"
+
+
+def _when(entry):
+    """Return the minute in which something was finished, which is stored in ISO 8601."""
+    return entry["finished"][:16].replace("T", " ")
 
 
 def _code(git):

@@ -504,6 +504,16 @@ def test_in_a_browser_the_page_has_the_width_of_the_window(written, tmp_path, wi
     assert 0.02 < (pixels[..., :3].mean(axis=2) < 0.9).mean() < 0.9
 
 
+def test_another_size_than_the_standard_one_is_named(folder, tmp_path):
+    shutil.copytree(folder / "headline", tmp_path / "headline")
+    stored = json.loads((tmp_path / "headline" / "report.json").read_text())
+    quick = "python -m experiments.headline scale=quick"
+    (tmp_path / "headline" / "report.json").write_text(json.dumps(stored | {"command": quick}))
+    suite_report.write([results.read(experiment("headline"), tmp_path / "headline")], tmp_path, COMMAND)
+    assert f"here: {quick}" in Page((tmp_path / "report.html").read_text()).text
+    assert f"here: `{quick}`" in (tmp_path / "report.md").read_text()
+
+
 def test_a_report_without_what_the_templates_need_fails_loudly(folder, tmp_path):
     shutil.copytree(folder / "headline", tmp_path / "headline")
     stored = json.loads((tmp_path / "headline" / "report.json").read_text())
