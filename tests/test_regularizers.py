@@ -184,7 +184,7 @@ def test_adversarial_images_are_moved_against_the_network_before_it_learns(loss)
 
 
 def test_adversarial_training_makes_the_attack_weaker(trials, small_mnist):
-    common = {"dataset.n_train": 1000, "model.widths": [32], "optimizer.learning_rate": 0.05, "epochs": 10}
+    common = {"dataset.n_train": 1000, "model.widths": [32], "optimizer.learning_rate": 0.05, "epochs": 30}
     common["stop_at_train_accuracy"] = None
     attacked = []
     for own in ({}, {"regularization.adversarial": 0.5, "regularization.adversarial_radius": 0.1}):

@@ -86,8 +86,10 @@ def rise_after_peak(ratios: pd.DataFrame) -> pd.DataFrame:
     """
 
     def of_network(own):
-        own = own.sort_values("step")
-        at_best = np.interp(np.log1p(own["best_step"].iloc[0]), np.log1p(own["step"]), own["critical_sample_ratio"])
+        own, best = own.sort_values("step"), own["best_step"].iloc[0]
+        if not np.isfinite(best):  # a diverged network
+            return np.nan
+        at_best = np.interp(np.log1p(best), np.log1p(own["step"]), own["critical_sample_ratio"])
         return own["critical_sample_ratio"].iloc[-1] - at_best
 
     keys = ["noise", "level", "seed", "inputs", "radius"]
