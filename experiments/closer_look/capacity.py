@@ -173,7 +173,7 @@ def _draw_times(evidence, inputs, counts, width, made):
             _series(place, whole, color=shade("inputs", level, most), marker=marker, label=percent(level))
         figures.count_axis(place, sorted(frame[axis].unique()))
         figures.log_axis(place)
-    units.set(xlabel="units a layer", ylabel="epochs to 100 % training accuracy")
+    units.set(xlabel="units a layer", ylabel="epochs to fit everything")
     images.set(xlabel="training images n")
     figures.legend(units, title="inputs that are noise", title_fontsize=8)
     says = [
