@@ -30,7 +30,8 @@ def _add_gaussian(key, sd, values):
     return values + sd * jax.random.normal(key, values.shape)
 
 
-# By the names of Strengths, of which those of adversarial training act on the loss instead (memo.training): whether it acts on the images (or else on the hidden layers), and how.
+# By the names of Strengths: whether it acts on the images (or else on the hidden layers), and how. Adversarial training is
+# not among them: it acts on the loss (memo.training).
 DISTURBANCES: dict[str, tuple[bool, Callable[..., jax.Array]]] = {
     "dropout": (False, _drop),
     "input_dropout": (True, _drop),

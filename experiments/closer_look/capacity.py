@@ -26,6 +26,10 @@ def chapter(evidence: Evidence, networks: pd.DataFrame) -> Chapter:
     _counts(evidence, counts, middle, made)
     _widths(inputs, made)
     _best(wide, made)
+    made.methods.append(
+        "Time to fit: in epochs. The rows in updates were added, to test an explanation, when a first run had shown that epochs "
+        "do not grow with the number of images."
+    )
     _draw_times(evidence, inputs, counts, middle, made)
     _draw_best(evidence, wide, made)
     return made
