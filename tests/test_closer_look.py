@@ -14,8 +14,9 @@ import pytest
 
 from experiments.closer_look import capacity, early_learning, easy_examples, noise, regularisers, sensitivity, talk
 from experiments.closer_look.analysis import analyse
-from experiments.closer_look.networks import least_step, measure, noise_of, rank_correlation
+from experiments.closer_look.networks import measure, noise_of, rank_correlation
 from memo import arms, claims, experiment, hydra_app, mlp, report
+from memo.comparisons import least_rise
 from memo.config import flatten, make_trials
 from memo.population import signature
 from memo.probes.critical_samples import RADII
@@ -91,7 +92,7 @@ def test_a_mean_rate_is_matched_where_all_networks_train_on():
 
 def test_levels_their_smallest_step_and_their_ranks():
     levels = pd.DataFrame({0.0: [1.0, 5.0, 2.0, 1.0], 0.4: [2.0, 4.0, np.nan, 1.0], 0.8: [4.0, 1.0, 3.0, 1.0]})
-    assert least_step(levels).tolist() == pytest.approx([1, -3, np.nan, 0], nan_ok=True)
+    assert least_rise(levels).tolist() == pytest.approx([1, -3, np.nan, 0], nan_ok=True)
     assert rank_correlation(levels).tolist() == pytest.approx([1, -1, np.nan, np.nan], nan_ok=True)
     assert rank_correlation(levels[[0.0, 0.8]]).isna().all()  # two levels are no order
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from experiments.closer_look.networks import ARPIT, COLORS, answer, by_level, percent, where, with_levels
+from experiments.closer_look.networks import ARPIT, COLORS, answer, percent, where, with_levels
 from experiments.closer_look.noise import KINDS, shade
 from memo import figures
 from memo.claims import Claim
+from memo.comparisons import by_level
 from memo.evidence import Chapter, Evidence
 from memo.report import Figure, number, with_interval
 from memo.statistics import paired_difference

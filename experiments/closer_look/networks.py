@@ -108,11 +108,6 @@ def where(frame: pd.DataFrame, **conditions: Any) -> pd.DataFrame:
     return frame
 
 
-def by_level(frame: pd.DataFrame, column: str, axis: str = "level") -> pd.DataFrame:
-    """Return a column with a row a seed and a column a level, ascending."""
-    return frame.pivot(index="seed", columns=axis, values=column).sort_index(axis=1).astype(float)
-
-
 def answer(values: pd.Series | np.ndarray, why: str = "never reached, or a diverged network") -> Answer:
     """Return the mean over seeds with its interval, or None, and a note on the seeds without a value."""
     values = np.asarray(values, float)
@@ -122,11 +117,6 @@ def answer(values: pd.Series | np.ndarray, why: str = "never reached, or a diver
     if not len(known):
         return None, note or "no such network was trained"
     return mean_interval(known), note
-
-
-def least_step(levels: pd.DataFrame) -> pd.Series:
-    """Return by seed the smallest step from one level [seeds, levels] to the next; NaN where a level is missing."""
-    return levels.diff(axis=1).iloc[:, 1:].min(axis=1, skipna=False)
 
 
 def rank_correlation(levels: pd.DataFrame) -> pd.Series:

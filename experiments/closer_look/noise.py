@@ -4,19 +4,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from experiments.closer_look.networks import (
-    ARPIT,
-    COLORS,
-    SHADES,
-    answer,
-    by_level,
-    least_step,
-    percent,
-    rank_correlation,
-    with_levels,
-)
+from experiments.closer_look.networks import ARPIT, COLORS, SHADES, answer, percent, rank_correlation, with_levels
 from memo import figures
 from memo.claims import Claim
+from memo.comparisons import by_level, least_rise
 from memo.evidence import Chapter, Evidence
 from memo.plots import mean_line
 from memo.probes.critical_samples import RADII
@@ -124,7 +115,7 @@ def _peaks(levels, made):
     statement = "The more noise, the lower the best and the final accuracy on new images."
     for noise, own in levels.items():
         for column, words in (("best_test_accuracy", "best"), ("test_accuracy", "final")):
-            falls_by = least_step(-by_level(own, column)) if own["level"].nunique() > 1 else pd.Series(dtype=float)
+            falls_by = least_rise(-by_level(own, column)) if own["level"].nunique() > 1 else pd.Series(dtype=float)
             claim = Claim(
                 f"A3-order-{words}-{noise}", ARPIT, statement, f"smallest fall of the {words} test accuracy to the next level",
                 (0.0001, 1), None, "noise", condition=KINDS[noise],
