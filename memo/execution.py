@@ -25,6 +25,7 @@ from jax.sharding import SingleDeviceSharding
 from memo import training
 from memo.config import Execution, Trial
 from memo.datasets import Dataset
+from memo.minibatches import Orders
 from memo.optimizers import Hyperparameters
 from memo.population import Layout, Machine, Population, lay_out, slabs, step_flop
 from memo.training import Evaluation, Images, State, Static
@@ -268,23 +269,28 @@ class _Run:
         slab = self.read(places, device)
         with jax.default_device(device):
             state = _initialise(self.common.static)(slab.keys, slab.networks)
-        _program(self.common.static, device, slab.images, slab.packs, slab.networks, state)
+        orders = self.orders(slab.orders, device).shape
+        _program(self.common.static, device, slab.images, slab.packs, slab.networks, state, orders)
+
+    def orders(self, keys, device) -> Orders:
+        static = self.common.static
+        return Orders(keys, self.common.n_train, static.steps // static.steps_per_epoch, device)
 
     def train(self, number, places, device) -> Trained | None:
         """Return what a slab became, or None where the run was stopped before."""
         slab, static = self.read(places, device), self.common.static
         kept = self.checkpoints and self.checkpoints.restore(number)
         progress = _from_arrays(kept, slab, static) if kept else self._begin(slab, places)
-        reads = _still_training(slab, progress.places, device)
+        reads, orders = self._still_training(slab, progress.places, device)
         steps = self.common.evaluation_steps
         while progress.measured.shape[1] < len(steps) and np.asarray(progress.state.active).any():
             if self.stopped.is_set():
                 if self.checkpoints and progress.measured.size:
                     self.checkpoints.keep(number, lambda: _to_arrays(progress), now=True)
                 return None
-            self._advance(progress, slab.images, reads, device)
+            self._advance(progress, slab.images, reads, orders, device)
             if self._shrink(progress):
-                reads = _still_training(slab, progress.places, device)
+                reads, orders = self._still_training(slab, progress.places, device)
             active = np.asarray(progress.state.active)
             last = progress.measured[1, -1, progress.places[active]] if progress.measured.shape[1] else np.array([])
             self.advanced(number, progress.step, last)
@@ -298,16 +304,24 @@ class _Run:
         everywhere = np.arange(places.size).reshape(places.shape)
         return Progress(0, everywhere, state, (), np.zeros((len(Evaluation._fields), 0, places.size), np.float32))
 
-    def _advance(self, progress, images, reads, device):
-        """Take one chunk: to the next evaluation, or as far as seconds go."""
+    def _still_training(self, slab, places, device):
+        """Return what the packs and networks in these places read, on the device, and the orders of their minibatches."""
+        members = slab.networks.stop_at.shape[1]
+        rows = places[:, 0] // members
+        packs = jax.tree.map(lambda leaf: leaf[rows], slab.packs)
+        networks = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[places], slab.networks)
+        return jax.device_put((packs, networks), device), self.orders(slab.orders[rows], device)
+
+    def _advance(self, progress, images, reads, orders, device):
+        """Take one chunk: to the next evaluation, or as far as seconds or the orders drawn go."""
         static = self.common.static
         target = int(self.common.evaluation_steps[progress.measured.shape[1]])
         most = max(1, int(self.chunk_flop / (step_flop(static) * progress.places.size)))
-        last = min(target, progress.step + most)
-        advance = _program(static, device, images, *reads, progress.state)
-        progress.state, evaluation = advance(
-            images, *reads, progress.state, np.int32(progress.step), np.int32(last), np.bool_(last == target)
-        )
+        since, drawn = orders.at(progress.step // static.steps_per_epoch)
+        last = min(target, progress.step + most, (since + drawn.shape[1]) * static.steps_per_epoch)
+        advance = _program(static, device, images, *reads, progress.state, drawn)
+        span = np.int32(since), np.int32(progress.step), np.int32(last)
+        progress.state, evaluation = advance(images, *reads, progress.state, drawn, *span, np.bool_(last == target))
         progress.step = last
         if last == target:
             measured = np.full((len(evaluation), 1, progress.measured.shape[2]), np.nan, np.float32)
@@ -362,14 +376,6 @@ class _Run:
             sources=np.repeat(slab.packs.source, places.shape[1])[occupied],
             statistics=self.data.statistics,
         )
-
-
-def _still_training(slab, places, device):
-    """Return what the packs and networks in these places read, on the device."""
-    members = slab.networks.stop_at.shape[1]
-    packs = jax.tree.map(lambda leaf: leaf[places[:, 0] // members], slab.packs)
-    networks = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[places], slab.networks)
-    return jax.device_put((packs, networks), device)
 
 
 def _smaller(active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -447,7 +453,7 @@ def _program(static: Static, device: jax.Device, *arguments: Any):
 
 @lru_cache(maxsize=64)
 def _compile(static: Static, structure: Any, shapes: tuple):
-    images, packs, networks, state = jax.tree.unflatten(structure, shapes)
+    images, packs, networks, state, orders = jax.tree.unflatten(structure, shapes)
     step, evaluated = jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.bool_)
     program = jax.jit(training.make_train(static), donate_argnums=3)
-    return program.lower(images, packs, networks, state, step, step, evaluated).compile()
+    return program.lower(images, packs, networks, state, orders, step, step, step, evaluated).compile()

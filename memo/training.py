@@ -61,7 +61,6 @@ class Pack(NamedTuple):
 
     source: jax.Array  # [] int32, which of the G image sources
     rows: jax.Array  # [n] int32, the training subset as rows of it
-    order: jax.Array  # [] key of the order of minibatches
 
 
 class Network(NamedTuple):
@@ -207,12 +206,13 @@ def _turned(tree):
 
 
 def make_train(static: Static) -> Callable:
-    """Return `train(images, packs, networks, state, first, last, evaluated) -> (state, evaluation)`, not yet compiled.
+    """Return `train(images, packs, networks, state, orders, since, first, last, evaluated) -> (state, evaluation)`.
 
-    Takes the active networks of a slab from step `first` to step `last` and, where `evaluated` (a bool) is true,
-    evaluates them there. Leading axes: packs [P], networks, state and evaluation [P, members]. A network stops being
-    active when its training accuracy reaches `stop_at` or its loss stops being finite; it then keeps its last state,
-    and its evaluations are NaN.
+    Not yet compiled. Takes the active networks of a slab from step `first` to step `last` and, where `evaluated` (a
+    bool) is true, evaluates them there. Leading axes: packs [P], networks, state and evaluation [P, members]. `orders`
+    [P, K, n] are those of minibatches in K epochs from the epoch `since` on, all that these steps lie in. A network
+    stops being active when its training accuracy reaches `stop_at` or its loss stops being finite; it then keeps its
+    last state, and its evaluations are NaN.
 
     The steps are a `lax.fori_loop` rather than a `lax.scan`: evaluations lie one step apart at first and epochs apart
     later, and a loop with traced bounds lets one compiled program serve every interval.
@@ -238,31 +238,23 @@ def make_train(static: Static) -> Callable:
         failed = (state.diverged_at < 0) & ~jnp.isfinite(value)
         return State(layers, moments, state.active, jnp.where(failed, step, state.diverged_at))
 
-    def run_steps(images, pack, network, state, first, last):
-        def run_epoch(epoch, state):
-            # Once an epoch: a permutation is a sort, far dearer than a step of a small network.
-            rows = jax.random.permutation(jax.random.fold_in(pack.order, epoch), pack.rows.shape[0])
-            start = epoch * static.steps_per_epoch
+    def run_steps(images, pack, network, state, orders, since, first, last):
+        def run_step(step, state):
+            epoch, place = jnp.divmod(step, static.steps_per_epoch)
+            start = epoch - since, place * static.batch_size
+            places = lax.dynamic_slice(orders, start, (1, static.batch_size))[0]
+            pixels = as_pixels(images.train[pack.source, pack.rows[places]])
+            return update(state, network, step, pixels, network.labels[places])
 
-            def run_step(step, state):
-                places = lax.dynamic_slice(rows, ((step - start) * static.batch_size,), (static.batch_size,))
-                pixels = as_pixels(images.train[pack.source, pack.rows[places]])
-                return update(state, network, step, pixels, network.labels[places])
-
-            return lax.fori_loop(
-                jnp.maximum(first, start), jnp.minimum(last, start + static.steps_per_epoch), run_step, state
-            )
-
-        epochs = (last + static.steps_per_epoch - 1) // static.steps_per_epoch
-        return lax.fori_loop(first // static.steps_per_epoch, epochs, run_epoch, state)
+        return lax.fori_loop(first, last, run_step, state)
 
     def measure(images, pack, network, layers):
         train = evaluate(layers, images.train, pack.source, pack.rows, network.labels)
         test = evaluate(layers, images.test, pack.source, jnp.arange(images.test.shape[1]), images.test_labels)
         return Evaluation(*train, *test)
 
-    def train_network(images, pack, network, state, first, last, evaluated):
-        ran = _turned(run_steps(images, pack, network, _turned(state), first, last))
+    def train_network(images, pack, network, state, orders, since, first, last, evaluated):
+        ran = _turned(run_steps(images, pack, network, _turned(state), orders, since, first, last))
         missing = Evaluation(*[jnp.float32(jnp.nan)] * len(Evaluation._fields))
         measured = lax.cond(evaluated, lambda: measure(images, pack, network, ran.layers), lambda: missing)
         found = evaluated & (ran.diverged_at < 0) & ~jnp.isfinite(measured.train_loss)
@@ -276,5 +268,5 @@ def make_train(static: Static) -> Callable:
 
         return jax.tree.map(keep, state, ran), jax.tree.map(keep, missing, measured)
 
-    train_pack = side_by_side(train_network, (None, None, 0, 0, None, None, None))
-    return side_by_side(train_pack, (None, 0, 0, 0, None, None, None))
+    train_pack = side_by_side(train_network, (None, None, 0, 0, None, None, None, None, None))
+    return side_by_side(train_pack, (None, 0, 0, 0, 0, None, None, None, None))

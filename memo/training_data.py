@@ -29,6 +29,7 @@ class SlabData(NamedTuple):
     packs: Pack
     networks: Network
     keys: jax.Array  # of the initial weights
+    orders: jax.Array  # [P] keys of the order of minibatches
     labels_changed: np.ndarray  # [P, m], the share of training labels that differ from the true ones
 
 
@@ -77,10 +78,10 @@ class TrainingData:
             _keys_of(own_seeds.ravel(), "regularization").reshape(own_seeds.shape),
             numbers(lambda recipe: 2.0 if recipe.stop_at_train_accuracy is None else recipe.stop_at_train_accuracy),
         )
-        order = _keys_of(np.array([self._order_seed(seed) for seed in seeds], np.int32), "order")
+        orders = _keys_of(np.array([self._order_seed(seed) for seed in seeds], np.int32), "order")
         keys = _keys_of(own_seeds.ravel(), "initialisation").reshape(own_seeds.shape)
         changed = np.array([np.mean(pack != own, axis=-1) for pack, own in zip(labels, true)])
-        return SlabData(images, Pack(sources, rows, order), networks, keys, changed)
+        return SlabData(images, Pack(sources, rows), networks, keys, orders, changed)
 
     def given(self, trial: Trial) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows [n] int32 of the training images that a trial reads, and the labels [n] uint8 it is given."""

@@ -284,9 +284,10 @@ def program(trials, dataset):
     slab = TrainingData(group.signature, dataset).slab([trials], jax.devices()[0])
     initialise = jax.vmap(jax.vmap(training.make_init(group.signature.static)))
     state = jax.eval_shape(initialise, slab.keys, slab.networks)
-    numbers = np.int32(0), np.int32(1), np.bool_(True)
+    orders = jax.ShapeDtypeStruct((1, 1, group.signature.n_train), jnp.int32)
+    numbers = np.int32(0), np.int32(0), np.int32(1), np.bool_(True)
     lowered = jax.jit(training.make_train(group.signature.static)).lower(
-        slab.images, slab.packs, slab.networks, state, *numbers
+        slab.images, slab.packs, slab.networks, state, orders, *numbers
     )
     return lowered.as_text()
 

@@ -9,6 +9,7 @@ import pytest
 
 from memo import execution, mlp, population, training, treatments
 from memo.config import Execution
+from memo.minibatches import by_sorting
 from memo.optimizers import Hyperparameters
 from memo.randomness import generator, purpose_key
 from memo.regularizers import Strengths
@@ -237,7 +238,8 @@ def one_hot():
     """Return (advance(state, first, last) -> (state, evaluation), the initial state) for 18 of 20 one-hot images."""
     images = Images(jnp.eye(20)[None], jnp.eye(20)[None], jnp.arange(20, dtype=jnp.uint8) % 10)
     rows = jnp.arange(1, 19, dtype=jnp.int32)
-    packs = Pack(jnp.zeros(1, jnp.int32), rows[None], purpose_key(0, "order")[None])
+    packs = Pack(jnp.zeros(1, jnp.int32), rows[None])
+    orders = by_sorting(purpose_key(0, "order")[None], np.arange(4, dtype=np.int32), len(rows))
     hyper = Hyperparameters(*(jnp.full((1, 1), value, jnp.float32) for value in (0.1, 0.0, 0.0)))
     strengths = Strengths(*(jnp.zeros((1, 1)) for _ in Strengths._fields))
     draws = purpose_key(0, "regularization")[None, None]
@@ -247,7 +249,8 @@ def one_hot():
     program = jax.jit(training.make_train(choices))
 
     def advance(state, first, last, evaluated=True):
-        return program(images, packs, networks, state, np.int32(first), np.int32(last), np.bool_(evaluated))
+        span = np.int32(0), np.int32(first), np.int32(last)
+        return program(images, packs, networks, state, orders, *span, np.bool_(evaluated))
 
     return advance, jax.tree.map(lambda leaf: leaf[None, None], state)
 

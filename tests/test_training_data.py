@@ -29,14 +29,14 @@ def test_seeds_see_images_of_their_own(read):
     slab = read({})
     assert slab.packs.rows.shape == (2, 256)
     assert not np.array_equal(*slab.packs.rows)
-    assert not np.array_equal(*key_bits(slab.packs.order))
+    assert not np.array_equal(*key_bits(slab.orders))
     assert slab.images.train.shape[0] == 1
 
 
 def test_in_a_shared_order_only_weights_and_treatment_are_a_seeds_own(read):
     slab, own = read({"batch_order": "shared"}), read({})
     np.testing.assert_array_equal(*slab.packs.rows)
-    np.testing.assert_array_equal(*key_bits(slab.packs.order))
+    np.testing.assert_array_equal(*key_bits(slab.orders))
     np.testing.assert_array_equal(slab.packs.rows[0], own.packs.rows[0])  # those of seed 0
     np.testing.assert_array_equal(key_bits(slab.keys), key_bits(own.keys))
     true, shuffled = slab.networks.labels[:, 0], slab.networks.labels[:, 1]
@@ -92,7 +92,7 @@ def test_seeds_may_share_images_and_labels_but_not_their_order(read):
     slab, own = read({"dataset.subset_seed": 1, "labels.seed": 5}), read({})
     np.testing.assert_array_equal(*slab.packs.rows)
     np.testing.assert_array_equal(slab.packs.rows[0], own.packs.rows[1])  # those of seed 1
-    np.testing.assert_array_equal(key_bits(slab.packs.order), key_bits(own.packs.order))
+    np.testing.assert_array_equal(key_bits(slab.orders), key_bits(own.orders))
     np.testing.assert_array_equal(key_bits(slab.keys), key_bits(own.keys))
     np.testing.assert_array_equal(slab.networks.labels[0], slab.networks.labels[1])
     assert np.mean(slab.networks.labels[0, 0] != slab.networks.labels[0, 1]) > 0.8

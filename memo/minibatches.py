@@ -1,0 +1,82 @@
+"""The order in which minibatches take a training subset: a permutation for every epoch, the same for a pack's networks.
+
+It is `jax.random.permutation` bit for bit, on CPUs by NumPy's sort: for 60,000 images XLA's sort takes 45 ms there,
+a third of the time of a small network's epoch, and NumPy's 4.
+"""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# Positions drawn at a time: as many epochs of all packs as that is, and at least one.
+AT_ONCE = {"cpu": 2**17, "gpu": 2**27}
+
+
+class Orders:
+    """The orders of a slab's packs, some epochs at a time, from the keys [P] of P packs of n training images each."""
+
+    def __init__(self, keys: jax.Array, n: int, epochs: int, device: jax.Device):
+        """Draw for at most `epochs` epochs, on a device."""
+        self._keys, self._n, self._device = keys, n, device
+        self._at_once = AT_ONCE["cpu" if device.platform == "cpu" else "gpu"] // (len(keys) * n)
+        self._at_once = max(1, min(epochs, self._at_once))
+        self._drawn: tuple[int, jax.Array] | None = None
+
+    @property
+    def shape(self) -> jax.ShapeDtypeStruct:
+        """Return the shape of what `at` draws, [P, epochs at a time, n] int32."""
+        return jax.ShapeDtypeStruct((len(self._keys), self._at_once, self._n), jnp.int32)
+
+    def at(self, epoch: int) -> tuple[int, jax.Array]:
+        """Return a first epoch, and the orders [P, epochs, n] from it on, int32, that of this epoch among them."""
+        if self._drawn is None or not 0 <= epoch - self._drawn[0] < self._at_once:
+            epochs = np.arange(epoch, epoch + self._at_once, dtype=np.int32)
+            draw = by_sorting if self._device.platform == "cpu" else by_permutation
+            self._drawn = epoch, jax.device_put(draw(self._keys, epochs, self._n), self._device)
+        return self._drawn
+
+
+@partial(jax.jit, static_argnums=2)
+def by_permutation(keys: jax.Array, epochs: jax.Array, n: int) -> jax.Array:
+    """Return permutations of n positions, [keys, epochs, n] int32, by JAX itself."""
+    return _of_each(lambda key: jax.random.permutation(key, n))(keys, epochs)
+
+
+def by_sorting(keys: jax.Array, epochs: np.ndarray, n: int) -> np.ndarray:
+    """Return the same permutations, sorted on the host by the random numbers by which JAX sorts."""
+    position = np.arange(n, dtype=np.uint64)
+    order = np.broadcast_to(position.astype(np.int32), (len(keys), len(epochs), n))
+    for numbers in np.asarray(_sort_keys(keys, epochs, n)):
+        # With the position below each number, all differ: ties stay in their order, as in a stable sort.
+        places = numbers.astype(np.uint64) << np.uint64(32) | position
+        places.sort(axis=-1)
+        order = np.take_along_axis(order, (places & np.uint64(2**32 - 1)).astype(np.int64), axis=-1)
+    return order
+
+
+@partial(jax.jit, static_argnums=2)
+def _sort_keys(keys, epochs, n):
+    """Return [rounds, keys, epochs, n] uint32: rounds so that equal numbers in all of them are next to impossible."""
+    rounds = math.ceil(3 * math.log(max(1, n)) / math.log(2**32 - 1))
+
+    def draw(key):
+        drawn = []
+        for _ in range(rounds):
+            key, own = jax.random.split(key)
+            drawn.append(jax.random.bits(own, (n,)))
+        return drawn
+
+    numbers = _of_each(draw)(keys, epochs)
+    return jnp.stack(numbers) if numbers else jnp.zeros((0, len(keys), len(epochs), n), jnp.uint32)
+
+
+def _of_each(draw):
+    """Return `draw` of every key's every epoch."""
+
+    def of(key, epoch):
+        return draw(jax.random.fold_in(key, epoch))
+
+    return jax.vmap(jax.vmap(of, (None, 0)), (0, None))
