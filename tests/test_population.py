@@ -145,3 +145,13 @@ def test_operations_of_one_network_by_hand(trials):
         [*group.trials, *trials({"model.widths": [16, 16], "epochs": 3, "evaluations": 4, "seed": 1})]
     )
     assert population.most_flop(double[0]) == 2 * population.most_flop(group)
+
+
+def test_steps_of_little_work_are_taken_by_four_packs_together(trials):
+    little = {"model.widths": [16, 16], "batch_size": 10, "optimizer.momentum": 0.0}
+    seeds = [{"seed": seed} for seed in range(32)]
+    for settings, packs in ((little, 4), (little | {"batch_size": 64}, 1), (little | {"model.widths": [30]}, 1)):
+        (group,) = plan(trials(settings, *seeds))
+        assert lay_out(group, Machine("cpu", 2, 10**10), Execution()).packs == packs
+        assert lay_out(group, Machine("cpu", 2, 10**10), Execution(packs=2)).packs == 2
+        assert lay_out(group, Machine("cpu", 2, population.network_bytes(group.signature)), Execution()).packs == 1
