@@ -116,7 +116,8 @@ def test_two_processes_share_one_sweep(whole, tmp_path):
 
 
 def test_interrupted_by_the_keyboard_it_says_how_to_go_on(tmp_path):
-    long = command(tmp_path, "epochs=2000", "evaluations=40", "stop_at_train_accuracy=null")
+    # Far longer than the test: what is interrupted must not have finished meanwhile, and so left nothing to go on from.
+    long = command(tmp_path, "epochs=200000", "evaluations=40", "stop_at_train_accuracy=null")
     process = subprocess.Popen(long, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.glob(f"{FOLDER}/*/slabs/*")):
         assert process.poll() is None, process.communicate()[1]
