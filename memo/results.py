@@ -18,12 +18,12 @@ import pandas as pd
 
 from memo import claims, report, store
 from memo.errors import Refusal
-from memo.hydra_app import CONF
 from memo.report import Figure
 from memo.store import Tables
 
 COMPLETE, EARLIER, HALF, MISSING = "complete", "of an earlier version", "half finished", "missing"
 RUNS = "runs"
+SUITE = Path(__file__).resolve().parent.parent
 _PICTURES = {".svg", ".png"}
 _IN_MARKDOWN = re.compile(r"!\[(?P<alt>[^\]]+)\]\((?P<file>[^)]+)\)\s+(?P<caption>[^!\n][^\n]*)")
 
@@ -71,7 +71,7 @@ class Result:
         return self.experiment.name
 
 
-def experiments(root: Path = CONF.parent, first: str = "headline") -> list[Experiment]:
+def experiments(root: Path = SUITE, first: str = "headline") -> list[Experiment]:
     """Return every experiment of conf/experiment/ in the order of their names, but that called `first` before all."""
     names = sorted((path.stem for path in root.glob("conf/experiment/*.yaml")), key=lambda name: (name != first, name))
     return [_described(name, root / "experiments") for name in names]
