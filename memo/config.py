@@ -3,10 +3,11 @@
 command line ──> Config ──> recipe(config) ──> Trial(recipe, seed) ──> its hash
 """
 
+import difflib
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -44,15 +45,25 @@ ADDED = {
 }
 
 
-def _key(default: Any, allowed: str, check: Callable[[Any], bool], recipe: bool = True) -> Any:
+def _key(default: Any, allowed: object, check: Callable[[Any], bool], recipe: bool = True) -> Any:
     metadata = {"allowed": allowed, "check": check, "recipe": recipe}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
-def _choice(default: str, options: Any) -> Any:
-    return _key(default, "one of " + ", ".join(options), lambda value: value in options)
+class _OneOf:
+    """The sentence on what a choice allows, as it is when it is read: a user's own treatments come later."""
+
+    def __init__(self, options: Collection[str], before: str = "one of ", after: str = ""):
+        self._options, self._before, self._after = options, before, after
+
+    def __str__(self) -> str:
+        return self._before + ", ".join(self._options) + self._after
+
+
+def _choice(default: str, options: Collection[str]) -> Any:
+    return _key(default, _OneOf(options), lambda value: value in options)
 
 
 def _number(default: float, low: float, high: float = math.inf, *, open_low: bool = False) -> Any:
@@ -76,7 +87,7 @@ def _count(
     default: int | None, *, optional: bool = False, low: int = 1, recipe: bool = True, null: str = "for all"
 ) -> Any:
     words = f"a whole number from {low}" + (f", or null {null}" if optional else "")
-    return _key(default, words, lambda v: (v is None and optional) or (v is not None and v >= low), recipe)
+    return _key(default, words, lambda v: (v is None and optional) or (type(v) is int and v >= low), recipe)
 
 
 def _seed_of_its_own() -> Any:
@@ -201,7 +212,7 @@ class Config(Recipe):
     seeds: int = _count(1, recipe=False)
     probes: list[str] = _key(
         ["confidence"],
-        f"a list of {', '.join(PROBES)}, each once, and also once as name@n: at n evaluations (from 2) along training",
+        _OneOf(PROBES, "a list of ", ", each once, and also once as name@n: at n evaluations (from 2) along training"),
         known,
         recipe=False,
     )
@@ -236,10 +247,18 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def unflatten(flat: dict[str, Any]) -> Recipe:
-    """Return the recipe whose `flatten` this is; keys that it lacks (those of ADDED) have their default."""
+def unflatten(flat: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with these keys by dotted name, unchecked; keys that it lacks have their default.
+
+    Raises Refusal for a key that no recipe has.
+    """
     values: dict[str, Any] = {}
+    known = flatten(Recipe())
     for name, value in flat.items():
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise Refusal(f"{name} is not a key of a recipe; these are {', '.join(known)}.{hint}")
         group, _, key = name.rpartition(".")
         (values.setdefault(group, {}) if group else values)[key] = value
     groups = {key.name: key.type(**values.pop(key.name, {})) for key in fields(Recipe) if is_dataclass(key.type)}
@@ -277,16 +296,28 @@ def check(config: Any, prefix: str = "") -> None:
         value = getattr(config, key.name)
         if is_dataclass(value):
             check(value, f"{prefix}{key.name}.")
-        elif "check" in key.metadata and not key.metadata["check"](value):
+        elif "check" in key.metadata and not _passes(key.metadata["check"], value):
             raise Refusal(f"{prefix}{key.name} is {value}; allowed is {key.metadata['allowed']}.")
 
 
-def make_recipe(config: Recipe) -> Recipe:
+def _passes(check, value):
+    try:
+        return check(value)
+    except (TypeError, ValueError):  # a value of another type; Hydra has refused those before
+        return False
+
+
+def make_recipe(config: Recipe | Mapping[str, Any]) -> Recipe:
     """Return the checked, canonical recipe of a config: equal recipes are equal however they were written.
 
+    `config` may be the keys by dotted name, as on the command line and in the table of trials, such as
+    `{"labels.kind": "shuffled", "model.widths": [256, 256]}`; the others have the defaults of `Recipe`.
+
     Raises:
-        Refusal: a value out of range, more images than the data set has, or a batch larger than the training set.
+        Refusal: a key that no recipe has, a value out of range, more images than the data set has, or a batch larger than the training set.
     """
+    if isinstance(config, Mapping):
+        config = unflatten(config)
     # `labels.kind=true` reaches a string key as the boolean True, and so as 'True'.
     labels = replace(config.labels, kind=str(config.labels.kind).lower())
     recipe = Recipe(**{key.name: getattr(config, key.name) for key in fields(Recipe)} | {"labels": labels})

@@ -133,7 +133,13 @@ def train(
     checkpoints: Checkpoints | None = None,
     observed: Collection[int] = (),
 ) -> Trained:
-    """Train a population and return everything in the order of its trials; holds all networks in memory."""
+    """Train a population and return everything in the order of its trials; holds all networks in memory.
+
+    `dataset` is the one that its recipes name, whole (`memo.datasets.load`). On CPUs every core trains, unless JAX has run
+    in this process before: then each of its devices does. `observed` numbers the evaluations whose weights are returned
+    as well (`Trained.snapshots`), from which `memo.measurement.measure` takes probes along training.
+    """
+    use_every_core()
     execution = execution or Execution()
     layout = lay_out(population, this_machine(execution), execution)
     arranged = slabs(population, layout)

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import logging
 import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -58,6 +59,8 @@ def requests(config: Config, folder: Path) -> dict[tuple[str, ...], dict[Path, l
 def check(config: Config, overridden: set[str]) -> None:
     """Raise Refusal where an experiment could not be analysed as its config (conf/experiment/) says."""
     needs = config.experiment
+    if needs and not needs.get("name"):
+        raise Refusal("experiment.name is missing; it is the experiment's own, as in `python -m experiments.<name>`.")
     swept_values = {
         ".".join(filter(None, key)): values
         for key, values in settings(needs.get("sweep", {}), "experiment.sweep").items()
@@ -171,11 +174,12 @@ def train(cfg: DictConfig) -> tuple[Config, Path, dict[Path, list[Trial]]]:
     return config, folder, {run: trials for wanted in groups.values() for run, trials in wanted.items()}
 
 
-def run(name: str, analyse: Callable[[store.Tables, Config, Path], Report]) -> None:
+def run(name: str, analyse: Callable[[store.Tables, Config, Path], Report], conf: Path | None = None) -> None:
     """Run the command of one experiment: train its sweep, then write what `analyse(tables, config, folder)` reports.
 
-    `analyse` sees only the stored tables of the trials that this configuration asks for, and in `tables.arms` which arm
-    each belongs to (columns arm, trial), where the experiment has arms.
+    Its configuration is `experiment/<name>.yaml` in this suite's conf/, or in `conf` for an experiment that lives in
+    another package. `analyse` sees only the stored tables of the trials that this configuration asks for, and in
+    `tables.arms` which arm each belongs to (columns arm, trial), where the experiment has arms.
     """
 
     def task(cfg: DictConfig) -> None:
@@ -189,10 +193,18 @@ def run(name: str, analyse: Callable[[store.Tables, Config, Path], Report]) -> N
             raise Refusal(f"{len(absent)} of {len(ids)} trials are missing below {folder / RUNS}.")
         tables["arms"] = members(config)
         own = [override for override in HydraConfig.get().overrides.task if override != f"experiment={name}"]
-        command = shlex.join(["python", "-m", f"experiments.{name}", *own])
+        command = shlex.join(["python", *_program(name, conf), *own])
         sessions = [session for run in wanted for session in store.provenance(run)]
         started = time.perf_counter()
         report = analyse(tables, config, folder)
         write(report, folder, sessions, command, provenance.drawing(time.perf_counter() - started))
 
-    hydra_app.run(task, (f"experiment={name}",))
+    hydra_app.run(task, (f"experiment={name}",), conf)
+
+
+def _program(name: str, conf: Path | None) -> list[str]:
+    """Return the words after `python` that start an experiment, of the suite or (`conf` is given) of another package."""
+    if conf is None:
+        return ["-m", f"experiments.{name}"]
+    main = sys.modules["__main__"].__spec__
+    return [sys.argv[0]] if main is None else ["-m", main.name.removesuffix(".__main__")]

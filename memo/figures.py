@@ -1,11 +1,13 @@
 """One look for every figure: colours that survive colour-blindness and print, files that are the same when redrawn."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 
-matplotlib.use("Agg")
+if "MPLBACKEND" not in os.environ:  # commands only write files; a notebook's kernel names its own backend there
+    matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np

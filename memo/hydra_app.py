@@ -68,15 +68,23 @@ def _folder_name(*, _root_):
     if not (config.experiment.get("sweep") or config.experiment.get("arms")):
         return run_name(make_recipe(config))
     asked = json.dumps([config.experiment, flatten(make_recipe(config)), config.seed, config.seeds], sort_keys=True)
-    return f"{config.experiment['name']}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
+    return f"{config.experiment.get('name', 'experiment')}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
+
+
+def _place(*, _root_):
+    return OmegaConf.select(_root_, "experiment.name") or f"runs/{_folder_name(_root_=_root_)}"
 
 
 # In hydra.run.dir and hydra.sweep.subdir: the same recipe always meets its own finished trials again.
 OmegaConf.register_new_resolver("run_name", _folder_name, replace=True)
+OmegaConf.register_new_resolver("place", _place, replace=True)
 
 
-def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = ()) -> None:
-    """Run a task as a Hydra application, with `overrides` before those of the command line."""
+def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = (), conf: Path | None = None) -> None:
+    """Run a task as a Hydra application, with `overrides` before those of the command line.
+
+    `conf` is a folder of configuration beside that of the suite, for an experiment that lives elsewhere.
+    """
 
     @functools.wraps(task)
     def refusing(cfg: DictConfig) -> None:
@@ -90,6 +98,8 @@ def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = ()) -> 
         (n for n, word in enumerate(sys.argv) if n and "=" in word and not word.startswith("-")), len(sys.argv)
     )
     sys.argv[first:first] = overrides
+    if conf is not None:
+        sys.argv[1:1] = ["--config-dir", str(conf.resolve())]
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us and we can say them in one sentence
     try:

@@ -8,6 +8,7 @@ and no module of an experiment is imported.
 
 import ast
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,11 +18,12 @@ import pandas as pd
 
 from memo import claims, report, store
 from memo.errors import Refusal
-from memo.hydra_app import CONF
 from memo.report import Figure
+from memo.store import Tables
 
 COMPLETE, EARLIER, HALF, MISSING = "complete", "of an earlier version", "half finished", "missing"
 RUNS = "runs"
+SUITE = Path(__file__).resolve().parent.parent
 _PICTURES = {".svg", ".png"}
 _IN_MARKDOWN = re.compile(r"!\[(?P<alt>[^\]]+)\]\((?P<file>[^)]+)\)\s+(?P<caption>[^!\n][^\n]*)")
 
@@ -69,7 +71,7 @@ class Result:
         return self.experiment.name
 
 
-def experiments(root: Path = CONF.parent, first: str = "headline") -> list[Experiment]:
+def experiments(root: Path = SUITE, first: str = "headline") -> list[Experiment]:
     """Return every experiment of conf/experiment/ in the order of their names, but that called `first` before all."""
     names = sorted((path.stem for path in root.glob("conf/experiment/*.yaml")), key=lambda name: (name != first, name))
     return [_described(name, root / "experiments") for name in names]
@@ -127,6 +129,40 @@ def read(experiment: Experiment, folder: Path) -> Result:
     page = {"page": "report.html"} if (folder / "report.html").exists() else {}
     state = HALF if problems else COMPLETE
     return Result(experiment, state, problems, ledger=ledger, figures=there, summary=summary, **texts, **page)
+
+
+def load(folder: str | os.PathLike) -> Tables:
+    """Return what an experiment reports, from its folder below results/: `claims`, and each of its tables by name.
+
+    `load("results/headline").shapes` is tables/shapes.csv. No run folder is needed. `claims` is the ledger (`memo.claims`):
+    `measured` with the interval `low` to `high`, in the claim's own `unit`, n seeds or pairs, and its verdict.
+
+    Raises Refusal where there is no such folder, or a table in it is not readable.
+    """
+    folder = Path(folder)
+    if not (folder / "claims.csv").exists():
+        raise Refusal(f"{folder} holds no claims.csv; give the folder of an experiment, such as results/headline.")
+    tables = {"claims": claims.read(folder / "claims.csv")}
+    for file in sorted((folder / "tables").glob("*.csv")):
+        try:
+            texts = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise Refusal(f"{file} cannot be read: {error}.") from error
+        tables[file.stem] = texts.apply(_typed)
+    return Tables(tables)
+
+
+def _typed(column):
+    """Return a column of texts as numbers or booleans where all that are not empty are; kinds of labels stay texts."""
+    empty = column == ""
+    if (
+        not empty.any() and column.isin(("True", "False")).all()
+    ):  # as pandas writes booleans; "true" is a kind of labels
+        return column == "True"
+    try:
+        return pd.to_numeric(column.mask(empty))
+    except ValueError:
+        return column
 
 
 def _there(pictures, folder):

@@ -14,8 +14,8 @@ import pandas as pd
 from memo import datasets, execution, mlp, population, provenance, store, unfinished
 from memo.config import Execution, Trial, flatten
 from memo.errors import Refusal
-from memo.probes import PROBES, along, at_the_end, observed, places
-from memo.probes.networks import Networks
+from memo.measurement import measure
+from memo.probes import observed
 from memo.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def _train(job: unfinished.Unfinished, dataset: datasets.Dataset, progress: Prog
 
     def finish(slab, trained):
         begun = time.perf_counter()
-        measured = _measure(group.signature, trained, job.probes)
+        measured = measure(trained, job.probes)
         probing.append(time.perf_counter() - begun)
         job.add(slab, _tables(group.signature, trained, measured, job.probes))
 
@@ -148,39 +148,6 @@ def _train(job: unfinished.Unfinished, dataset: datasets.Dataset, progress: Prog
     seconds["program"] = time.perf_counter() - started
     session = provenance.session(dataset, seconds, len(group.trials), job.layout)
     store.write_runs(tables, job.runs, session)
-
-
-def _measure(common, trained, probes):
-    """Return the columns of each probe's table."""
-
-    def networks(layers, step=None):
-        seeds = np.array([trial.seed for trial in trained.trials])
-        data = trained.sources, trained.images, trained.statistics, trained.rows, trained.labels
-        return Networks(common.static, layers, seeds, *data, trained.hyper, step)
-
-    measured = {name: PROBES[name](networks(trained.layers)) for name in at_the_end(probes)}
-    steps = common.evaluation_steps
-    seen = dict(zip(observed(probes, len(steps)), trained.snapshots))
-    for name, count in along(probes).items():
-        parts = []
-        for place in places(count, len(steps)):
-            # Where its curve has a row: a network that ended earlier has no weights of its own at this step.
-            running = _running(trained, place)
-            if parts and not running.any():
-                break
-            columns = PROBES[name](networks(seen[place], int(steps[place])))
-            kept = running[columns["network"]]
-            step = np.full(np.count_nonzero(kept), steps[place], np.int64)
-            time = {"step": step, "epoch": step / common.static.steps_per_epoch}
-            parts.append({**time, **{column: values[kept] for column, values in columns.items()}})
-        measured[f"{name}_along"] = {column: np.concatenate([part[column] for part in parts]) for column in parts[0]}
-    return measured
-
-
-def _running(trained, place):
-    """Return which networks were evaluated at a place among the evaluations, [T] bool."""
-    losses = trained.curves.train_loss
-    return np.isfinite(losses[:, place]) if place < losses.shape[1] else np.zeros(len(losses), bool)
 
 
 def _keep_compiled_programs():

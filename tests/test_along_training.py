@@ -11,6 +11,7 @@ import pytest
 import memo
 from memo import datasets, execution, mlp, sweep, training
 from memo.config import Execution
+from memo.measurement import measure
 from memo.population import plan, signature
 from memo.probes import PROBES, along, at_the_end, known, observed, places
 from memo.probes.networks import Networks
@@ -123,7 +124,7 @@ def test_what_a_network_was_trained_on_reaches_the_probe(trials, mnist, monkeypa
     monkeypatch.setitem(PROBES, "confidence", lambda networks: given.append(networks) or {"network": np.arange(4)})
     (group,) = plan(trials(TINY, {}, {"labels.kind": "shuffled", "optimizer.learning_rate": 0.02}))
     trained = execution.train(group, mnist, observed=observed(["confidence@3"], 5))
-    sweep._measure(group.signature, trained, ["confidence", "confidence@3"])
+    measure(trained, ["confidence", "confidence@3"])
     assert [networks.step for networks in given] == [None, 0, 8, 16]
     for networks in given:
         for place, trial in enumerate(group.trials):
@@ -163,7 +164,7 @@ def test_no_probe_is_taken_after_the_last_network_ended(trials, mnist, monkeypat
     (group,) = plan(trials(TINY | {"epochs": 12, "evaluations": 12, "stop_at_train_accuracy": 0.15}))
     trained = execution.train(group, mnist, observed=range(13))
     assert len(trained.steps) < 13 == len(trained.snapshots)
-    sweep._measure(group.signature, trained, ["confidence@13"])
+    measure(trained, ["confidence@13"])
     assert taken == trained.steps.tolist()
 
 

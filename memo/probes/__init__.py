@@ -44,7 +44,7 @@ PROBES = {
     "weights": weights.measure,
 }
 
-_ALONG = re.compile(r"([a-z_]+)@([2-9]|[1-9][0-9]{1,5})")
+_ALONG = re.compile(r"([a-z_][a-z0-9_]*)@([2-9]|[1-9][0-9]{1,5})")
 
 
 def along(asked: Sequence[str]) -> dict[str, int]:

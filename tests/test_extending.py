@@ -1,0 +1,234 @@
+"""What docs/extending.md shows a stranger: its blocks are written to the files that they name, and run."""
+
+import ast
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import memo
+from memo import claims, mlp, results
+from memo.probes import PROBES
+from memo.probes.networks import Networks
+from memo.training import Images, Static
+from memo.treatments import LABELS, PixelStatistics
+from tests.test_readme import WITHOUT
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "docs" / "extending.md").read_text()
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+FILES = {
+    re.search(r"^# (\S+\.(?:py|yaml))$", text, re.MULTILINE)[1]: text
+    for kind, text in BLOCKS
+    if kind in ("python", "yaml")
+}
+COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
+
+
+def start(folder, *words):
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """A folder with the files of the page, and nothing else."""
+    folder = tmp_path_factory.mktemp("package")
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mine(package):
+    """Return `mine(module)`, imported from the page; what it registers is taken out again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(package)
+        for options in (LABELS, PROBES):
+            for name in ("shifted", "margin"):
+                patch.setitem(options, name, None)
+                patch.delitem(options, name)
+        yield lambda name: importlib.import_module(f"mine.{name}")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mine"]:
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def decided(package):
+    """The example's results, by the command of the page."""
+    first, *_ = COMMANDS
+    start(package, *shlex.split(first)[1:])
+    return package / "results" / "decided"
+
+
+def test_blocks_are_files_and_commands():
+    assert {"mine/shifted.py", "mine/margin.py", "mine/decided.py", "mine/conf/experiment/decided.yaml"} <= set(FILES)
+    assert all(command.startswith("python -m mine.") for command in COMMANDS)
+    names = re.search(r"^mine/\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)[1]
+    assert {f"mine/{line.split()[0]}" for line in names.splitlines()} <= set(FILES)
+
+
+def test_the_treatment_shifts_labels_by_one_class(mine):
+    shifted = mine("shifted").shifted
+    labels = np.arange(10, dtype=np.uint8).repeat(1000)
+    whole = shifted(np.random.default_rng(0), labels, 1.0, 10)
+    assert whole.dtype == np.uint8
+    np.testing.assert_array_equal(whole, (labels + 1) % 10)
+    half = shifted(np.random.default_rng(0), labels, 0.5, 10)
+    assert np.mean(half != labels) == pytest.approx(0.5, abs=0.02)  # 4 standard errors of 10,000 draws
+    assert set((half.astype(int) - labels) % 10) == {0, 1}
+
+
+def test_the_probe_is_the_lead_that_numpy_finds(mine):
+    static = Static((784, 8, 10), "relu", "he", "cross_entropy", "sgd", "constant", 1.0, 64, 4, 4)
+    layers = [mlp.initialise(jax.random.key(number), static.sizes, "he") for number in range(3)]
+    layers[1] = jax.tree.map(lambda leaf: leaf * np.float32(np.inf), layers[1])
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 40, 784), np.uint8)
+    images = Images(None, jnp.asarray(pixels), jnp.zeros(40, jnp.uint8))
+    seeds, statistics = np.array([5, 3, 5]), PixelStatistics(0.1, 0.3)
+    rows = mine("margin").measure(Networks(static, stacked, seeds, np.zeros(3, int), images, statistics, *[None] * 3))
+    np.testing.assert_array_equal(rows["network"], [0, 1, 2])
+    assert np.isnan(rows["margin"][1])  # its weights are not finite
+    for place in (0, 2):
+        (weights, biases), (last, offset) = (map(np.asarray, layer) for layer in layers[place])
+        outputs = np.sort(np.maximum(pixels[0] / 255 @ weights + biases, 0) @ last + offset, axis=-1)
+        assert rows["margin"][place] == pytest.approx(np.mean(outputs[:, -1] - outputs[:, -2]), rel=1e-5)
+
+
+def test_the_experiment_reports(decided):
+    found = memo.load_results(decided)
+    assert found.claims["claim"].tolist() == ["as-decided"]
+    assert set(found.claims["verdict"]) <= set(claims.VERDICTS)
+    assert found.claims["n"].tolist() == [5]
+    assert found.margins.columns.tolist() == ["seed", "true", "shifted", "shuffled"]
+    assert np.isfinite(found.margins.to_numpy(float)).all()
+    page = (decided / "report.html").read_text()
+    assert "python -m mine.decided scale=quick" in page  # what redraws it
+    assert (decided / "figures" / "margin.svg").exists()
+    trials = memo.load(decided / "runs").trials
+    changed = trials.groupby("labels.kind")["labels.changed"].mean()
+    assert (changed["true"], changed["shifted"]) == (0, 1)
+    ratio = found.margins["shifted"] / found.margins["true"]
+    assert found.claims["measured"].iloc[0] == pytest.approx(np.exp(np.log(ratio).mean()), rel=1e-4)
+
+
+def test_the_experiment_again_only_redraws(decided, package):
+    before = {path: path.stat().st_mtime_ns for path in decided.rglob("*.parquet")}
+    done = start(package, *shlex.split(COMMANDS[0])[1:])
+    assert "nothing to train" in done.stdout
+    assert before == {path: path.stat().st_mtime_ns for path in decided.rglob("*.parquet")}
+
+
+def test_other_commands_of_the_page(package):
+    for command in COMMANDS[1:]:
+        start(package, *shlex.split(command)[1:])
+    tables = memo.load(package / "results" / "runs")
+    assert set(tables.trials["labels.kind"]) == {"true", "shifted"}
+    assert len(tables.margin) == len(tables.trials)
+
+
+def test_refusals_name_what_a_package_has_added(package):
+    words = shlex.split(COMMANDS[0])[1:-1]
+    done = subprocess.run(
+        [sys.executable, *words, "probes=[astrology]", "plan=true"],
+        cwd=package,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1
+    assert "probes" in done.stderr
+    assert "margin" in done.stderr
+
+
+def test_training_from_python(package):
+    lines = start(package, "training.py").stdout.split("\n")[:-1]
+    assert [line.split()[:2] for line in lines] == [
+        [kind, str(seed)] for seed in range(5) for kind in ("true", "shuffled")
+    ]
+    assert all(0 < float(line.split()[-1]) <= 1 for line in lines)
+
+
+def test_storing_from_python(package):
+    assert "final_test_accuracy" in start(package, "storing.py").stdout
+    assert len(memo.load(package / "runs").trials) == 5
+
+
+def test_an_experiment_inside_the_suite_is_found_by_its_report(tmp_path):
+    for name, place in (("mine/decided.py", "experiments"), ("mine/conf/experiment/decided.yaml", "conf/experiment")):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / Path(name).name).write_text(FILES[name])
+    (found,) = results.experiments(tmp_path)
+    assert found.question == "Is a network less decided when all its labels are wrong in the same way?"
+    assert results.read(found, tmp_path / "results" / "decided").state == results.MISSING
+
+
+def rooms():
+    """Return the modules of each room of memo/, in the order of the tree on the page."""
+    tree = re.search(r"^memo/\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)[1]
+    found = {}
+    for line in tree.splitlines():
+        if not line.startswith("    "):
+            room = found.setdefault(line.split()[0], [])
+        else:
+            room += re.split(r" {2,}", line.strip())[0].split()
+    return found
+
+
+def imported(module):
+    """Return the modules of memo/ that one of them (or a package with all it holds) imports anywhere."""
+    path = ROOT / "memo" / module
+    names = set()
+    for file in path.rglob("*.py") if path.is_dir() else [path.with_suffix(".py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "memo":
+                parts = node.module.split(".")
+                names |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+    return names - {module, "errors"}
+
+
+def test_rooms_of_the_page_exist_and_import_only_what_is_above_them():
+    above = set()
+    for names in rooms().values():
+        above |= set(names)
+        for name in names:
+            assert importlib.util.find_spec(f"memo.{name}"), name
+            assert imported(name) <= above, name
+
+
+def test_core_of_the_page_runs_without_hydra_pandas_and_plotting(tmp_path):
+    core = [f"memo.{name}" for name in rooms()["core"]]
+    named = "import memo\n[getattr(memo, name) for name in ('Recipe', 'Trained', 'make_recipe', 'measure', 'plan', 'train')]"
+    start(tmp_path, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{WITHOUT}\n{named}", *core)
+
+
+def test_links_of_the_page_exist():
+    targets = re.findall(r"\]\(([^)\s]+)\)", PAGE)
+    relative = [target.split("#")[0] for target in targets if not re.match(r"\w+:|#", target)]
+    assert relative
+    assert [target for target in relative if not (ROOT / "docs" / target).exists()] == []
+    headings = {
+        re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-")
+        for line in PAGE.splitlines()
+        if line.startswith("#")
+    }
+    assert {target[1:] for target in targets if target.startswith("#")} <= headings

@@ -1,0 +1,182 @@
+"""What memo exports, and the notebook that uses it."""
+
+import ast
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import memo
+from memo import claims
+from memo.errors import Refusal
+from memo.population import signature
+
+ROOT = Path(__file__).resolve().parent.parent
+SURFACE = {
+    "Population",
+    "Recipe",
+    "Refusal",
+    "Tables",
+    "Trained",
+    "Trial",
+    "complete",
+    "load",
+    "load_dataset",
+    "load_results",
+    "make_recipe",
+    "measure",
+    "plan",
+    "train",
+}
+TINY = {
+    "dataset.n_train": 128,
+    "dataset.n_test": 200,
+    "model.widths": [4],
+    "batch_size": 32,
+    "epochs": 2,
+    "evaluations": 6,
+}
+
+
+def test_names():
+    assert set(memo.__all__) == SURFACE == set(dir(memo))
+    for name in SURFACE:
+        assert getattr(memo, name).__name__ in (name, "load"), name
+    with pytest.raises(AttributeError, match="no attribute 'astrology'"):
+        memo.astrology  # noqa: B018
+
+
+def test_type_checkers_see_the_same_names():
+    (block,) = [node for node in ast.parse(Path(memo.__file__).read_text()).body if isinstance(node, ast.If)]
+    seen = {alias.asname or alias.name: (one.module, alias.name) for one in block.body for alias in one.names}
+    homes = {name: (f"memo.{module}", own) for module, names in memo._HOMES.items() for name, own in names.items()}
+    assert seen == homes
+
+
+def test_every_name_is_documented():
+    for name in SURFACE:
+        thing = getattr(memo, name)
+        assert inspect.getdoc(thing), name
+        if inspect.isfunction(thing):
+            # All but these two can refuse what they are given.
+            assert "Refusal" in thing.__doc__ or "DataError" in thing.__doc__ or name in ("plan", "train"), name
+            assert thing.__annotations__.get("return"), name
+
+
+def test_one_name_imports_no_other_room():
+    code = "import sys, memo; memo.Refusal; assert not {'jax', 'pandas', 'hydra'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+
+
+def test_recipes_from_settings():
+    recipe = memo.make_recipe({"labels.kind": "shuffled", "model.widths": (16, 16), "epochs": 3})
+    assert (recipe.labels.kind, recipe.model.widths, recipe.epochs) == ("shuffled", [16, 16], 3)
+    assert memo.make_recipe({}) == memo.make_recipe(memo.Recipe())
+    assert memo.Trial(recipe, 0).id == memo.Trial(memo.make_recipe(recipe), 0).id
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        ({"labels.knd": "true"}, ["labels.knd", "Did you mean labels.kind?"]),
+        ({"labels": "true"}, ["labels is not a key"]),
+        ({"seeds": 3}, ["seeds is not a key"]),
+        ({"labels.kind": "astrology"}, ["labels.kind", "shuffled"]),
+        ({"labels.kind": "shuffled", "labels.fraction": "half"}, ["labels.fraction", "from 0 to 1"]),
+        ({"model.widths": 16}, ["model.widths", "list"]),
+        ({"epochs": 2.5}, ["epochs", "whole number"]),
+        ({"epochs": "many"}, ["epochs", "whole number"]),
+        ({"batch_size": None}, ["batch_size", "whole number"]),
+        ({"dataset.n_train": 99_999}, ["dataset.n_train", "60000"]),
+        ({"loss": ["cross_entropy"]}, ["loss", "cross_entropy"]),
+    ],
+)
+def test_settings_are_refused_in_one_sentence(settings, parts):
+    with pytest.raises(Refusal) as refused:
+        memo.make_recipe(settings)
+    assert [part for part in parts if part not in str(refused.value)] == []
+
+
+def test_from_settings_to_measured_networks_and_to_tables(mnist, tmp_path, monkeypatch):
+    monkeypatch.setattr("memo.datasets.load", lambda name, folder=None: mnist)
+    trials = [memo.Trial(memo.make_recipe(TINY | {"labels.kind": kind}), 0) for kind in ("true", "shuffled")]
+    [population] = memo.plan(trials)
+    trained = memo.train(population, mnist)
+    found = memo.measure(trained, ["confidence"])["confidence"]
+    memo.complete({tmp_path / "run": trials}, ["confidence"])
+    tables = memo.load(tmp_path)
+    stored = tables.confidence.set_index(["trial", "inputs"])
+    for network, inputs, mean in zip(found["network"], found["inputs"], found["mean_confidence"]):
+        assert mean == pytest.approx(stored.loc[(trained.trials[network].id, inputs), "mean_confidence"], abs=1e-6)
+    with pytest.raises(Refusal, match="astrology"):
+        memo.measure(trained, ["astrology"])
+    with pytest.raises(Refusal, match="0 evaluations were observed"):
+        memo.measure(trained, ["confidence@3"])
+    assert len(trained.steps) == len(signature(trials[0]).evaluation_steps)
+
+
+def test_results_of_an_experiment(tmp_path):
+    claims.write(claims.ledger([]), tmp_path / "claims.csv")
+    frame = pd.DataFrame(
+        {
+            "labels": ["true", "true"],
+            "width": ["16", "1×64"],
+            "exact": [True, False],
+            "epochs": [3, 4],
+            "t99": [np.nan, 1.5],
+            "nothing": [np.nan, np.nan],
+        }
+    )
+    claims.write(frame, tmp_path / "tables" / "networks.csv")
+    found = memo.load_results(str(tmp_path))
+    assert list(found) == ["claims", "networks"]
+    pd.testing.assert_frame_equal(found.networks, frame, check_dtype=False)
+    assert found.networks["exact"].dtype == bool
+    assert found.networks["epochs"].dtype == int
+
+
+def test_results_of_no_experiment_are_refused(tmp_path):
+    with pytest.raises(Refusal, match=r"claims\.csv"):
+        memo.load_results(tmp_path / "nowhere")
+    claims.write(claims.ledger([]), tmp_path / "claims.csv")
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "broken.csv").write_bytes(b"")
+    with pytest.raises(Refusal, match=r"broken\.csv cannot be read"):
+        memo.load_results(tmp_path)
+
+
+def test_all_reference_results_load():
+    for file in ROOT.glob("results/*/claims.csv"):
+        found = memo.load_results(file.parent)
+        assert set(found) == {"claims", *(path.stem for path in (file.parent / "tables").glob("*.csv"))}
+        for name, table in found.items():
+            assert "labels" not in table or table["labels"].map(type).eq(str).all(), (file, name)
+
+
+def test_the_example_draws_its_figures(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(ROOT / "examples" / "reference_results.py")],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path.name for path in tmp_path.iterdir()} == {"times.png", "corruption.png"}
+    assert all(path.stat().st_size > 10_000 for path in tmp_path.iterdir())
+    assert "reproduced" in done.stdout
+
+
+def test_the_citation_is_that_of_the_package():
+    text = (ROOT / "CITATION.cff").read_text()
+    project = (ROOT / "pyproject.toml").read_text()
+    version = next(line for line in project.splitlines() if line.startswith("version = ")).split('"')[1]
+    assert f"version: {version}\n" in text
+    readme = (ROOT / "README.md").read_text()
+    assert f"version = {{{version}}}" in readme
