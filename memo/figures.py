@@ -86,22 +86,28 @@ def count_axis(axes: Axes, counts: Sequence[int]) -> None:
 
 
 def shared_legend(figure: Figure, axes: Axes, columns: int | None = None) -> None:
-    """Put one legend, of what `axes` shows, above all axes of a figure: in one row, or in so many columns."""
+    """Put one legend, of what `axes` shows, above all axes of a figure, if anything: in one row, or in so many columns."""
     named = dict(zip(*axes.get_legend_handles_labels()[::-1]))
-    figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=columns or max(1, len(named)))
+    if named:
+        figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=columns or len(named))
 
 
 def legend(axes: Axes, **options) -> None:
-    """Put a legend into the axes that names what has one name once."""
+    """Put a legend into the axes that names what has one name once, if anything has a name."""
     named = dict(zip(*axes.get_legend_handles_labels()[::-1]))
-    axes.legend(named.values(), named.keys(), fontsize=8, **options)
+    if named:
+        axes.legend(named.values(), named.keys(), **{"fontsize": 8} | options)
+
+
+def reach(estimate: Estimate) -> list[list[float]]:
+    """Return how far an interval reaches [2, 1] below and above its value, as error bars have it."""
+    # An interval that does not exist (one seed) is NaN and draws nothing.
+    return [[max(estimate.value - estimate.low, 0)], [max(estimate.high - estimate.value, 0)]]
 
 
 def interval(axes: Axes, x: float, estimate: Estimate, **style) -> None:
     """Draw one estimate as a point with its interval."""
-    below, above = max(estimate.value - estimate.low, 0), max(estimate.high - estimate.value, 0)
-    # An interval that does not exist (one seed) is NaN and draws nothing.
-    axes.errorbar(x, estimate.value, [[below], [above]], capsize=2.5, markersize=5, linewidth=1.3, **style)
+    axes.errorbar(x, estimate.value, reach(estimate), capsize=2.5, markersize=5, linewidth=1.3, **style)
 
 
 def save(figure: Figure, folder: Path, name: str, *, dense: bool = False) -> str:

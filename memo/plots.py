@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,6 +57,26 @@ def mean_line(axes: Axes, curves: pd.DataFrame, column: str, time: str = "epoch"
         seeds.index, seeds.min(axis=1), seeds.max(axis=1), color=style.get("color"), alpha=0.2, linewidth=0
     )
     axes.plot(seeds.index, seeds.mean(axis=1), **style)
+
+
+def means_by_level(
+    axes: Axes,
+    levels: pd.DataFrame,
+    color: Any,
+    marker: str,
+    label: str,
+    *,
+    linewidth: float = 0.8,
+    alpha: float = 0.6,
+) -> None:
+    """Draw the mean over seeds, with its interval, of values [seeds, levels] at each level, joined by a line."""
+    means = []
+    for level in levels.columns:
+        values = levels[level].dropna()
+        if len(values):
+            means.append((level, values.mean()))
+            figures.interval(axes, level, mean_interval(values), color=color, marker=marker, linestyle="", label=label)
+    axes.plot(*np.array(means).T if means else ([], []), color=color, linewidth=linewidth, alpha=alpha)
 
 
 def estimates(axes: Axes, frame: pd.DataFrame, column: str, group: str, names: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 import memo
 from experiments.noise_confidence import doubt, equal, far, fooling, hendrycks, populations
 from experiments.noise_confidence.analysis import analyse
-from memo import claims, datasets, experiment, hydra_app, report, store
+from memo import claims, comparisons, datasets, experiment, hydra_app, report, store
 from memo.statistics import Estimate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +33,7 @@ NO_NUMBER = r"\bnan\b|\binf\b|<NA>|\bNone\b(?! of the)"
     ("widths", "name"), [((64, 64), "64"), ((64,), "1×64"), ((8, 8, 8), "3×8"), ((8, 4), "8×4"), ((), "0")]
 )
 def test_names_of_widths(widths, name):
-    assert populations.width_name(widths) == name
+    assert comparisons.width_name(widths) == name
 
 
 def ways(*networks):

@@ -135,11 +135,12 @@ def test_boundary_is_interpolated_between_widths_on_a_log_axis():
     assert capacity.boundary(pd.DataFrame({4: [np.nan], 8: [1.0]})).tolist() == pytest.approx([8])
 
 
-def test_parameters_and_slopes():
+def test_parameters_grow_with_labels_as_a_power():
     assert capacity.parameters(np.array([1, 512])).tolist() == [mlp.count_parameters((784, w, 10)) for w in (1, 512)]
     counts = np.array([500, 1000, 4000])
     widths = (3.0 * counts - 10) / 795  # three parameters a label
-    slope = capacity.slopes(pd.DataFrame([widths, np.where(counts > 500, widths, np.nan)], columns=counts))
+    seeds = pd.DataFrame([widths, np.where(counts > 500, widths, np.nan)], columns=counts)
+    slope = comparisons.log_slope(capacity.parameters(seeds))
     assert slope.tolist() == pytest.approx([1, np.nan], nan_ok=True)
 
 

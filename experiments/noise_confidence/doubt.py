@@ -129,8 +129,7 @@ def _draw_reliability(table, gimpel, width, evidence, made):
                 f"{name} {with_interval(mean_interval(before))} → {with_interval(mean_interval(after), count=False)}"
             )
     places[0].set_ylabel("accuracy")
-    if places[0].get_legend_handles_labels()[0]:
-        figures.shared_legend(figure, places[0])
+    figures.shared_legend(figure, places[0])
     sentence = "; ".join(spoken) or "no network is left"
     if spoken:
         made.findings.append(
@@ -162,8 +161,7 @@ def _draw_errors(table, widths, evidence, made):
         place.axhline(neutral, **figures.CHANCE_LINE)
         place.set(title=title, xlabel="width")
         place.title.set_fontsize(9.5)
-    if places[0].get_legend_handles_labels()[0]:
-        figures.shared_legend(figure, places[0])
+    figures.shared_legend(figure, places[0])
     means = table.groupby(["labels", "width"])["overconfidence"].mean()
     spoken = "; ".join(
         f"{LABELS[labels]} {number(means[labels, widths[-1]])}"

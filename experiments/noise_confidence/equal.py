@@ -370,8 +370,7 @@ def _draw_explanations(equal, frame, width, widths, evidence, made):
     losses.set(
         xlabel="width", ylabel="mean confidence on uniform noise,\nshuffled − true", xlim=(-0.5, len(widths) - 0.5)
     )
-    if losses.get_legend_handles_labels()[0]:
-        losses.legend(*_once(losses), fontsize=8)
+    figures.legend(losses)
     matched = _at(equal, "uniform", 1.0)
     for position, (words, values) in enumerate(
         (
@@ -419,11 +418,6 @@ def _draw_explanations(equal, frame, width, widths, evidence, made):
             f"{with_interval(spoken['length', 0])} beside twins that stopped when they had fitted every true label, and "
             f"{with_interval(spoken['length', 1], count=False)} beside twins that trained on for as many steps."
         )
-
-
-def _once(axes):
-    named = dict(zip(*axes.get_legend_handles_labels()[::-1]))
-    return named.values(), named.keys()
 
 
 def _length_difference(frame, inputs):

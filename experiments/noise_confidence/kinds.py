@@ -188,8 +188,7 @@ def _draw_kinds(answers, widths, evidence, made):
     place.axhline(0, color="0.4", linewidth=1)
     place.set_xticks(range(len(kinds)), [TICKS[kind] for kind in kinds], fontsize=8)
     place.set(ylabel="mean confidence,\nshuffled − true", xlim=(-0.5, len(kinds) - 0.5))
-    if counted:
-        figures.shared_legend(figure, place)
+    figures.shared_legend(figure, place)
     by_kind = {
         kind: [within(own[own["inputs"] == kind], "fitted", width) for width in widths] for kind in ("test", "fashion")
     }

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from memo import figures
+from memo.comparisons import width_name
 from memo.evidence import Evidence
 from memo.statistics import mean_interval
 
@@ -42,14 +43,6 @@ TICKS = {
     "normal": "Gaussian,\nN(0, 1)",
     "constant": "one grey",
 }
-
-
-def width_name(widths: Iterable[int]) -> str:
-    """Return "64" for two layers of 64, "1×64" for one, "3×64" for three, and all layers where they are not equal."""
-    widths = list(widths)
-    if len(set(widths)) != 1:
-        return "×".join(map(str, widths)) or "0"
-    return str(widths[0]) if len(widths) == 2 else f"{len(widths)}×{widths[0]}"
 
 
 def networks(evidence: Evidence, *arms: str, diverged: bool = False) -> pd.DataFrame:
