@@ -456,7 +456,7 @@ def _draw_scaled(curves, shapes, widths, folder):
                 curve, labels = by_trial[trial], spans.loc[trial, "labels"]
                 values = curve[f"train_{kind}"]
                 rise = loss_progress(values) if kind == "loss" else values
-                style = {"color": figures.LABELS[labels], "linestyle": figures.DASHES[labels]}
+                style: figures.Style = {"color": figures.LABELS[labels], "linestyle": figures.DASHES[labels]}
                 place.plot(curve["epoch"] / end, rise, linewidth=1, alpha=0.8, **style)
             place.set(xlim=(0, 1), ylim=(0, 1.03))
         row[0].set_ylabel(names[kind])

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from memo import datasets
+from memo import datasets, mlp
 from memo.arms import arms
 from memo.claims import Claim, ledger
 from memo.config import Config, Trial, make_trials
-from memo.population import signature
+from memo.population import Signature, signature
 from memo.probes import weights
 from memo.report import Figure, Report, Shown
 from memo.statistics import Estimate, mean_interval
@@ -123,24 +123,24 @@ class Evidence:
         rows = self.of(arm, "answers")
         return rows["answers"], rows["confidences"]
 
-    def layers(self, arm: str):
+    def layers(self, arm: str) -> tuple[mlp.Layer, ...]:
         """Return the final weights of an arm's networks, leaves [T, ...] by seed."""
         rows = self.of(arm, "weights_along")
         return weights.layers(rows[rows["step"] == rows["step"].max()]["weights"], self.static(arm).sizes)
 
-    def initial_layers(self, arm: str):
+    def initial_layers(self, arm: str) -> tuple[mlp.Layer, ...]:
         """Return the weights of an arm's networks before training, leaves [T, ...] by seed."""
         rows = self.of(arm, "weights_along")
         return weights.layers(rows[rows["step"] == 0]["weights"], self.static(arm).sizes)
 
-    def trajectory(self, arm: str, seed: int):
+    def trajectory(self, arm: str, seed: int) -> tuple[mlp.Layer, ...]:
         """Return the weights of one network along training, leaves [S, ...], first before training and last at the end."""
         rows = self.of(arm, "weights_along")
         return weights.layers(rows[rows["seed"] == seed].sort_values("step")["weights"], self.static(arm).sizes)
 
     def training_sets(self, arm: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Return by trial the rows [n] of the images that it was trained on, and the labels [n] that it was given."""
-        data = {}  # a sweep may have several signatures
+        data: dict[Signature, TrainingData] = {}  # a sweep may have several signatures
         for trial in self._trials[arm]:
             common = signature(trial)
             data.setdefault(common, TrainingData(common, self.dataset))

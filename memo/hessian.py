@@ -7,6 +7,7 @@ The loss is the recipe's mean over the images given, without weight decay. Param
 leaves of the layers. ReLU networks have a Hessian almost everywhere: what their kinks would add is not in it.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -60,7 +61,9 @@ def gradient(static: Static, layers: tuple[mlp.Layer, ...], pixels: jax.Array, l
 
 
 @partial(jax.jit, static_argnums=0)
-def times(static: Static, layers: tuple[mlp.Layer, ...], pixels: jax.Array, labels: jax.Array, vector: jax.Array):
+def times(
+    static: Static, layers: tuple[mlp.Layer, ...], pixels: jax.Array, labels: jax.Array, vector: jax.Array
+) -> jax.Array:
     """Return the Hessian times `vector` [P], [P] float32."""
     return _multiplier(static, layers, pixels, labels)[1](vector)
 
@@ -88,7 +91,7 @@ def _lanczos_of_loss(static, layers, pixels, labels, starts, steps):
     return lax.map(lambda start: lanczos(multiply, start, steps), starts)
 
 
-def lanczos(multiply, start: jax.Array, steps: int) -> tuple[jax.Array, jax.Array]:
+def lanczos(multiply: Callable[[jax.Array], jax.Array], start: jax.Array, steps: int) -> tuple[jax.Array, jax.Array]:
     """Return the diagonal [steps] and the off-diagonal [steps] of the tridiagonal matrix that `multiply` [P] -> [P] gives.
 
     From `start` [P], which need not have length 1, with every vector made orthogonal to all before it, twice: without

@@ -45,7 +45,7 @@ def accuracy_curves(axes: Axes, curves: pd.DataFrame, part: str) -> None:
     axes.set(ylim=(0, 1.03), ylabel=f"{'training' if part == 'train' else 'test'} accuracy")
 
 
-def mean_line(axes: Axes, curves: pd.DataFrame, column: str, time: str = "epoch", **style) -> None:
+def mean_line(axes: Axes, curves: pd.DataFrame, column: str, time: str = "epoch", **style: Any) -> None:
     """Draw one column of learning curves by `time` (epoch or step): the mean over seeds and a band over all of them.
 
     A network that has ended keeps its last value as long as another still trains; no diverged networks.
@@ -125,7 +125,7 @@ def sample_strip(samples: dict[str, pd.DataFrame]) -> Figure:
                 shown = indexed[kind].loc[(inputs, sample)]
                 known = np.isfinite(shown["confidence"])  # not of a diverged network
                 answer = f"{shown['answer']} ({100 * shown['confidence']:.0f})" if known else "–"
-                style = {"ha": "center", "va": "top", "color": figures.LABELS[kind], "fontsize": 7.5}
+                style: figures.Style = {"ha": "center", "va": "top", "color": figures.LABELS[kind], "fontsize": 7.5}
                 place.text(left, -0.04, answer, transform=place.transAxes, **style)
         name = figures.INPUT_NAMES[inputs].replace(", ", ",\n").replace(" noise", "\nnoise")
         row[0].set_ylabel(name, rotation=0, ha="right", va="center")

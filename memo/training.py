@@ -51,27 +51,27 @@ class Static:
 class Images(NamedTuple):
     """What all networks read; G image sources (1 where the seeds share their pixels)."""
 
-    train: jax.Array  # [G, N, pixels] uint8, or float32 where the treatment leaves the range of a byte
-    test: jax.Array  # [G, M, pixels]
-    test_labels: jax.Array  # [M] uint8
+    train: mlp.Array  # [G, N, pixels] uint8, or float32 where the treatment leaves the range of a byte
+    test: mlp.Array  # [G, M, pixels]
+    test_labels: mlp.Array  # [M] uint8
 
 
 class Pack(NamedTuple):
     """What the networks of one pack share."""
 
-    source: jax.Array  # [] int32, which of the G image sources
-    rows: jax.Array  # [n] int32, the training subset as rows of it
-    order: jax.Array  # [] key of the order of minibatches
+    source: mlp.Array  # [] int32, which of the G image sources
+    rows: mlp.Array  # [n] int32, the training subset as rows of it
+    order: mlp.Array  # [] key of the order of minibatches
 
 
 class Network(NamedTuple):
     """What is one network's own."""
 
-    labels: jax.Array  # [n] uint8, aligned with its pack's rows
+    labels: mlp.Array  # [n] uint8, aligned with its pack's rows
     hyper: Hyperparameters
     strengths: Strengths
-    draws: jax.Array  # [] key of what disturbs its training
-    stop_at: jax.Array  # [] float32 training accuracy; above 1 never stops
+    draws: mlp.Array  # [] key of what disturbs its training
+    stop_at: mlp.Array  # [] float32 training accuracy; above 1 never stops
 
 
 class State(NamedTuple):

@@ -4,7 +4,7 @@ Every treatment draws from the generator it is given, so the same seed draws the
 trained. Test labels are never touched.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def _gaussian(generator, train, test, statistics):
 
 
 # natural has no function: its seeds read the one copy of the images instead of one copy each.
-INPUTS = {
+INPUTS: dict[str, Any] = {
     "natural": None,
     "shuffled_pixels": _shuffled_pixels,
     "random_pixels": _random_pixels,

@@ -184,7 +184,7 @@ def _critical_claims(levels, ratios, made):
     )
 
 
-def shade(noise: str, level: float, most: float):
+def shade(noise: str, level: float, most: float) -> str | tuple[float, float, float, float]:
     """Return the colour of a level of noise, of which `most` is the highest."""
     if level == 0:
         return COLORS["true"]
@@ -199,7 +199,7 @@ def _draw_curves(evidence, levels, ratios, made):
         curves = evidence.tables.curves.merge(sound[["trial", "level"]], on="trial")
         most = frame["level"].max() or 1
         for level in sorted(frame["level"].unique()):
-            style = {"color": shade(noise, level, most), "label": percent(level)}
+            style: figures.Style = {"color": shade(noise, level, most), "label": percent(level)}
             own = curves[curves["level"] == level]
             plots.mean_line(row[0], own, "train_accuracy", **style)
             plots.mean_line(row[1], own, "test_accuracy", **style)
@@ -223,7 +223,7 @@ def _draw_curves(evidence, levels, ratios, made):
     says = []
     for level, own in labels.groupby("level"):
         epoch, best = over_seeds(own["best_epoch"])[0], over_seeds(own["best_test_accuracy"])[0]
-        if epoch is not None:
+        if epoch is not None and best is not None:
             says.append(f"{percent(level)}: {number(best.value)} at epoch {number(epoch.value, 1)}")
     made.figures.append(
         Figure(

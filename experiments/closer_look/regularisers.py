@@ -63,10 +63,10 @@ def by_setting(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def means(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return the means over the seeds of each setting, and whether it is `near` the best mean accuracy on true labels,
-    and whether it is `harmless`: that near, from below, to the accuracy without any regulariser.
+    """Return the means over the seeds of each setting, and whether it is `near` and `harmless`.
 
-    A setting with a diverged network is neither.
+    Near: within half a point of the best mean accuracy on true labels. Harmless: at most as much below the accuracy without
+    any regulariser. A setting with a diverged network is neither.
     """
     grouped = pairs.groupby(["regulariser", "strength"], sort=False)[["validation", "memory"]]
     frame = grouped.mean()
@@ -79,8 +79,9 @@ def means(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def least_memory(pairs: pd.DataFrame, summary: pd.DataFrame, arms: list[str], among: str = "near") -> pd.Series:
-    """Return by seed the training accuracy on random labels of that setting of some regularisers whose mean is lowest, of
-    those that are `near` or `harmless`.
+    """Return by seed the training accuracy on random labels of the setting of some regularisers with the lowest mean.
+
+    `among` says of which: those that are `near`, or `harmless`. Empty where there is none.
     """
     own = summary[summary[among] & summary.index.get_level_values("regulariser").isin(arms)]
     if own.empty:
@@ -146,7 +147,14 @@ def _draw(evidence, pairs, summary, made):
             x, y = over_seeds(own["memory"])[0], over_seeds(own["validation"])[0]
             if x is None or y is None:
                 continue
-            style = {"color": color, "marker": marker, "markersize": 6, "linestyle": "", "linewidth": 1, "capsize": 2}
+            style: figures.Style = {
+                "color": color,
+                "marker": marker,
+                "markersize": 6,
+                "linestyle": "",
+                "linewidth": 1,
+                "capsize": 2,
+            }
             place.errorbar(x.value, y.value, figures.reach(y), figures.reach(x), label=name, **style)
             points.append((x.value, y.value))
             if arm != "free":

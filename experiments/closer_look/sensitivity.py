@@ -174,7 +174,7 @@ def _draw_gini(evidence, images, by_time, asked, made):
     figure, [[curve, lorenz, fits]] = figures.grid(1, 3, width=3.1, height=2.8)
     for kind, name in KINDS.items():
         own = by_time[by_time["inputs"] == kind]
-        style = {"color": PAINT[kind], "marker": "o", "markersize": 3, "label": name}
+        style: figures.Style = {"color": PAINT[kind], "marker": "o", "markersize": 3, "label": name}
         mean_line(curve, own, "gini", **style)
         mean_line(fits, own, "train_accuracy", **style)
         mean = images[images["inputs"] == kind].groupby(["seed", "image"])["sensitivity"].mean()

@@ -1,5 +1,6 @@
 """The networks by width and labels, and pairs of the same seed, from the stored tables."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -61,22 +62,18 @@ def at_loss(
         own, top = curves[network["trial"]], tops[network["trial"]]
         loss = own["train_loss"].to_numpy()
         measured = pd.Series(loss, own["step"].to_numpy()).reindex(top["step"]).to_numpy()
-        for level in levels:
-            rows.append(
-                network
-                | {
-                    "level": level,
-                    "step": time_to(own["step"], -loss, -level),
-                    "given": int(own["step"].iloc[-1]),
-                    "test_loss": at_level(-loss, own["test_loss"].to_numpy(), -level),
-                    "top": _exp(at_level(-np.log(measured), np.log(top["top"].to_numpy()), -np.log(level))),
-                }
-            )
+        rows += [
+            network
+            | {
+                "level": level,
+                "step": time_to(own["step"], -loss, -level),
+                "given": int(own["step"].iloc[-1]),
+                "test_loss": at_level(-loss, own["test_loss"].to_numpy(), -level),
+                "top": math.exp(at_level(-np.log(measured), np.log(top["top"].to_numpy()), -math.log(level))),
+            }
+            for level in levels
+        ]
     return pd.DataFrame(rows)
-
-
-def _exp(value):
-    return float(np.exp(value))
 
 
 def pairs(frame: pd.DataFrame, width: int, column: str, level: float | None = None) -> pd.DataFrame:

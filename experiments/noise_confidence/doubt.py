@@ -1,6 +1,7 @@
 """Whether confidence on test images can be believed, and whether one temperature mends it (Guo et al. 2017)."""
 
 import numpy as np
+import pandas as pd
 
 from experiments.noise_confidence.equal import ASKED
 from experiments.noise_confidence.hendrycks import HENDRYCKS
@@ -36,7 +37,7 @@ def chapter(evidence: Evidence) -> Chapter:
     return made
 
 
-def with_cut(table):
+def with_cut(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with `inverse_temperature` and `cut`, the share of the calibration error that the temperature takes."""
     with np.errstate(divide="ignore"):
         inverse = 1 / table["temperature"]

@@ -1,5 +1,6 @@
 """Is a network that memorised surer of noise than one that learned, at the same training accuracy?"""
 
+from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
@@ -142,7 +143,7 @@ def _short(inputs):
     return {"gaussian": "Gaussian noise", "random_pixels": "permuted test images"}.get(inputs, INPUTS[inputs])
 
 
-def direction(estimates) -> str:
+def direction(estimates: Iterable[Estimate]) -> str:
     """Return in words where intervals of differences lie: all above 0, all below, or neither."""
     known = [estimate for estimate in estimates if estimate.n >= SEEDS_FOR_A_VERDICT]
     if not known:
@@ -219,7 +220,12 @@ def _draw_paths(ways, equal, widths, evidence, made):
             own = ways[(ways["inputs"] == inputs) & (ways["width"] == width)]
             for labels in LABELS:
                 for _, one in own[own["labels"] == labels].groupby("trial"):
-                    style = {"color": COLORS[labels], "linestyle": DASHES[labels], "linewidth": 0.9, "alpha": 0.6}
+                    style: figures.Style = {
+                        "color": COLORS[labels],
+                        "linestyle": DASHES[labels],
+                        "linewidth": 0.9,
+                        "alpha": 0.6,
+                    }
                     place.plot(one["train_accuracy"], one["mean_confidence"], **style)
             place.axhline(CHANCE, **figures.CHANCE_LINE)
             place.set(xlim=(0, 1.02), ylim=(0, 1.03))
@@ -264,7 +270,12 @@ def _draw_differences(equal, differences, widths, evidence, made):
                     x = position + offsets[level]
                     color = LEVEL_COLORS[level]
                     place.scatter(np.full(len(values), x), values, s=7, color=color, alpha=0.35, linewidths=0)
-                    style = {"color": color, "marker": "o", "linestyle": "", "label": f"at {_percent(level)} accuracy"}
+                    style: figures.Style = {
+                        "color": color,
+                        "marker": "o",
+                        "linestyle": "",
+                        "label": f"at {_percent(level)} accuracy",
+                    }
                     figures.interval(place, x, mean_interval(values), **style)
         place.axhline(0, color="0.4", linewidth=1)
         place.set_xticks(range(len(widths)), widths)
@@ -334,8 +345,10 @@ def _explain(evidence, ways, trials, equal, widths, seeds, made):
 
 
 def at_same_length(ways: pd.DataFrame, onward: pd.DataFrame) -> pd.DataFrame:
-    """Return by seed and kind the confidence of networks that fitted all shuffled labels, `shuffled`, and at the same step
-    that of those that trained on with true labels, `true`, linear in the logarithm of the step between evaluations.
+    """Return by seed and kind of input the mean confidence of twins after as many steps, columns shuffled and true.
+
+    That of networks that fitted all shuffled labels, at their last step, and that of those that trained on with true labels
+    (`onward`) at the same step, linear in the logarithm of the step between evaluations.
     """
     rows = []
     shuffled = ways[ways["labels"] == "shuffled"]
@@ -363,7 +376,7 @@ def _draw_explanations(equal, frame, width, widths, evidence, made):
             if len(values):
                 estimate = mean_interval(values)
                 spoken[measure, name] = estimate
-                style = {"color": color, "marker": "o", "linestyle": "", "label": words}
+                style: figures.Style = {"color": color, "marker": "o", "linestyle": "", "label": words}
                 figures.interval(losses, position + offsets[measure], estimate, **style)
     losses.axhline(0, color="0.4", linewidth=1)
     losses.set_xticks(range(len(widths)), widths)
@@ -469,7 +482,7 @@ def _elsewhere(evidence, made):
                     )
                     made.rows.append((claim, estimate, note))
                 if estimate is not None:
-                    style = {"color": color, "marker": "o", "linestyle": "", "label": _short(inputs)}
+                    style: figures.Style = {"color": color, "marker": "o", "linestyle": "", "label": _short(inputs)}
                     figures.interval(place, position + offset, estimate, **style)
                     if inputs == "uniform":
                         spoken.append(f"{name} {with_interval(estimate)}")

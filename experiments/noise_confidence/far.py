@@ -105,7 +105,7 @@ def _draw(table, activations, evidence, made):
                 sure = own.pivot(index="seed", columns="inputs", values="mean_confidence").reindex(
                     columns=list(SCALED.values())
                 )
-                style = {"color": COLORS[labels], "linestyle": DASHES[labels]}
+                style: figures.Style = {"color": COLORS[labels], "linestyle": DASHES[labels]}
                 for _, values in sure.iterrows():
                     place.plot(list(SCALED), values, linewidth=0.8, alpha=0.5, **style)
                 if len(sure):

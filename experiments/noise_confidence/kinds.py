@@ -71,9 +71,9 @@ def fashion(evidence: Evidence, trials: pd.DataFrame) -> pd.DataFrame:
     for static, members in groups.items():
         test, labels = evidence.test_images_of(members[0])
         shown = images[test_rows(len(images), len(test))]
-        inputs = [array.astype(np.float32) / np.float32(255) for array in (shown, test)]
+        others, test = (array.astype(np.float32) / np.float32(255) for array in (shown, test))
         layers = weights.layers([stored[trial] for trial in members], static.sizes)
-        found = of_images(static, layers, *inputs, labels)
+        found = of_images(static, layers, others, test, labels)
         rows += [{"trial": trial, "inputs": "fashion"} | row for trial, row in zip(members, found)]
     return pd.DataFrame(rows).drop(columns="histogram", errors="ignore")
 

@@ -1,10 +1,12 @@
 """The arms as frames of networks, with the columns by which chapters tell them apart, and how they are drawn."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from memo import figures
@@ -16,7 +18,7 @@ from memo.statistics import mean_interval
 LABELS = {"true": "true labels", "half": "half random labels", "shuffled": "shuffled labels"}
 COLORS = {kind: figures.LABELS["random" if kind == "half" else kind] for kind in LABELS}
 MARKERS = {kind: figures.MARKERS["random" if kind == "half" else kind] for kind in LABELS}
-DASHES = {kind: figures.DASHES["random" if kind == "half" else kind] for kind in LABELS}
+DASHES: dict[str, Any] = {kind: figures.DASHES["random" if kind == "half" else kind] for kind in LABELS}
 OFFSETS = {"true": -0.15, "half": 0.0, "shuffled": 0.15}
 
 INPUTS = {
@@ -91,7 +93,7 @@ def points(
     axes.set_xlim(-0.5, len(places) - 0.5)
 
 
-def legend(figure, kinds: Iterable[str] = LABELS) -> None:
+def legend(figure: Figure, kinds: Iterable[str] = LABELS) -> None:
     """Put one legend of the kinds of labels above a figure's axes."""
     handles = [Line2D([], [], color=COLORS[kind], linestyle=DASHES[kind], marker=MARKERS[kind]) for kind in kinds]
     figure.legend(handles, [LABELS[kind] for kind in kinds], loc="outside upper center", ncols=len(handles))

@@ -239,7 +239,10 @@ def _draw_map(evidence, networks, table, edges, share, slope, made):
             )
     line = np.array(counts, float)
     ratio.plot(
-        line, expressivity.count_weights(line, datasets.PIXELS) / line, color="0.4", label="Theorem 1: (2n + d) / n"
+        line,
+        [expressivity.count_weights(n, datasets.PIXELS) / n for n in counts],
+        color="0.4",
+        label="Theorem 1: (2n + d) / n",
     )
     fitted = share.mean().dropna()
     if slope is not None and len(fitted) > 1:

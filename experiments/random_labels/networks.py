@@ -24,11 +24,14 @@ OUTCOMES = ("epochs", "steps", "train_accuracy", "train_loss", "test_error", "be
             *TIMES, *SHAPE_COLUMNS)  # fmt: skip
 
 # What a network was shown, as a condition on the table.
-TRUE = {"arm": "one_true"}
-RANDOM = {"arm": "one_corrupted", "fraction": 1.0}
-TRUE_DEEP = {"arm": "three_true"}
-RANDOM_DEEP = {"arm": "three_corrupted", "fraction": 1.0}
-PIXELS = {kind: {"arm": f"one_{kind}"} for kind in ("shuffled_pixels", "random_pixels", "gaussian")}
+Conditions = dict[str, Any]
+TRUE: Conditions = {"arm": "one_true"}
+RANDOM: Conditions = {"arm": "one_corrupted", "fraction": 1.0}
+TRUE_DEEP: Conditions = {"arm": "three_true"}
+RANDOM_DEEP: Conditions = {"arm": "three_corrupted", "fraction": 1.0}
+PIXELS: dict[str, Conditions] = {
+    kind: {"arm": f"one_{kind}"} for kind in ("shuffled_pixels", "random_pixels", "gaussian")
+}
 
 
 def network_name(widths: list[int]) -> str:
@@ -129,7 +132,8 @@ class Networks:
         sound = both.index[(both.notna() & (both != "diverged")).all(axis=1)]
         diverged = f"{len(both) - len(sound)} of {len(both)} pairs have a diverged network"
         times = [self.values(time, kind).reindex(sound).astype(float) for kind in (slow, fast)]
-        estimate, note = comparisons.times_longer(*times, self.values("epochs", slow), *words)
+        given, (slow_name, fast_name) = self.values("epochs", slow), words
+        estimate, note = comparisons.times_longer(times[0], times[1], given, slow_name, fast_name)
         return estimate, "; ".join(filter(None, (note, diverged if len(sound) < len(both) else "")))
 
     def missing(self, absent: pd.Series, *conditions: dict[str, Any]) -> str:

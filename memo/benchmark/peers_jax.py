@@ -1,8 +1,9 @@
 """The JAX peer: one network at a time, its whole training one jitted program, as a careful user would write it."""
 
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +49,7 @@ def update(state: State, pixels: jax.Array, labels: jax.Array, learning_rate: fl
 
 
 @cache
-def program():
+def program() -> Callable[..., Any]:
     """Return the jitted `train(state, images [n, 784] uint8, labels [n], key, epochs) -> state`."""
 
     def train(state, images, labels, key, epochs):
