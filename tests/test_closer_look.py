@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -23,10 +22,9 @@ from memo.probes.critical_samples import RADII
 from memo.probes.training_answers import WATCHED
 from memo.store import Tables
 from memo.training_data import TrainingData
+from tests.pages import NO_NUMBER, visible
 
 ROOT = Path(__file__).resolve().parent.parent
-# A number that is none, where a reader would see it.
-NO_NUMBER = r"(?<![\w/])(nan|inf|NaT|<NA>|None(?! of))(?![\w/])"
 
 
 def compose(*overrides):
@@ -312,22 +310,6 @@ def made_up_sensitivity(evidence, asked, first):
     return pd.concat(images, ignore_index=True), pd.concat(classes, ignore_index=True)
 
 
-class Text(HTMLParser):
-    """The text of a page, and of its images what is said of them, without styles and embedded data."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.parts = []
-        self.feed(re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL))
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.parts += [value for name, value in attributes if name == "alt"]
-
-    def handle_data(self, data):
-        self.parts.append(data)
-
-
 SESSION = {
     "finished": "2000-01-01", "networks": 1, "prepare_seconds": 0.0, "compile_seconds": 0.0, "train_seconds": 0.0,
     "probe_seconds": 0.0, "program_seconds": 0.0, "device": {"count": 1, "kind": "cpu", "processor": "any"}, "git": None,
@@ -363,7 +345,7 @@ def written(small, made_up, small_mnist, tmp_path, monkeypatch):
         made = analyse(tables, small, tmp_path)
         assert not plt.get_fignums()
         report.write(made, tmp_path, [SESSION], "command")
-        return made, " ".join(Text((tmp_path / "report.html").read_text()).parts)
+        return made, visible((tmp_path / "report.html").read_text())
 
     return write
 
@@ -456,5 +438,5 @@ def test_the_command(finished):
     assert set(ledger["verdict"]) <= {"undecided", "not applicable"}  # two seeds (or four networks) decide nothing
     page = (folder / "report.html").read_text()
     assert not re.search(r"https?://", page)
-    assert not re.search(NO_NUMBER, " ".join(Text(page).parts))
+    assert not re.search(NO_NUMBER, visible(page))
     assert page.count("<img ") == page.count('src="data:image/') == 10
