@@ -1,9 +1,8 @@
 """The JAX peer: one network at a time, its whole training one jitted program, as a careful user would write it."""
 
-from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +48,7 @@ def update(state: State, pixels: jax.Array, labels: jax.Array, learning_rate: fl
 
 
 @cache
-def program() -> Callable[..., Any]:
+def program() -> jax.stages.Wrapped:
     """Return the jitted `train(state, images [n, 784] uint8, labels [n], key, epochs) -> state`."""
 
     def train(state, images, labels, key, epochs):
