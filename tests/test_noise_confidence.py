@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 import memo
 from experiments.noise_confidence import doubt, equal, far, fooling, hendrycks, populations
 from experiments.noise_confidence.analysis import analyse
-from memo import claims, comparisons, datasets, experiment, hydra_app, report, store
+from memo import claims, datasets, experiment, hydra_app, report, store
 from memo.statistics import Estimate
 from tests.pages import NO_NUMBER, visible
 
@@ -25,13 +25,6 @@ TINY = (
     "experiment.arms.functions.sweep.loss=[cross_entropy]",
     "experiment.arms.hendrycks.epochs=1",
 )
-
-
-@pytest.mark.parametrize(
-    ("widths", "name"), [((64, 64), "64"), ((64,), "1×64"), ((8, 8, 8), "3×8"), ((8, 4), "8×4"), ((), "0")]
-)
-def test_names_of_widths(widths, name):
-    assert comparisons.width_name(widths) == name
 
 
 def ways(*networks):
