@@ -23,7 +23,7 @@ def by_width(evidence: Evidence, arm: str) -> pd.DataFrame:
     )
 
 
-def asked(evidence: Evidence, arm: str, width: int) -> tuple[int, int]:
+def count_networks(evidence: Evidence, arm: str, width: int) -> tuple[int, int]:
     """Return how many networks of a width an arm has, diverged ones included, and how many of them diverged."""
     lost = evidence.diverged[evidence.diverged["arm"] == arm]
     diverged = sum(int(widths[0]) == width for widths in lost["model.widths"])
@@ -32,7 +32,7 @@ def asked(evidence: Evidence, arm: str, width: int) -> tuple[int, int]:
 
 def absent(evidence: Evidence, arm: str, width: int) -> str:
     """Return the note on diverged networks of a width, or nothing."""
-    count, diverged = asked(evidence, arm, width)
+    count, diverged = count_networks(evidence, arm, width)
     return f"{diverged} of {count} networks diverged" if diverged else ""
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 
 from experiments.noise_confidence.equal import ASKED
 from experiments.noise_confidence.hendrycks import HENDRYCKS
-from experiments.noise_confidence.populations import LABELS, asked, distinct, networks, of, points
+from experiments.noise_confidence.populations import LABELS, count_seeds, distinct, networks, points, rows_of
 from memo import comparisons, figures
 from memo.claims import Claim
 from memo.evidence import Chapter, Evidence
@@ -20,13 +20,13 @@ def chapter(evidence: Evidence) -> Chapter:
     made = Chapter()
     trials = networks(evidence, "widths", "half")
     facts = ("width", "labels", "final_train_accuracy", "final_test_accuracy")
-    table = with_cut(of(evidence.tables.calibration, trials, *facts))
-    gimpel = with_cut(of(evidence.tables.calibration, networks(evidence, "hendrycks")))
+    table = with_cut(rows_of(evidence.tables.calibration, trials, *facts))
+    gimpel = with_cut(rows_of(evidence.tables.calibration, networks(evidence, "hendrycks")))
     widths = distinct(evidence, "width", "widths", "half")
     bins = [name for name in table if name.startswith("bin_")]
     made.tables["calibration"] = table.drop(columns=bins)
     made.tables["calibration_hendrycks"] = gimpel.drop(columns=bins)
-    _claims(evidence, table, gimpel, widths, asked(evidence, "widths"), made)
+    _claims(evidence, table, gimpel, widths, count_seeds(evidence, "widths"), made)
     _draw_reliability(table, gimpel, widths[-1], evidence, made)
     _draw_errors(table, widths, evidence, made)
     made.methods.append(

@@ -11,11 +11,11 @@ from experiments.noise_confidence.populations import (
     DASHES,
     INPUTS,
     LABELS,
-    asked,
+    count_seeds,
     distinct,
     legend,
     networks,
-    of,
+    rows_of,
 )
 from memo import comparisons, curves, figures
 from memo.claims import SEEDS_FOR_A_VERDICT, Claim
@@ -41,7 +41,7 @@ def chapter(evidence: Evidence) -> Chapter:
     widths = distinct(evidence, "width", "widths", "half")
     ways = paths(evidence, trials)
     equal = at_levels(ways, trials)
-    seeds = asked(evidence, "widths")
+    seeds = count_seeds(evidence, "widths")
     differences = _differences(equal, widths, seeds)
     made.tables |= {"equal_accuracy": equal, "differences": differences}
     _claims(equal, widths, seeds, made)
@@ -66,8 +66,8 @@ def paths(evidence: Evidence, trials: pd.DataFrame) -> pd.DataFrame:
     The last row of a network is the one that it ended with.
     """
     columns = ["trial", "seed", "step", "inputs", "mean_confidence"]
-    along = of(evidence.tables.confidence_along, trials)[columns]
-    final = of(evidence.tables.out_of_distribution, trials, "steps").rename(columns={"steps": "step"})[columns]
+    along = rows_of(evidence.tables.confidence_along, trials)[columns]
+    final = rows_of(evidence.tables.out_of_distribution, trials, "steps").rename(columns={"steps": "step"})[columns]
     both = pd.concat([along, final]).drop_duplicates(["trial", "step", "inputs"])
     both = both[both["inputs"].isin([*NOISE, "test"])]
     when = evidence.tables.curves[["trial", "step", "epoch", "train_accuracy", "train_loss"]]
@@ -456,10 +456,12 @@ def _elsewhere(evidence, made):
         everything, trials = networks(evidence, arm, diverged=True), networks(evidence, arm)
         for frame in (everything, trials):
             frame["condition"] = [words(row) for _, row in frame.iterrows()]
-        final = of(evidence.tables.out_of_distribution, trials, "condition", "labels", "final_train_accuracy")
+        final = rows_of(evidence.tables.out_of_distribution, trials, "condition", "labels", "final_train_accuracy")
         final["fitted"] = final["mean_confidence"].where(final["final_train_accuracy"] == 1)
         final["width"] = final["condition"]
-        conditions.append((arm, statement, final, list(dict.fromkeys(everything["condition"])), asked(evidence, arm)))
+        conditions.append(
+            (arm, statement, final, list(dict.fromkeys(everything["condition"])), count_seeds(evidence, arm))
+        )
 
     figure, [places] = figures.grid(1, 2, width=4.6, height=3.0, sharey=True)
     differ = partial(comparisons.difference, column="fitted")

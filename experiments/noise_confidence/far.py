@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments.noise_confidence.populations import COLORS, DASHES, INPUTS, distinct, networks, of
+from experiments.noise_confidence.populations import COLORS, DASHES, INPUTS, distinct, networks, rows_of
 from memo import figures
 from memo.claims import Claim
 from memo.comparisons import least_rise
@@ -22,7 +22,7 @@ def chapter(evidence: Evidence) -> Chapter:
     """Return the claims and figures on scaled noise."""
     made = Chapter()
     trials = networks(evidence, "functions")
-    table = of(evidence.tables.out_of_distribution, trials, "labels", "model.activation", "loss")
+    table = rows_of(evidence.tables.out_of_distribution, trials, "labels", "model.activation", "loss")
     table = table[table["inputs"].isin(SCALED.values())]
     activations = distinct(evidence, "model.activation", "functions")
     made.tables["scaled"] = table[

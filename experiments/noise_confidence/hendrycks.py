@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from experiments.noise_confidence.populations import networks, of
+from experiments.noise_confidence.populations import networks, rows_of
 from memo import figures
 from memo.claims import Claim
 from memo.evidence import Chapter, Evidence
@@ -56,7 +56,7 @@ def chapter(evidence: Evidence) -> Chapter:
 
 def measure(evidence: Evidence, trials: pd.DataFrame) -> pd.DataFrame:
     """Return the quantities of PRINTED by seed, as shares of 1."""
-    own = of(evidence.tables.calibration, trials).set_index("seed").sort_index()
+    own = rows_of(evidence.tables.calibration, trials).set_index("seed").sort_index()
     columns = {
         "test error": 1 - own["accuracy"],
         "mean confidence, all test images": own["mean_confidence"],
@@ -65,7 +65,7 @@ def measure(evidence: Evidence, trials: pd.DataFrame) -> pd.DataFrame:
         "wrong answers told by confidence, AUROC": own["error_auroc"],
         "wrong answers told by confidence, AUPR": own["error_aupr"],
     }
-    noise = of(evidence.tables.out_of_distribution, trials)
+    noise = rows_of(evidence.tables.out_of_distribution, trials)
     for kind, name in NOISES.items():
         rows = noise[noise["inputs"] == kind].set_index("seed").sort_index()
         columns |= {
@@ -130,7 +130,7 @@ def _table(measured):
 
 
 def _draw(evidence, trials, measured, made):
-    rows = of(evidence.tables.out_of_distribution, trials)
+    rows = rows_of(evidence.tables.out_of_distribution, trials)
     figure, [[spread, beside]] = figures.grid(1, 2, width=4.6, height=3.1)
     styles = {
         "test": ("test images", "#000000", "-"),

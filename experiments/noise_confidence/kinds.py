@@ -10,11 +10,11 @@ from experiments.noise_confidence.populations import (
     LABELS,
     OFFSETS,
     TICKS,
-    asked,
+    count_seeds,
     distinct,
     legend,
     networks,
-    of,
+    rows_of,
 )
 from memo import comparisons, datasets, figures
 from memo.claims import Claim
@@ -35,7 +35,7 @@ def chapter(evidence: Evidence) -> Chapter:
     trials = networks(evidence, "widths", "half")
     answers = all_kinds(evidence, trials)
     widths = distinct(evidence, "width", "widths", "half")
-    seeds = asked(evidence, "widths")
+    seeds = count_seeds(evidence, "widths")
     made.tables["kinds"] = comparisons.summarise(
         answers.melt(
             ["width", "labels", "inputs"],
@@ -81,7 +81,7 @@ def fashion(evidence: Evidence, trials: pd.DataFrame) -> pd.DataFrame:
 def all_kinds(evidence: Evidence, trials: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each network and kind of input, Fashion-MNIST among them where it can be had."""
     facts = ("width", "labels", "final_train_accuracy")
-    stored = of(evidence.tables.out_of_distribution, trials, *facts)
+    stored = rows_of(evidence.tables.out_of_distribution, trials, *facts)
     if not len(trials):
         return stored
     try:

@@ -67,13 +67,13 @@ def distinct(evidence: Evidence, column: str, *arms: str) -> list:
     return list(dict.fromkeys(networks(evidence, *arms, diverged=True)[column]))
 
 
-def of(table: pd.DataFrame, trials: pd.DataFrame, *columns: str) -> pd.DataFrame:
+def rows_of(table: pd.DataFrame, trials: pd.DataFrame, *columns: str) -> pd.DataFrame:
     """Return the rows of a stored table that belong to these networks, with these columns of theirs beside."""
     facts = trials.set_index("trial")[list(columns)]
     return table[table["trial"].isin(facts.index)].join(facts, on="trial")
 
 
-def asked(evidence: Evidence, arm: str) -> int:
+def count_seeds(evidence: Evidence, arm: str) -> int:
     """Return the number of seeds that an arm was to have."""
     return len(distinct(evidence, "seed", arm))
 
