@@ -9,6 +9,7 @@ once, whatever the number of points.
 """
 
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import jax
@@ -192,15 +193,14 @@ def match(a: Layers, b: Layers, generator: np.random.Generator, attempts: int = 
         tuple(mlp.Layer(*(np.asarray(leaf, np.float64) for leaf in layer)) for layer in layers) for layers in (a, b)
     )
     units = [len(layer.biases) for layer in moving[:-1]]
-    best, nearest = None, np.inf
+    if not (np.isfinite(_flat(target)).all() and np.isfinite(_flat(moving)).all()):
+        raise ValueError("Networks with numbers that are not finite cannot be matched.")
+    found = []
     for attempt in range(attempts):
         orders = [np.arange(count) if attempt == 0 else generator.permutation(count) for count in units]
         _assign(target, moving, orders, generator)
-        distance = float(np.linalg.norm(_flat(permute(moving, orders)) - _flat(target)))
-        if distance < nearest:
-            best, nearest = orders, distance
-    if best is None:
-        raise ValueError("Networks with numbers that are not finite cannot be matched.")
+        found.append((float(np.linalg.norm(_flat(permute(moving, orders)) - _flat(target))), orders))
+    _, best = min(found, key=itemgetter(0))
     return permute(b, best)
 
 
