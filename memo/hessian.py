@@ -122,10 +122,10 @@ def lanczos(multiply: Callable[[jax.Array], jax.Array], start: jax.Array, steps:
 
 
 def ritz(diagonal: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the Ritz values, ascending, and their weights, which sum to 1, of one run of `lanczos`, float64.
+    """Return the Ritz values [k], ascending, and their weights [k], which sum to 1, of one run of `lanczos`, float64.
 
-    The extreme values approach the ends of the spectrum from inside; the values at their weights are a quadrature of the
-    spectrum as the start weighs it. Source: Golub and Welsch 1969; for networks Ghorbani et al. 2019, arXiv:1901.10159.
+    k is the number of steps, fewer where the run ended by itself. The extreme values approach the ends of the spectrum from
+    inside; the values at their weights are a quadrature of the spectrum as the start weighs it. Source: Golub and Welsch 1969; for networks Ghorbani et al. 2019, arXiv:1901.10159.
     """
     diagonal, off = np.asarray(diagonal, np.float64), np.asarray(off, np.float64)[:-1]
     ended = np.flatnonzero(off == 0)

@@ -93,7 +93,7 @@ class Evaluation(NamedTuple):
 
 
 def as_pixels(images: jax.Array) -> jax.Array:
-    """Return images as float32 on the scale where black is 0 and white is 1."""
+    """Return images [..., pixels], bytes or float32, as float32 on the scale where black is 0 and white is 1."""
     return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
 
 
