@@ -20,7 +20,7 @@ from memo.statistics import mean_interval
 RESULTS = Path(memo.__file__).parents[1] / "results"
 
 
-def interval(values):
+def interval(values: pd.Series) -> tuple[float, float]:
     """Return the 95 % interval of the mean over seeds, that of the reports (expanded percentile bootstrap)."""
     return mean_interval(values)[1:3]
 

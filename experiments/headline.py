@@ -23,15 +23,11 @@ from memo.claims import Claim, ledger
 from memo.comparisons import KINDS
 from memo.config import Config
 from memo.curves import loss_progress, shape
+from memo.outcomes import LEVELS, SHAPES, training_images
 from memo.plots import CHANCE
 from memo.report import Figure, Report, number, with_interval
 from memo.statistics import Estimate, binomial_band, mean_interval
 from memo.store import Tables
-
-# The stretch over which a curve's shape is measured: until 90 % of the initial loss is lost, and from chance to 99 %
-# accuracy. A network stops when its accuracy is perfect, and by then not every one has lost 99 % of its loss.
-LEVELS = {"loss": 0.9, "accuracy": 0.99}
-SHAPE = ("area", "linearity", "steepness", "early_share")
 
 ZHANG, ARPIT, HENDRYCKS = "Zhang et al. 2017", "Arpit et al. 2017", "Hendrycks and Gimpel 2017"
 TALK, TALK_ON_ARPIT = "the talk, of its digit network", "the talk, of Arpit et al. 2017"
@@ -40,7 +36,7 @@ TALK, TALK_ON_ARPIT = "the talk, of its digit network", "the talk, of Arpit et a
 def analyse(tables: Tables, config: Config, folder: Path) -> Report:
     """Return the report of the trials in `tables`, drawing its figures into `folder`."""
     trials = tables.trials.sort_values(["parameters", "seed"])
-    trials["width"] = _width_names(trials["model.widths"])
+    trials["width"] = [comparisons.width_name(widths) for widths in trials["model.widths"]]
     trials["labels"] = trials["labels.kind"]
     trials["epochs_trained"] = trials["trial"].map(tables.curves.groupby("trial")["epoch"].max())
     facts = trials.set_index("trial")[["width", "labels"]]
@@ -66,17 +62,6 @@ def analyse(tables: Tables, config: Config, folder: Path) -> Report:
     )
 
 
-def _width_names(widths: pd.Series) -> list[str]:
-    """Return "64" for two layers of 64, "1×64" for one, and all layers where a network's are not two equal ones."""
-
-    def name(w):
-        if len(w) == 1:
-            return f"1×{w[0]}"
-        return str(w[0]) if len(w) == 2 and w[0] == w[1] else "×".join(map(str, w)) or "0"
-
-    return [name(w) for w in widths]
-
-
 def _data(trials: pd.DataFrame) -> str:
     """Return what the networks were shown, such as "MNIST" or "Fashion-MNIST with gaussian inputs"."""
     recipe = trials.iloc[0]
@@ -86,7 +71,7 @@ def _data(trials: pd.DataFrame) -> str:
 
 
 def _images(trials: pd.DataFrame) -> int:
-    return int(trials["dataset.n_train"].fillna(datasets.TRAIN_IMAGES).iloc[0])
+    return training_images(trials.iloc[0])
 
 
 def _memorised(trials: pd.DataFrame, widths: list[str]) -> list[str]:
@@ -107,7 +92,7 @@ def _shapes(curves: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
                 curve = by_trial[trial.trial]
                 measured = shape(curve["epoch"], curve[f"train_{kind}"], kind, level)
             rows.append(facts | {"curve": kind} | measured)
-    return pd.DataFrame(rows).reindex(columns=[*facts, "curve", "t50", "t90", "t99", *SHAPE])
+    return pd.DataFrame(rows).reindex(columns=[*facts, "curve", "t50", "t90", "t99", *SHAPES])
 
 
 def _summary(trials: pd.DataFrame, shapes: pd.DataFrame, confidence: pd.DataFrame) -> pd.DataFrame:
@@ -115,7 +100,7 @@ def _summary(trials: pd.DataFrame, shapes: pd.DataFrame, confidence: pd.DataFram
     keys = ["width", "labels"]
     finals = [f"final_{part}_{measure}" for part in ("train", "test") for measure in ("loss", "accuracy")]
     sure = confidence.melt([*keys, "inputs"], ["mean_confidence", "share_above_0.9", "auroc_vs_test"], "quantity")
-    curve = shapes.melt([*keys, "curve"], ["t50", "t90", "t99", *SHAPE], "quantity")
+    curve = shapes.melt([*keys, "curve"], ["t50", "t90", "t99", *SHAPES], "quantity")
     return comparisons.summarise(
         pd.concat(
             [
@@ -471,7 +456,7 @@ def _draw_scaled(curves, shapes, widths, folder):
                 curve, labels = by_trial[trial], spans.loc[trial, "labels"]
                 values = curve[f"train_{kind}"]
                 rise = loss_progress(values) if kind == "loss" else values
-                style = {"color": figures.LABELS[labels], "linestyle": figures.DASHES[labels]}
+                style: figures.Style = {"color": figures.LABELS[labels], "linestyle": figures.DASHES[labels]}
                 place.plot(curve["epoch"] / end, rise, linewidth=1, alpha=0.8, **style)
             place.set(xlim=(0, 1), ylim=(0, 1.03))
         row[0].set_ylabel(names[kind])
@@ -486,10 +471,7 @@ def _draw_scaled(curves, shapes, widths, folder):
 def _draw_shapes(shapes, kind, widths, folder):
     panels = {
         **{f"t{level}": (f"epochs to {level} %", None) for level in (50, 90, 99)},
-        "area": ("area under the curve", 0.5),
-        "linearity": ("R² of a straight line", 1),
-        "steepness": ("steepest / mean slope", 1),
-        "early_share": ("time in first tenth of rise", 0.1),
+        **SHAPES,
     }
     figure, axes = figures.grid(2, 4, width=2.6, height=2.4)
     places = [place for row in axes for place in row]

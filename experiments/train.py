@@ -21,7 +21,8 @@ def train(cfg: DictConfig) -> None:
     _, _, wanted = experiment.train(cfg)
     for folder, asked in wanted.items():
         ids = {trial.id for trial in asked}
-        trials = store.load(folder, lambda trials, ids=ids: trials["trial"].isin(ids), tables=()).trials
+        stored = store.load(folder, tables=()).trials
+        trials = stored[stored["trial"].isin(ids)]
         status = trials["status"].value_counts().to_dict()
         sound = trials[trials["status"] != "diverged"]
         logger.info(

@@ -37,10 +37,12 @@ def arms(config: Config) -> dict[str, list[Config]]:
     return copy.deepcopy(_arms(json.dumps(dataclasses.asdict(config))))
 
 
-@functools.lru_cache(maxsize=4)  # a tenth of a second an arm, asked for several times a command
+@functools.lru_cache(maxsize=4)  # 10 ms an arm, asked for several times a command
 def _arms(text: str) -> dict[str, list[Config]]:
-    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), json.loads(text)))
-    described = config.experiment.get("arms", {})
+    config: Config = _typed(OmegaConf.merge(OmegaConf.structured(Config), json.loads(text)))
+    # Held aside: OmegaConf would take every arm's description through each arm, and through each combination of its sweep.
+    held, config = config.experiment, dataclasses.replace(config, experiment={})
+    described = held.get("arms", {})
     if not isinstance(described, Mapping):
         raise Refusal(f"experiment.arms is {described}; allowed are names of arms, each with its keys.")
     known = {*flatten(config), "seed", "seeds", "probes"}
@@ -59,7 +61,7 @@ def _arms(text: str) -> dict[str, list[Config]]:
         own = {key: value for key, value in changes.items() if key not in ("base", "sweep")}
         base = config if below is None else build(below, (*above, name))
         try:
-            bases[name] = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(base), own))
+            bases[name] = _typed(OmegaConf.merge(OmegaConf.structured(base), own))
         except OmegaConfBaseException as error:
             raise Refusal(f"{where}: {hydra_app.explain(error)}") from None
         for key in dotted(own):
@@ -67,10 +69,16 @@ def _arms(text: str) -> dict[str, list[Config]]:
                 raise Refusal(f"{where}.{key}: arms differ in keys of a recipe, seed, seeds and probes.")
         return bases[name]
 
-    return {
+    built = {
         name: _combinations(build(name), described[name].get("sweep", {}), f"experiment.arms.{name}.sweep")
         for name in described
     }
+    return {name: [dataclasses.replace(one, experiment=held) for one in each] for name, each in built.items()}
+
+
+def _typed(config: Any) -> Any:
+    """Return the dataclasses of a structured config."""
+    return OmegaConf.to_object(config)
 
 
 def settings(tree: Mapping[str, Any], where: str) -> dict[tuple[str, str], list]:
@@ -102,5 +110,5 @@ def _combinations(config, sweep, where):
         for (group, name), value in zip(keys, values):
             # Through OmegaConf, so that a sweep's values meet the same types as those of the command line.
             OmegaConf.update(changed, f"{group}.{name}" if name else group, value)
-        configs.append(OmegaConf.to_object(changed))
+        configs.append(_typed(changed))
     return configs

@@ -27,7 +27,7 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> di
 
 
 def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
-    """Return the mean over answers of |accuracy - confidence| of their bin, in 0..1; ValueError as in `reliability`.
+    """Return the mean over answers [n] of |accuracy - confidence| of their bin, in 0..1; ValueError as in `reliability`.
 
     Biased upwards: with few answers a bin, those of a calibrated network scatter about its confidence as well.
     """

@@ -1,19 +1,60 @@
-"""Twins compared: what a condition answers, from frames with columns `seed`, `labels` and `width`.
+"""Seeds and twins compared: what a condition answers, from frames with a column `seed`; twins have `labels` and `width`.
 
 An answer is an estimate, or None where no seed gives one, and a note on what is missing from it: the two go into the
 ledger beside their claim.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from memo.statistics import Estimate, mean_interval, paired_difference, paired_ratio
 
 KINDS = ("true", "shuffled")
 
 Answer = tuple[Estimate | None, str]
+
+# What most often becomes of a seed without a value.
+NEVER = "a curve that never gets there, or a diverged network"
+
+
+def where(frame: pd.DataFrame, **conditions: Any) -> pd.DataFrame:
+    """Return the rows that meet all conditions, column=value."""
+    for column, value in conditions.items():
+        frame = frame[frame[column] == value]
+    return frame
+
+
+def width_name(widths: Sequence[int]) -> str:
+    """Return "64" for two layers of 64, "1×64" for one, "3×64" for three, and all layers where they are not equal."""
+    if len(set(widths)) != 1:
+        return "×".join(map(str, widths)) or "0"
+    return str(widths[0]) if len(widths) == 2 else f"{len(widths)}×{widths[0]}"
+
+
+def over_seeds(values: ArrayLike, why: str = NEVER) -> Answer:
+    """Return the mean of values [seeds], those that are not finite left out and counted in the note with the reason `why`."""
+    known = np.asarray(values, float)
+    count = len(known)
+    known = known[np.isfinite(known)]
+    return (mean_interval(known) if len(known) else None), _absent(count - len(known), count, why)
+
+
+def over_pairs(one: pd.Series, other: pd.Series, why: str = NEVER) -> Answer:
+    """Return the mean of one − other over the seeds that have both, each by seed; others are counted as in `over_seeds`."""
+    pairs = pd.DataFrame({"one": one, "other": other})
+    whole = pairs.dropna()
+    note = _absent(len(pairs) - len(whole), len(pairs), why)
+    return (paired_difference(whole["one"], whole["other"]) if len(whole) else None), note
+
+
+def _absent(missing, count, why):
+    if not count:
+        return "no such network was trained"
+    return f"{missing} of {count} seeds have no value: {why}" if missing else ""
 
 
 def twins(frame: pd.DataFrame, column: str, width: str) -> pd.DataFrame:
@@ -25,9 +66,8 @@ def twins(frame: pd.DataFrame, column: str, width: str) -> pd.DataFrame:
 def answer(values: pd.DataFrame, estimate: Callable[[pd.DataFrame], Estimate], seeds: int, note: str = "") -> Answer:
     """Return the estimate over the rows that are complete, and a note where they are fewer than `seeds`."""
     whole = values.dropna()
-    absent = seeds - len(whole)
-    missing = f"{absent} of {seeds} seeds have no value: a curve that never gets there, or a diverged network"
-    return (estimate(whole) if len(whole) else None), "; ".join(filter(None, (note, missing if absent else "")))
+    missing = _absent(seeds - len(whole), seeds, NEVER)
+    return (estimate(whole) if len(whole) else None), "; ".join(filter(None, (note, missing)))
 
 
 def mean(frame: pd.DataFrame, column: str, labels: str, width: str, seeds: int) -> Answer:
@@ -72,6 +112,19 @@ def by_level(frame: pd.DataFrame, column: str, axis: str = "level") -> pd.DataFr
 def least_rise(levels: pd.DataFrame) -> pd.Series:
     """Return by seed the smallest step from one level [seeds, levels] to the next; NaN where a level is missing."""
     return levels.diff(axis=1).iloc[:, 1:].min(axis=1, skipna=False)
+
+
+def log_slope(levels: pd.DataFrame) -> pd.Series:
+    """Return by seed the least-squares slope of log(value) against log(level), for values [seeds, levels].
+
+    The exponent of a power law. NaN for a seed whose values are not all above 0, and for fewer than two levels.
+    """
+    if levels.shape[1] < 2:
+        return pd.Series(np.nan, levels.index)
+    values = levels.to_numpy(float)
+    logs, x = np.log(np.where(values > 0, values, np.nan)), np.log(levels.columns.to_numpy(float))
+    centred = x - x.mean()
+    return pd.Series(logs @ centred / (centred @ centred), levels.index)
 
 
 def times_longer(slow: pd.Series, fast: pd.Series, given: pd.Series, slow_name: str, fast_name: str) -> Answer:

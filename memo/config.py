@@ -98,6 +98,8 @@ def _seed_of_its_own() -> Any:
 
 @dataclass
 class Dataset:
+    """Which images, of what size, and how many of them."""
+
     name: str = _choice("mnist", datasets.NAMES)
     n_train: int | None = _count(None, optional=True)
     n_test: int | None = _count(None, optional=True)
@@ -112,6 +114,8 @@ class Dataset:
 
 @dataclass
 class Inputs:
+    """What is done to the images."""
+
     kind: str = _choice("natural", INPUTS)
     fraction: float = _number(1.0, 0, 1)  # of the training images
     seed: int | None = _seed_of_its_own()
@@ -119,6 +123,8 @@ class Inputs:
 
 @dataclass
 class Labels:
+    """What is done to the training labels; those of the test images stay."""
+
     kind: str = _choice("true", LABELS)
     fraction: float = _number(1.0, 0, 1)
     seed: int | None = _seed_of_its_own()
@@ -126,6 +132,8 @@ class Labels:
 
 @dataclass
 class Model:
+    """A fully connected network; the number of classes is that of the data."""
+
     widths: list[int] = _key(
         [64, 64],
         "a list of hidden widths, each a whole number from 1",
@@ -142,6 +150,8 @@ class Model:
 
 @dataclass
 class Optimizer:
+    """The steps of training, and how their length changes."""
+
     name: str = _choice("sgd", OPTIMIZERS)
     learning_rate: float = _number(0.1, 0, open_low=True)
     momentum: float = _key(0.9, "a number from 0 to below 1", lambda v: 0 <= _as_float32(v) < 1)
@@ -237,7 +247,7 @@ class Trial:
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     """Return the recipe keys of a config dataclass under their dotted names, in the order of declaration."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key in fields(config):
         value = getattr(config, key.name)
         if is_dataclass(value):
@@ -261,8 +271,10 @@ def unflatten(flat: Mapping[str, Any]) -> Recipe:
             raise Refusal(f"{name} is not a key of a recipe; these are {', '.join(known)}.{hint}")
         group, _, key = name.rpartition(".")
         (values.setdefault(group, {}) if group else values)[key] = value
-    groups = {key.name: key.type(**values.pop(key.name, {})) for key in fields(Recipe) if is_dataclass(key.type)}
-    return Recipe(**groups, **values)
+    for key in fields(Recipe):
+        if isinstance(key.type, type) and is_dataclass(key.type):
+            values[key.name] = key.type(**values.get(key.name, {}))
+    return Recipe(**values)
 
 
 def recipe_hash(recipe: Recipe) -> str:

@@ -72,7 +72,8 @@ def time_to(steps: ArrayLike, values: ArrayLike, level: float) -> float:
 
     0 where it starts there, NaN where it never gets there. A straight line from 0 to 1 in time T gives level * T.
     """
-    return _first_crossing(*_observed(steps, values), level)
+    steps, values = _observed(steps, values)
+    return _first_crossing(steps, values, level)
 
 
 def at_level(values: ArrayLike, others: ArrayLike, level: float) -> float:
@@ -137,7 +138,7 @@ def early_share(steps: ArrayLike, values: ArrayLike, level: float = 0.99, chance
     above the first tenth. NaN without a span.
     """
     span = _span(steps, values, level, chance)
-    return math.nan if span is None else _first_crossing(*span, 0.1)
+    return math.nan if span is None else _first_crossing(span[0], span[1], 0.1)
 
 
 def shape(

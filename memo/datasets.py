@@ -24,6 +24,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import IO, Literal
 
 import numpy as np
 
@@ -102,7 +103,8 @@ def load(name: str, folder: str | os.PathLike | None = None) -> Dataset:
     else:
         files = _from_named_folder(Path(folder).expanduser(), sha256)
     arrays = [parse_idx(files[file], _dimensions(file)) for file in FILES]
-    return Dataset(name, *(a.reshape(len(a), -1) if a.ndim == 3 else a for a in arrays), sha256)
+    train, train_labels, test, test_labels = arrays
+    return Dataset(name, train.reshape(len(train), -1), train_labels, test.reshape(len(test), -1), test_labels, sha256)
 
 
 def area_average(images: np.ndarray, side: int) -> np.ndarray:
@@ -181,10 +183,11 @@ def _gunzipped(raw: bytes) -> bytes:
 
 def _from_named_folder(folder: Path, sha256: dict[str, str]) -> dict[str, bytes]:
     try:
-        files = {file: _read(folder, file, sha256[file]) for file in FILES}
+        found = {file: _read(folder, file, sha256[file]) for file in FILES}
     except DataError as error:
         raise DataError(f"dataset.folder: {error}; no other copy was tried.") from error
-    lacking = [file for file in FILES if files[file] is None]
+    files = {file: raw for file, raw in found.items() if raw is not None}
+    lacking = [file for file in FILES if file not in files]
     if lacking:
         raise DataError(f"dataset.folder={folder} lacks {', '.join(lacking)} (raw or .gz); no other copy was tried.")
     return files
@@ -203,14 +206,16 @@ def _read(folder: Path, file: str, sha256: str) -> bytes | None:
 
 def _from_cache_or_sources(name: str, sha256: dict[str, str]) -> dict[str, bytes]:
     folder = cache_folder() / name
-    files = {}
+    files: dict[str, bytes] = {}
     for file in FILES:
         try:
-            files[file] = _read(folder, file, sha256[file])
+            raw = _read(folder, file, sha256[file])
         except DataError as error:
             logger.warning("%s; it is fetched again.", error)
-            files[file] = None
-    missing = [file for file in FILES if files[file] is None]
+            continue
+        if raw is not None:
+            files[file] = raw
+    missing = [file for file in FILES if file not in files]
     failed = [f"cache {folder}: no good copy of {', '.join(missing)}"]
     fetched = {}
     for source in REGISTRY[name].sources:
@@ -302,7 +307,7 @@ def _mirror(url: str) -> Source:
 
 def _within(seconds: float, call: Callable[[str], bytes], argument: str) -> bytes:
     """Return call(argument), or raise DataError after that time: name look-up heeds no timeout of a socket."""
-    outcome = Future()
+    outcome: Future[bytes] = Future()
 
     def work():
         try:
@@ -348,7 +353,7 @@ def _debian(package: str, folder: str) -> Source:
     return Source(f"Debian package {package}", fetch)
 
 
-def _run(command: list[str], folder: str, stdout=subprocess.DEVNULL) -> None:
+def _run(command: list[str], folder: str, stdout: int | IO[bytes] = subprocess.DEVNULL) -> None:
     program = shutil.which(command[0])
     if program is None:
         raise DataError(f"{command[0]} is not installed")
@@ -364,16 +369,19 @@ def _run(command: list[str], folder: str, stdout=subprocess.DEVNULL) -> None:
         raise DataError(f"{command[0]} failed: {done.stderr.decode(errors='replace') or done.returncode}")
 
 
-def _members(archive: Path, mode: str, wanted: dict[str, str]) -> Generator[tuple[str, bytes], None, None]:
+def _members(
+    archive: Path, mode: Literal["r:", "r:gz"], wanted: dict[str, str]
+) -> Generator[tuple[str, bytes], None, None]:
     """Yield (file, bytes) of the wanted regular members alone (member name -> file); nothing is unpacked to disk."""
     with tarfile.open(archive, mode) as tar:
         for member in tar:
             name = member.name.removeprefix("./")
-            if not member.isreg() or name not in wanted:
+            content = tar.extractfile(member) if member.isreg() and name in wanted else None
+            if content is None:
                 continue
             if member.size > LARGEST_FILE:
                 raise DataError(f"{name} in {archive.name} is larger than {LARGEST_FILE} bytes")
-            yield wanted.pop(name), tar.extractfile(member).read()
+            yield wanted.pop(name), content.read()
     if wanted:
         raise DataError(f"{archive.name} lacks {', '.join(wanted)}")
 

@@ -25,6 +25,7 @@ def average_precision(positives: ArrayLike, negatives: ArrayLike) -> float:
     Each distinct score is a threshold, so that ties are taken together. Chance is the base rate P / (P + N). NaN where
     either set is empty or a score is NaN.
     """
+    positives, negatives = np.asarray(positives), np.asarray(negatives)
     scores = np.concatenate([positives, negatives])
     if not (len(positives) and len(negatives)) or np.isnan(scores).any():
         return np.nan

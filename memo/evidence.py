@@ -1,6 +1,6 @@
 """What the chapters of an experiment read: the stored tables by arm, the networks' weights, the images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from memo import datasets
+from memo import datasets, mlp
 from memo.arms import arms
-from memo.claims import Claim
+from memo.claims import Claim, ledger
 from memo.config import Config, Trial, make_trials
-from memo.population import signature
+from memo.population import Signature, signature
 from memo.probes import weights
-from memo.report import Figure
+from memo.report import Figure, Report, Shown
 from memo.statistics import Estimate, mean_interval
 from memo.store import Tables
 from memo.training import Static
@@ -32,7 +32,34 @@ class Chapter:
     figures: list[Figure] = field(default_factory=list)
     methods: list[str] = field(default_factory=list)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    shown: list = field(default_factory=list)  # tables that stand in the report itself (memo.report.Shown)
+    shown: list[Shown] = field(default_factory=list)
+
+
+def report_of(
+    chapters: Sequence[Chapter],
+    *,
+    title: str,
+    question: str,
+    methods: Sequence[str],
+    not_shown: Sequence[str],
+    closing_methods: Sequence[str] = (),
+    tables: Mapping[str, pd.DataFrame] | None = None,
+) -> Report:
+    """Return the report of some chapters, in their order; the methods that all share stand before theirs, and after.
+
+    `tables` are those that belong to no chapter.
+    """
+    return Report(
+        title=title,
+        question=question,
+        findings=[finding for chapter in chapters for finding in chapter.findings],
+        ledger=ledger(row for chapter in chapters for row in chapter.rows),
+        figures=[figure for chapter in chapters for figure in chapter.figures],
+        methods=[*methods, *(method for chapter in chapters for method in chapter.methods), *closing_methods],
+        not_shown=not_shown,
+        tables=dict(tables or {}) | {name: table for chapter in chapters for name, table in chapter.tables.items()},
+        shown=[shown for chapter in chapters for shown in chapter.shown],
+    )
 
 
 class Evidence:
@@ -96,28 +123,35 @@ class Evidence:
         rows = self.of(arm, "answers")
         return rows["answers"], rows["confidences"]
 
-    def layers(self, arm: str):
+    def layers(self, arm: str) -> tuple[mlp.Layer, ...]:
         """Return the final weights of an arm's networks, leaves [T, ...] by seed."""
         rows = self.of(arm, "weights_along")
         return weights.layers(rows[rows["step"] == rows["step"].max()]["weights"], self.static(arm).sizes)
 
-    def initial_layers(self, arm: str):
+    def initial_layers(self, arm: str) -> tuple[mlp.Layer, ...]:
         """Return the weights of an arm's networks before training, leaves [T, ...] by seed."""
         rows = self.of(arm, "weights_along")
         return weights.layers(rows[rows["step"] == 0]["weights"], self.static(arm).sizes)
 
-    def trajectory(self, arm: str, seed: int):
+    def trajectory(self, arm: str, seed: int) -> tuple[mlp.Layer, ...]:
         """Return the weights of one network along training, leaves [S, ...], first before training and last at the end."""
         rows = self.of(arm, "weights_along")
         return weights.layers(rows[rows["seed"] == seed].sort_values("step")["weights"], self.static(arm).sizes)
 
     def training_sets(self, arm: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Return by trial the rows [n] of the images that it was trained on, and the labels [n] that it was given."""
-        data = {}  # a sweep may have several signatures
+        data: dict[Signature, TrainingData] = {}  # a sweep may have several signatures
         for trial in self._trials[arm]:
             common = signature(trial)
             data.setdefault(common, TrainingData(common, self.dataset))
         return {trial.id: data[signature(trial)].given(trial) for trial in self._trials[arm]}
+
+    def divergence(self) -> str:
+        """Return the sentence on how many networks diverged, and in which arms; a network of two arms counts once."""
+        lost = self.diverged.drop_duplicates("trial")
+        arms = ", ".join(f"{arm} ({len(own)})" for arm, own in lost.groupby("arm"))
+        count = self.tables.trials["trial"].nunique()
+        return f"{len(lost) or 'None'} of the {count} networks diverged{': ' + arms if arms else ''}."
 
     def absent(self, arm: str) -> str:
         """Return the note on an arm's diverged networks, or nothing."""

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
+from jax.stages import Compiled
 
 from memo import training
 from memo.config import Execution, Trial
@@ -91,7 +92,7 @@ def use_every_core() -> None:
     program that is dispatched synchronously runs in the thread that calls it.
     """
     with contextlib.suppress(RuntimeError):  # refused once JAX runs: a notebook or a test has chosen its devices
-        jax.config.update("jax_num_cpu_devices", jax.config.jax_num_cpu_devices)
+        jax.config.update("jax_num_cpu_devices", jax.config.jax_num_cpu_devices)  # type: ignore[attr-defined]
         jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
@@ -227,9 +228,10 @@ def train_slabs(
     def work(device):
         while not run.stopped.is_set():
             with taking:
-                number, places = next(tasks, (None, None))
-            if number is None:
+                task = next(tasks, None)
+            if task is None:
                 return
+            number, places = task
             with jax.default_device(device):
                 trained = run.train(number, places, device)
                 if trained is not None:
@@ -260,7 +262,7 @@ class _Run:
         platform = "cpu" if worker_devices()[0].platform == "cpu" else "gpu"
         self.chunk_flop, self.recompile_flop = CHUNK_FLOP[platform], RECOMPILE_FLOP[platform]
 
-    def read(self, places, device) -> SlabData:
+    def read(self, places: np.ndarray, device: jax.Device) -> SlabData:
         first = self.population.trials[places.flat[0]]
         # An empty place repeats a trial: it must hold something, and it never trains.
         packs = [
@@ -278,11 +280,11 @@ class _Run:
         orders = self.orders(slab.orders, device).shape
         _program(self.common.static, device, slab.images, slab.packs, slab.networks, state, orders)
 
-    def orders(self, keys, device) -> Orders:
+    def orders(self, keys: jax.Array, device: jax.Device) -> Orders:
         static = self.common.static
         return Orders(keys, self.common.n_train, static.steps // static.steps_per_epoch, device)
 
-    def train(self, number, places, device) -> Trained | None:
+    def train(self, number: int, places: np.ndarray, device: jax.Device) -> Trained | None:
         """Return what a slab became, or None where the run was stopped before."""
         slab, static = self.read(places, device), self.common.static
         kept = self.checkpoints and self.checkpoints.restore(number)
@@ -336,7 +338,7 @@ class _Run:
             if progress.measured.shape[1] - 1 in self.observed:
                 progress.snapshots.append(_settle(progress)[:-1])
 
-    def _shrink(self, progress) -> bool:
+    def _shrink(self, progress: Progress) -> bool:
         """Drop finished networks, where the steps that are left repay compiling a smaller program."""
         active = np.asarray(progress.state.active)
         rows, columns = _smaller(active)
@@ -437,7 +439,7 @@ def _from_arrays(arrays, slab, static):
 
 
 @lru_cache(maxsize=16)
-def _initialise(static: Static):
+def _initialise(static: Static) -> Callable[..., State]:
     one = training.make_init(static)
     # Mapped, not vmapped: it runs once, and the program of one network compiles several times faster.
     return jax.jit(
@@ -448,7 +450,7 @@ def _initialise(static: Static):
 _compiling = threading.Lock()
 
 
-def _program(static: Static, device: jax.Device, *arguments: Any):
+def _program(static: Static, device: jax.Device, *arguments: Any) -> Compiled:
     """Return the compiled program that takes a slab of these shapes through a chunk on a device."""
     sharding = SingleDeviceSharding(device)
     leaves, structure = jax.tree.flatten(arguments)
@@ -458,7 +460,7 @@ def _program(static: Static, device: jax.Device, *arguments: Any):
 
 
 @lru_cache(maxsize=64)
-def _compile(static: Static, structure: Any, shapes: tuple):
+def _compile(static: Static, structure: Any, shapes: tuple) -> Compiled:
     images, packs, networks, state, orders = jax.tree.unflatten(structure, shapes)
     step, evaluated = jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.bool_)
     program = jax.jit(training.make_train(static), donate_argnums=3)

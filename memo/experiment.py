@@ -147,7 +147,9 @@ class Stored:
             _stored.reset(token)
 
     @staticmethod
-    def _keys(requests, probes):
+    def _keys(
+        requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str]
+    ) -> set[tuple[Path, str, tuple[str, ...]]]:
         return {(run, trial.id, tuple(probes)) for run, trials in requests.items() for trial in trials}
 
 

@@ -67,13 +67,14 @@ def construct(
         raise ValueError(f"The share of a gap lies above 0 and at most at 1, not at {share}.")
     dtype = np.dtype(dtype)
     n, pixels = inputs.shape
-    projection = generator.standard_normal(pixels).astype(dtype)
+    projection = np.asarray(generator.standard_normal(pixels), dtype)
     points = inputs.astype(dtype, copy=False) @ projection
     order = np.argsort(points, kind="stable")
     points = points[order]
     gaps = np.diff(points)
-    mean_gap = (points[-1] - points[0]) / dtype.type(n - 1) if n > 1 else dtype.type(1)
-    biases = points - dtype.type(share) * np.concatenate([[mean_gap], gaps])
+    one, between, part = np.array([1, max(n - 1, 1), share], dtype)
+    mean_gap = (points[-1] - points[0]) / between if n > 1 else one
+    biases = points - part * np.concatenate([[mean_gap], gaps])
     # A gap of one unit in the last place has no room: the bias rounds onto the image, and the diagonal is 0.
     lost = np.flatnonzero(biases >= points)
     if len(lost):

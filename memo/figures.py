@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -22,7 +23,7 @@ from memo.store import replacing
 # Okabe and Ito's colours; kinds that stand side by side also differ in marker or line.
 LABELS = {"true": "#0072B2", "shuffled": "#D55E00", "random": "#009E73"}
 MARKERS = {"true": "o", "shuffled": "s", "random": "^"}
-DASHES = {"true": "-", "shuffled": (0, (5, 1.5)), "random": (0, (1.5, 1.5))}
+DASHES: dict[str, Any] = {"true": "-", "shuffled": (0, (5, 1.5)), "random": (0, (1.5, 1.5))}
 INPUTS = {"test": "#000000", "uniform": "#009E73", "gaussian": "#CC79A7", "random_pixels": "#E69F00"}
 INPUT_NAMES = {
     "test": "test images",
@@ -30,7 +31,10 @@ INPUT_NAMES = {
     "gaussian": "Gaussian noise",
     "random_pixels": "test images, permuted",
 }
-CHANCE_LINE = {"color": "0.45", "linestyle": ":", "linewidth": 1.2}
+# Keywords of matplotlib for a line, a marker, a text.
+Style = dict[str, Any]
+
+CHANCE_LINE: Style = {"color": "0.45", "linestyle": ":", "linewidth": 1.2}
 
 sns.set_theme(
     context="paper",
@@ -50,7 +54,7 @@ sns.set_theme(
 
 
 def grid(
-    rows: int, columns: int, width: float = 2.6, height: float = 2.3, **options
+    rows: int, columns: int, width: float = 2.6, height: float = 2.3, **options: Any
 ) -> tuple[Figure, list[list[Axes]]]:
     """Return a figure and its axes as a list of rows; `width` and `height` of one axes in inches."""
     figure, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False, **options)
@@ -88,28 +92,34 @@ def count_axis(axes: Axes, counts: Sequence[int]) -> None:
 
 
 def shared_legend(figure: Figure, axes: Axes, columns: int | None = None) -> None:
-    """Put one legend, of what `axes` shows, above all axes of a figure: in one row, or in so many columns."""
+    """Put one legend, of what `axes` shows, above all axes of a figure, if anything: in one row, or in so many columns."""
     named = dict(zip(*axes.get_legend_handles_labels()[::-1]))
-    figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=columns or max(1, len(named)))
+    if named:
+        figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=columns or len(named))
 
 
-def legend(axes: Axes, **options) -> None:
-    """Put a legend into the axes that names what has one name once."""
+def legend(axes: Axes, **options: Any) -> None:
+    """Put a legend into the axes that names what has one name once, if anything has a name."""
     named = dict(zip(*axes.get_legend_handles_labels()[::-1]))
-    axes.legend(named.values(), named.keys(), fontsize=8, **options)
+    if named:
+        axes.legend(named.values(), named.keys(), **{"fontsize": 8} | options)
 
 
-def interval(axes: Axes, x: float, estimate: Estimate, **style) -> None:
-    """Draw one estimate as a point with its interval."""
-    below, above = max(estimate.value - estimate.low, 0), max(estimate.high - estimate.value, 0)
+def reach(estimate: Estimate) -> list[list[float]]:
+    """Return how far an interval reaches [2, 1] below and above its value, as error bars have it."""
     # An interval that does not exist (one seed) is NaN and draws nothing.
-    axes.errorbar(x, estimate.value, [[below], [above]], capsize=2.5, markersize=5, linewidth=1.3, **style)
+    return [[max(estimate.value - estimate.low, 0)], [max(estimate.high - estimate.value, 0)]]
+
+
+def interval(axes: Axes, x: float, estimate: Estimate, **style: Any) -> None:
+    """Draw one estimate as a point with its interval."""
+    axes.errorbar(x, estimate.value, reach(estimate), capsize=2.5, markersize=5, linewidth=1.3, **style)
 
 
 def save(figure: Figure, folder: Path, name: str, *, dense: bool = False) -> str:
     """Write a figure as SVG, or as PNG at 160 dots an inch where it is `dense`, and return its path below `folder`."""
     file = Path("figures") / f"{name}.{'png' if dense else 'svg'}"
-    metadata = {} if dense else {"Date": None}
+    metadata: dict[str, Any] = {} if dense else {"Date": None}
     with replacing(folder / file) as path:
         figure.savefig(path, format=file.suffix[1:], dpi=160, metadata=metadata)
     plt.close(figure)

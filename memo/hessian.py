@@ -7,6 +7,7 @@ The loss is the recipe's mean over the images given, without weight decay. Param
 leaves of the layers. ReLU networks have a Hessian almost everywhere: what their kinks would add is not in it.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -60,7 +61,9 @@ def gradient(static: Static, layers: tuple[mlp.Layer, ...], pixels: jax.Array, l
 
 
 @partial(jax.jit, static_argnums=0)
-def times(static: Static, layers: tuple[mlp.Layer, ...], pixels: jax.Array, labels: jax.Array, vector: jax.Array):
+def times(
+    static: Static, layers: tuple[mlp.Layer, ...], pixels: jax.Array, labels: jax.Array, vector: jax.Array
+) -> jax.Array:
     """Return the Hessian times `vector` [P], [P] float32."""
     return _multiplier(static, layers, pixels, labels)[1](vector)
 
@@ -88,7 +91,7 @@ def _lanczos_of_loss(static, layers, pixels, labels, starts, steps):
     return lax.map(lambda start: lanczos(multiply, start, steps), starts)
 
 
-def lanczos(multiply, start: jax.Array, steps: int) -> tuple[jax.Array, jax.Array]:
+def lanczos(multiply: Callable[[jax.Array], jax.Array], start: jax.Array, steps: int) -> tuple[jax.Array, jax.Array]:
     """Return the diagonal [steps] and the off-diagonal [steps] of the tridiagonal matrix that `multiply` [P] -> [P] gives.
 
     From `start` [P], which need not have length 1, with every vector made orthogonal to all before it, twice: without
@@ -119,10 +122,10 @@ def lanczos(multiply, start: jax.Array, steps: int) -> tuple[jax.Array, jax.Arra
 
 
 def ritz(diagonal: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the Ritz values, ascending, and their weights, which sum to 1, of one run of `lanczos`, float64.
+    """Return the Ritz values [k], ascending, and their weights [k], which sum to 1, of one run of `lanczos`, float64.
 
-    The extreme values approach the ends of the spectrum from inside; the values at their weights are a quadrature of the
-    spectrum as the start weighs it. Source: Golub and Welsch 1969; for networks Ghorbani et al. 2019, arXiv:1901.10159.
+    k is the number of steps, fewer where the run ended by itself. The extreme values approach the ends of the spectrum from
+    inside; the values at their weights are a quadrature of the spectrum as the start weighs it. Source: Golub and Welsch 1969; for networks Ghorbani et al. 2019, arXiv:1901.10159.
     """
     diagonal, off = np.asarray(diagonal, np.float64), np.asarray(off, np.float64)[:-1]
     ended = np.flatnonzero(off == 0)

@@ -108,9 +108,9 @@ def predict(images: np.ndarray, alpha: np.ndarray, bandwidth: float, queries: np
 
 
 def minimum_norm(images: np.ndarray, targets: np.ndarray) -> Linear:
-    """Return the weights of least norm among those that bring images @ weights closest to targets, in least squares.
+    """Return the weights [d, k] of least norm among those that bring images [n, d] @ weights closest to targets [n, k].
 
-    From the eigenvectors, in float64, of the smaller of X^T X and X X^T. Eigenvalues at most max(n, d) x epsilon x the
+    In least squares. From the eigenvectors, in float64, of the smaller of X^T X and X X^T. Eigenvalues at most max(n, d) x epsilon x the
     largest count as 0, because rounding makes such ones; singular values are cut at the root of that.
     """
     images, targets = images.astype(np.float64, copy=False), targets.astype(np.float64, copy=False)

@@ -9,6 +9,7 @@ once, whatever the number of points.
 """
 
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import jax
@@ -65,6 +66,7 @@ def plane(
     labels: ArrayLike,
 ) -> np.ndarray:
     """Return the losses [A, B] of the networks origin + alpha * across + beta * up, over `pixels` and `labels` [n]."""
+    alphas, betas = np.asarray(alphas), np.asarray(betas)
     grid = np.stack(np.meshgrid(alphas, betas, indexing="ij"), axis=-1).reshape(-1, 2)
     coordinates = np.concatenate([np.ones((len(grid), 1)), grid], axis=1)
     losses, _ = _at(static, (origin, across, up), coordinates, pixels, labels)
@@ -82,7 +84,9 @@ def _at(static, basis, coordinates, pixels, labels):
 
 
 @partial(jax.jit, static_argnums=0)
-def _evaluate(static: Static, basis, coordinates, pixels, labels):
+def _evaluate(
+    static: Static, basis: Layers, coordinates: jax.Array, pixels: jax.Array, labels: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Return losses and accuracies [S] for basis [K, ...], coordinates [S, K], pixels [n, pixels], labels [n]."""
     per_example = LOSSES[static.loss].per_example
     at_a_time = max(1, HELD // (BLOCK * max(static.sizes[1:])))
@@ -106,7 +110,7 @@ def _evaluate(static: Static, basis, coordinates, pixels, labels):
 # Where networks lie
 
 
-def _flat(layers) -> np.ndarray:
+def _flat(layers: Layers) -> np.ndarray:
     return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(layers)])
 
 
@@ -169,12 +173,12 @@ def project(stack: Any, origin: Layers, across: Layers, up: Layers) -> tuple[np.
 
 def permute(layers: Layers, orders: list[np.ndarray]) -> Layers:
     """Return the same function with hidden layer k's unit orders[k][i] in place i."""
-    layers = list(layers)
+    permuted = list(layers)
     for depth, order in enumerate(orders):
-        weights, biases = layers[depth]
-        layers[depth] = mlp.Layer(weights[:, order], biases[order])
-        layers[depth + 1] = layers[depth + 1]._replace(weights=layers[depth + 1].weights[order])
-    return tuple(layers)
+        weights, biases = permuted[depth]
+        permuted[depth] = mlp.Layer(weights[:, order], biases[order])
+        permuted[depth + 1] = permuted[depth + 1]._replace(weights=permuted[depth + 1].weights[order])
+    return tuple(permuted)
 
 
 def match(a: Layers, b: Layers, generator: np.random.Generator, attempts: int = 5) -> Layers:
@@ -186,18 +190,17 @@ def match(a: Layers, b: Layers, generator: np.random.Generator, attempts: int = 
     Raises ValueError where weights are not finite.
     """
     target, moving = (
-        [mlp.Layer(*(np.asarray(leaf, np.float64) for leaf in layer)) for layer in layers] for layers in (a, b)
+        tuple(mlp.Layer(*(np.asarray(leaf, np.float64) for leaf in layer)) for layer in layers) for layers in (a, b)
     )
     units = [len(layer.biases) for layer in moving[:-1]]
-    best, nearest = None, np.inf
+    if not (np.isfinite(_flat(target)).all() and np.isfinite(_flat(moving)).all()):
+        raise ValueError("Networks with numbers that are not finite cannot be matched.")
+    found = []
     for attempt in range(attempts):
         orders = [np.arange(count) if attempt == 0 else generator.permutation(count) for count in units]
         _assign(target, moving, orders, generator)
-        distance = np.linalg.norm(_flat(permute(moving, orders)) - _flat(target))
-        if distance < nearest:
-            best, nearest = orders, distance
-    if best is None:
-        raise ValueError("Networks with numbers that are not finite cannot be matched.")
+        found.append((float(np.linalg.norm(_flat(permute(moving, orders)) - _flat(target))), orders))
+    _, best = min(found, key=itemgetter(0))
     return permute(b, best)
 
 

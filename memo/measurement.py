@@ -37,7 +37,7 @@ def measure(trained: Trained, probes: Sequence[str]) -> dict[str, dict[str, np.n
     measured = {name: PROBES[name](networks(trained.layers)) for name in at_the_end(probes)}
     weights = dict(zip(seen, trained.snapshots))
     for name, count in along(probes).items():
-        parts = []
+        parts: list[dict[str, np.ndarray]] = []
         for place in places(count, len(steps)):
             # Where its curve has a row: a network that ended earlier has no weights of its own at this step.
             running = _running(trained, place)

@@ -12,11 +12,15 @@ import numpy as np
 ACTIVATIONS = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh, "gelu": jax.nn.gelu}
 
 
+# On a device, or still (or again) on the host.
+Array = jax.Array | np.ndarray
+
+
 class Layer(NamedTuple):
     """`weights` [inputs, outputs] and `biases` [outputs], float32."""
 
-    weights: jax.Array
-    biases: jax.Array
+    weights: Array
+    biases: Array
 
 
 class Initialiser(NamedTuple):

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from memo import mlp
 from memo.training import as_pixels
 
 # Images, and queries, that are compared at a time: what a block takes is 4 bytes for each pair, and its images as float32.
@@ -19,7 +20,7 @@ BLOCK, QUERIES = 2000, 500
 EXACT_PIXELS = 2**24 // 128**2
 
 
-def nearest(queries: jax.Array, images: jax.Array, block: int = BLOCK) -> tuple[np.ndarray, np.ndarray]:
+def nearest(queries: mlp.Array, images: mlp.Array, block: int = BLOCK) -> tuple[np.ndarray, np.ndarray]:
     """Return the distance [Q] float32 of each query to the image nearest to it, and that image's row [Q] int32.
 
     `queries` [Q, pixels] and `images` [N, pixels] are uint8, or float32 with black 0 and white 1, in which distances
@@ -39,7 +40,7 @@ def nearest(queries: jax.Array, images: jax.Array, block: int = BLOCK) -> tuple[
     return np.asarray(distances), np.asarray(rows)
 
 
-def classify(queries: jax.Array, images: jax.Array, labels: np.ndarray, block: int = BLOCK) -> np.ndarray:
+def classify(queries: mlp.Array, images: mlp.Array, labels: np.ndarray, block: int = BLOCK) -> np.ndarray:
     """Return for each query [Q, pixels] the label of the image nearest to it, of `labels` [N]; see `nearest`.
 
     Raises ValueError where there is no image, or a query is not finite.

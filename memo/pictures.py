@@ -36,7 +36,7 @@ def size(path: Path) -> tuple[int, int] | None:
         width, height = struct.unpack(">II", start[16:24])
         return round(width * 96 / _DOTS), round(height * 96 / _DOTS)
     found = re.search(rb'<svg[^>]*?\bwidth="([\d.]+)pt"[^>]*?\bheight="([\d.]+)pt"', start)
-    return tuple(round(float(points) * 96 / 72) for points in found.groups()) if found else None
+    return (round(float(found[1]) * 96 / 72), round(float(found[2]) * 96 / 72)) if found else None
 
 
 def _shortened(svg):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +45,7 @@ def accuracy_curves(axes: Axes, curves: pd.DataFrame, part: str) -> None:
     axes.set(ylim=(0, 1.03), ylabel=f"{'training' if part == 'train' else 'test'} accuracy")
 
 
-def mean_line(axes: Axes, curves: pd.DataFrame, column: str, time: str = "epoch", **style) -> None:
+def mean_line(axes: Axes, curves: pd.DataFrame, column: str, time: str = "epoch", **style: Any) -> None:
     """Draw one column of learning curves by `time` (epoch or step): the mean over seeds and a band over all of them.
 
     A network that has ended keeps its last value as long as another still trains; no diverged networks.
@@ -56,6 +57,26 @@ def mean_line(axes: Axes, curves: pd.DataFrame, column: str, time: str = "epoch"
         seeds.index, seeds.min(axis=1), seeds.max(axis=1), color=style.get("color"), alpha=0.2, linewidth=0
     )
     axes.plot(seeds.index, seeds.mean(axis=1), **style)
+
+
+def means_by_level(
+    axes: Axes,
+    levels: pd.DataFrame,
+    color: Any,
+    marker: str,
+    label: str,
+    *,
+    linewidth: float = 0.8,
+    alpha: float = 0.6,
+) -> None:
+    """Draw the mean over seeds, with its interval, of values [seeds, levels] at each level, joined by a line."""
+    means = []
+    for level in levels.columns:
+        values = levels[level].dropna()
+        if len(values):
+            means.append((level, values.mean()))
+            figures.interval(axes, level, mean_interval(values), color=color, marker=marker, linestyle="", label=label)
+    axes.plot(*np.array(means).T if means else ([], []), color=color, linewidth=linewidth, alpha=alpha)
 
 
 def estimates(axes: Axes, frame: pd.DataFrame, column: str, group: str, names: Sequence[str]) -> None:
@@ -104,7 +125,7 @@ def sample_strip(samples: dict[str, pd.DataFrame]) -> Figure:
                 shown = indexed[kind].loc[(inputs, sample)]
                 known = np.isfinite(shown["confidence"])  # not of a diverged network
                 answer = f"{shown['answer']} ({100 * shown['confidence']:.0f})" if known else "–"
-                style = {"ha": "center", "va": "top", "color": figures.LABELS[kind], "fontsize": 7.5}
+                style: figures.Style = {"ha": "center", "va": "top", "color": figures.LABELS[kind], "fontsize": 7.5}
                 place.text(left, -0.04, answer, transform=place.transAxes, **style)
         name = figures.INPUT_NAMES[inputs].replace(", ", ",\n").replace(" noise", "\nnoise")
         row[0].set_ylabel(name, rotation=0, ha="right", va="center")

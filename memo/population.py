@@ -132,11 +132,15 @@ def step_flop(static: Static) -> int:
 def network_bytes(common: Signature) -> int:
     """Return what one network in training holds: weights, gradients, optimiser, labels, activations of a block."""
     static = common.static
-    scalar = jax.ShapeDtypeStruct((), jnp.float32)
-    labels = jax.ShapeDtypeStruct((common.n_train,), jnp.uint8)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    hyper, strengths = (kind(*[scalar] * len(kind._fields)) for kind in (Hyperparameters, Strengths))
-    state = jax.eval_shape(training.make_init(static), key, Network(labels, hyper, strengths, key, scalar))
+
+    def start():
+        key, number = jax.random.key(0), jnp.float32(0)
+        hyper = Hyperparameters(*[number] * len(Hyperparameters._fields))
+        strengths = Strengths(*[number] * len(Strengths._fields))
+        labels = jnp.zeros(common.n_train, jnp.uint8)
+        return training.make_init(static)(key, Network(labels, hyper, strengths, key, number))
+
+    state = jax.eval_shape(start)
     own = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     examples = static.batch_size + static.noise_images
     activations = 4 * max(examples, EVALUATION_BLOCK) * sum(static.sizes[1:])

@@ -31,7 +31,7 @@ class Progress:
         self._access = threading.Lock()
 
     @staticmethod
-    def _cost(group):
+    def _cost(group: Population) -> int:
         # The bar moves with arithmetic, so that wide networks do not seem to stall.
         return len(group.trials) * count_parameters(group.signature.static.sizes)
 
@@ -43,7 +43,8 @@ class Progress:
 
     def start(self, group: Population, slabs: int) -> None:
         """Name the population whose training begins, and how many slabs it trains as."""
-        self._group, self._slabs, self._steps = group, slabs, {}
+        self._group, self._slabs = group, slabs
+        self._steps: dict[int, int] = {}
         self._describe()
         self._bar.set_postfix_str("compiling")
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -127,7 +128,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_text(encoding="utf-8").encode()).hexdigest()
 
 
-def templates(**options) -> jinja2.Environment:
+def templates(**options: Any) -> jinja2.Environment:
     """Return the environment of the pages in `memo/templates`; what a page asks for and is not given is an error."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("memo"),

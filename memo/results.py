@@ -126,9 +126,9 @@ def read(experiment: Experiment, folder: Path) -> Result:
     unknown = set(ledger["figure"]) - known - {""}
     problems += [f"Claims name a figure {stem}, which its report does not have." for stem in sorted(unknown)]
     texts = {key: stored[key] for key in ("title", "findings", "methods", "not_shown", "sessions", "drawn", "command")}
-    page = {"page": "report.html"} if (folder / "report.html").exists() else {}
+    page = "report.html" if (folder / "report.html").exists() else ""
     state = HALF if problems else COMPLETE
-    return Result(experiment, state, problems, ledger=ledger, figures=there, summary=summary, **texts, **page)
+    return Result(experiment, state, problems, ledger=ledger, figures=there, summary=summary, page=page, **texts)
 
 
 def load(folder: str | os.PathLike) -> Tables:

@@ -15,6 +15,7 @@ which needs the weights theta_s of all updates (14 kB each for 196-16-16-10) and
 adjoint. The loss of the images of one class alone gives the sensitivity of a class to the images of another.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -44,9 +45,8 @@ class Sensitivity(NamedTuple):
     """For T networks, K numbers of updates t, n training images; what is not finite is NaN."""
 
     images: np.ndarray  # [T, K, n], g_i^t
-    classes: (
-        np.ndarray
-    )  # [T, classes, classes]: mean over images of a class (column) of ||dL^class(row)/dx||_1, at the last t
+    # [T, classes, classes]: mean over images of a class (column) of ||dL^class(row)/dx||_1, at the last t
+    classes: np.ndarray
     train_loss: np.ndarray  # [T, K]
     train_accuracy: np.ndarray  # [T, K]
 
@@ -63,7 +63,9 @@ def gini(values: np.ndarray) -> np.ndarray:
     return np.divide(weighted, n * total, out=np.full(total.shape, np.nan), where=total > 0)
 
 
-def train(setting: Setting, rate, key, order, images, labels):
+def train(
+    setting: Setting, rate: jax.Array, key: jax.Array, order: jax.Array, images: jax.Array, labels: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Return the flat weights before each update [updates + 1, parameters], and which images each one read."""
     layers = mlp.initialise(key, setting.sizes, setting.init)
     start, unravel = ravel_pytree(layers)
@@ -90,7 +92,16 @@ def _cost(setting, unravel, flat, images, labels):
     return jnp.mean(LOSSES["cross_entropy"].per_example(_outputs(setting, unravel, flat, images), labels))
 
 
-def gradients(setting: Setting, rate, path, batches, images, labels, times, shares):
+def gradients(
+    setting: Setting,
+    rate: jax.Array,
+    path: jax.Array,
+    batches: jax.Array,
+    images: jax.Array,
+    labels: jax.Array,
+    times: jax.Array,
+    shares: jax.Array,
+) -> jax.Array:
     """Return dF_a/dx [A, n, pixels] for A losses F_a = sum_i shares[a, i] l(theta_{times[a]}; x_i), through all updates.
 
     `path` [updates + 1, parameters] and `batches` [updates, batch] are those of `train`; `times` [A] int32.
@@ -122,7 +133,15 @@ def gradients(setting: Setting, rate, path, batches, images, labels, times, shar
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _of_network(setting: Setting, times: tuple[int, ...], rate, key, order, images, labels):
+def _of_network(
+    setting: Setting,
+    times: tuple[int, ...],
+    rate: jax.Array,
+    key: jax.Array,
+    order: jax.Array,
+    images: jax.Array,
+    labels: jax.Array,
+) -> tuple[jax.Array, ...]:
     n, count = len(images), len(times)
     path, batches = train(setting, rate, key, order, images, labels)
     of_class = (labels[None] == jnp.arange(CLASSES)[:, None]).astype(jnp.float32)
@@ -142,7 +161,15 @@ def _of_network(setting: Setting, times: tuple[int, ...], rate, key, order, imag
     return sizes[:count], classes, losses, hits
 
 
-def measure(setting: Setting, rate: float, times: tuple[int, ...], keys, orders, images, labels) -> Sensitivity:
+def measure(
+    setting: Setting,
+    rate: float,
+    times: tuple[int, ...],
+    keys: Sequence[jax.Array],
+    orders: Sequence[jax.Array],
+    images: np.ndarray,
+    labels: np.ndarray,
+) -> Sensitivity:
     """Return the sensitivities of T networks, one after the other; `keys`, `orders` [T] JAX keys.
 
     Takes images [T, n, pixels] float32, labels [T, n] integers, numbers of updates `times`, ascending, the last at most

@@ -41,15 +41,15 @@ def bootstrap(
     statistic takes groups [..., R, n] as well and gives [R]. n of the estimate is that of the smallest group. No interval
     from fewer than 3 networks, nor where more than 1 in 100 resamples have no finite value; a value that is NaN has none.
     """
-    groups = [np.asarray(group, float) for group in groups]
-    n = min(group.shape[-1] for group in groups)
+    values = [np.asarray(group, float) for group in groups]
+    n = min(group.shape[-1] for group in values)
     nothing = Estimate(np.nan, np.nan, np.nan, n)
-    if n < 2 or not np.isfinite(value := float(statistic(*groups))):
+    if n < 2 or not np.isfinite(value := float(statistic(*values))):
         return nothing
     if n < 3:
         return nothing._replace(value=value)
     rng = np.random.default_rng(seed)
-    drawn = [group[..., rng.integers(0, group.shape[-1], (RESAMPLES, group.shape[-1]))] for group in groups]
+    drawn = [group[..., rng.integers(0, group.shape[-1], (RESAMPLES, group.shape[-1]))] for group in values]
     with np.errstate(divide="ignore", invalid="ignore"):
         found = statistic(*drawn)
     known = found[np.isfinite(found)]

@@ -58,7 +58,8 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95, seed: int = 0) ->
     if n == 1:
         return Estimate(float(values[0]), math.nan, math.nan, n)
     if np.all(values == values[0]):
-        return Estimate(*[float(values[0])] * 3, n)
+        only = float(values[0])
+        return Estimate(only, only, only, n)
     interval = stats.bootstrap(
         (values,),
         np.mean,
@@ -91,7 +92,7 @@ def paired_ratio(a: ArrayLike, b: ArrayLike, confidence: float = 0.95, seed: int
         raise ValueError("A ratio on the log scale needs numbers above 0.")
     # Dividing first makes equal ratios exactly equal, whatever their logs round to.
     logs = mean_interval(np.log(a / b), confidence, seed)
-    return Estimate(*(math.exp(number) for number in logs[:3]), logs.n)
+    return Estimate(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high), logs.n)
 
 
 def binomial_band(p: float, n: int, confidence: float = 0.99) -> tuple[float, float]:

@@ -5,8 +5,9 @@ Result, one an experiment ──> view ──> report.html (one file, nothing ou
 
 import html
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -83,9 +84,9 @@ def _section(result):
     }
 
 
-def _standing(result) -> dict[str, list[dict]]:
+def _standing(result: Result) -> dict[str, list[dict]]:
     """Return the statements of an experiment by whether all, some or none of their numbers are reproduced."""
-    found = {WHOLE: [], PARTLY: [], NOT: [], OPEN: []}
+    found: dict[str, list] = {WHOLE: [], PARTLY: [], NOT: [], OPEN: []}
     for (source, statement), own in result.ledger.groupby(["source", "statement"], sort=False):
         counts = {verdict: count for verdict, count in _counts(own).items() if count}
         verdicts = set(counts) - {claims.NOT_APPLICABLE}
@@ -100,7 +101,7 @@ def _standing(result) -> dict[str, list[dict]]:
     return {standing: rows for standing, rows in found.items() if rows}
 
 
-def _training(sessions) -> dict | None:
+def _training(sessions: Sequence[dict]) -> dict | None:
     """Return what the training sessions of an experiment took and where, None where nothing is known of them."""
     if not sessions:
         return None
@@ -133,7 +134,7 @@ def _code(git):
     return f"{git['commit'][:10]}{', changed' if git['changed'] else ''}" if git else "no git"
 
 
-def _sources(ledger, results) -> Iterator[dict]:
+def _sources(ledger: pd.DataFrame, results: Mapping[str, Result]) -> Iterator[dict]:
     """Yield each source with its statements, and each of these with one row a claim."""
     for source, own in ledger.groupby("source", sort=False):
         statements = [
@@ -176,7 +177,7 @@ def _shared(methods: dict[str, list[str]]) -> list[str]:
 
 def _by_value(results, value):
     """Return the names of experiments by what `value(session)` is in any of their sessions."""
-    found = {}
+    found: dict[Any, dict[str, None]] = {}
     for result in results:
         for session in result.sessions:
             found.setdefault(value(session), {})[result.name] = None

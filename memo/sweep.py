@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,11 +22,11 @@ from memo.progress import Progress
 logger = logging.getLogger(__name__)
 
 
-def show_plan(groups: Mapping[Sequence[str], Mapping[Path, Sequence[Trial]]], how: Execution) -> None:
+def show_plan(groups: Mapping[tuple[str, ...], Mapping[Path, Sequence[Trial]]], how: Execution) -> None:
     """Print the programs that `complete` would train for each list of probes, and train nothing."""
     execution.use_every_core()
     machine = execution.this_machine(how)
-    rows = []
+    rows: list[dict[str, Any]] = []
     missing = [_missing(requests, probes) for probes, requests in groups.items()]
     plans = [population.plan([trial for trial, _ in found.values()]) for found in missing]
     for group in itertools.chain(*plans):
@@ -52,7 +53,7 @@ def show_plan(groups: Mapping[Sequence[str], Mapping[Path, Sequence[Trial]]], ho
 
 
 def _missing(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str]) -> dict[str, tuple[Trial, Path]]:
-    missing = {}
+    missing: dict[str, tuple[Trial, Path]] = {}
     for run, trials in requests.items():
         have = store.finished(run, list(probes))
         missing |= {trial.id: (trial, run) for trial in trials if trial.id not in have}
@@ -99,12 +100,12 @@ def complete(
     covered = set().union(*(left.runs for left in work))
     runs = {trial_id: run for trial_id, (_, run) in missing.items()}
     machine = execution.this_machine(how)
-    for group in population.plan([trial for trial, _ in missing.values() if trial.id not in covered]):
-        work.append(
-            unfinished.Unfinished(
-                root, group, population.lay_out(group, machine, how), runs, probes, how.checkpoint_seconds
-            )
+    work += [
+        unfinished.Unfinished(
+            root, group, population.lay_out(group, machine, how), runs, probes, how.checkpoint_seconds
         )
+        for group in population.plan([trial for trial, _ in missing.values() if trial.id not in covered])
+    ]
     names = {job.population.signature.dataset for job in work}
     data = {name: datasets.load(name, folder) for name in names}
     with Progress([job.population for job in work], stored=wanted - len(missing)) as progress:
@@ -153,7 +154,7 @@ def _train(job: unfinished.Unfinished, dataset: datasets.Dataset, progress: Prog
 def _keep_compiled_programs():
     """Let JAX reuse the programs that earlier commands compiled, unless the user has chosen a place for them."""
     folder = datasets.cache_folder() / "programs"
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         with contextlib.suppress(Refusal, OSError):  # without a cache, programs are compiled again
             store.require_writable(folder)
             folder.mkdir(parents=True, exist_ok=True)

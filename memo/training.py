@@ -51,26 +51,26 @@ class Static:
 class Images(NamedTuple):
     """What all networks read; G image sources (1 where the seeds share their pixels)."""
 
-    train: jax.Array  # [G, N, pixels] uint8, or float32 where the treatment leaves the range of a byte
-    test: jax.Array  # [G, M, pixels]
-    test_labels: jax.Array  # [M] uint8
+    train: mlp.Array  # [G, N, pixels] uint8, or float32 where the treatment leaves the range of a byte
+    test: mlp.Array  # [G, M, pixels]
+    test_labels: mlp.Array  # [M] uint8
 
 
 class Pack(NamedTuple):
     """What the networks of one pack share."""
 
-    source: jax.Array  # [] int32, which of the G image sources
-    rows: jax.Array  # [n] int32, the training subset as rows of it
+    source: mlp.Array  # [] int32, which of the G image sources
+    rows: mlp.Array  # [n] int32, the training subset as rows of it
 
 
 class Network(NamedTuple):
     """What is one network's own."""
 
-    labels: jax.Array  # [n] uint8, aligned with its pack's rows
+    labels: mlp.Array  # [n] uint8, aligned with its pack's rows
     hyper: Hyperparameters
     strengths: Strengths
-    draws: jax.Array  # [] key of what disturbs its training
-    stop_at: jax.Array  # [] float32 training accuracy; above 1 never stops
+    draws: mlp.Array  # [] key of what disturbs its training
+    stop_at: mlp.Array  # [] float32 training accuracy; above 1 never stops
 
 
 class State(NamedTuple):
@@ -92,7 +92,7 @@ class Evaluation(NamedTuple):
 
 
 def as_pixels(images: jax.Array) -> jax.Array:
-    """Return images as float32 on the scale where black is 0 and white is 1."""
+    """Return images [..., pixels], bytes or float32, as float32 on the scale where black is 0 and white is 1."""
     return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
 
 

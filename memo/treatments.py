@@ -4,7 +4,7 @@ Every treatment draws from the generator it is given, so the same seed draws the
 trained. Test labels are never touched.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def permute_each(generator: np.random.Generator, images: np.ndarray) -> np.ndarr
 
 
 def gaussian_images(generator: np.random.Generator, shape: tuple[int, int], statistics: PixelStatistics) -> np.ndarray:
-    """Draw float32 images of independent Gaussian pixels with the data's mean and sd, not clipped."""
+    """Draw images of a `shape` [N, pixels], float32, of independent Gaussian pixels with the data's mean and sd, not clipped."""
     return np.float32(statistics.mean) + np.float32(statistics.sd) * generator.standard_normal(shape, np.float32)
 
 
@@ -68,7 +68,7 @@ def _gaussian(generator, train, test, statistics):
 
 
 # natural has no function: its seeds read the one copy of the images instead of one copy each.
-INPUTS = {
+INPUTS: dict[str, Any] = {
     "natural": None,
     "shuffled_pixels": _shuffled_pixels,
     "random_pixels": _random_pixels,

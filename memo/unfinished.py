@@ -179,7 +179,7 @@ class Unfinished:
             earlier = self._checkpoints(slab)
             try:
                 # As one array: where the disk is full, no other writes are left in flight that print their failures.
-                np.savez(npz := io.BytesIO(), **arrays())
+                np.savez(npz := io.BytesIO(), **arrays())  # type: ignore[arg-type]  # none is called allow_pickle
                 self._orbax.save(path, {"npz": np.frombuffer(npz.getbuffer(), np.uint8)}, force=True)
             except (OSError, ValueError) as error:  # a ValueError is tensorstore's
                 self._failed = True
@@ -236,7 +236,9 @@ def find(root: Path, seconds: float) -> list[Unfinished]:
 
 
 def _as_record(job, base):
-    recipes, runs, trials = {}, {}, []
+    recipes: dict[str, tuple[int, dict]] = {}
+    runs: dict[str, int] = {}
+    trials = []
     for trial in job.population.trials:
         flat = flatten(trial.recipe)
         recipe = recipes.setdefault(json.dumps(flat), (len(recipes), flat))[0]

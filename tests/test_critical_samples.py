@@ -96,7 +96,7 @@ def test_a_row_for_each_network_set_and_radius_as_if_measured_alone(networks):
         assert set(found["n"][found["inputs"] == kind]) == {count}
     ratios = found["critical_sample_ratio"].reshape(2, 3, len(RADII))
     assert (np.diff(ratios, axis=2) >= 0).all()
-    assert 0 < ratios[:, :, -1].min()
+    assert ratios[:, :, -1].min() > 0
 
 
 def test_a_lost_network_has_no_ratio_and_no_answers(networks):

@@ -145,7 +145,7 @@ def test_time_unit_does_not_matter():
         assert other[name] == pytest.approx(one[name] * (1 if name in SPAN else 7.3), rel=1e-9), name
 
 
-@pytest.mark.parametrize("curve, kind", [(logistic, "accuracy"), (lambda t: 2.3 * np.exp(-t / 3), "loss")])
+@pytest.mark.parametrize(("curve", "kind"), [(logistic, "accuracy"), (lambda t: 2.3 * np.exp(-t / 3), "loss")])
 def test_spacing_of_evaluations_hardly_matters(curve, kind):
     """200 evaluations spaced by a constant factor against 2001 equally spaced ones: within 0.5 %."""
     logarithmic, uniform = np.append(0, np.geomspace(0.01, 20, 200)), np.linspace(0, 20, 2001)
@@ -224,7 +224,7 @@ def test_loss_progress():
 
 
 @pytest.mark.parametrize(
-    "steps, values, message",
+    ("steps", "values", "message"),
     [
         ([0, 2, 2], [0.1, 0.2, 0.3], "ascend"),
         ([0, 2, 1], [0.1, 0.2, 0.3], "ascend"),

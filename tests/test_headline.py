@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -18,6 +17,7 @@ from experiments import headline
 from memo import arms, claims, comparisons, experiment, figures, plots, report, store, sweep
 from memo.config import Config, Dataset, Model, Optimizer
 from memo.store import Tables
+from tests.pages import NO_NUMBER, visible
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = (
@@ -31,8 +31,6 @@ TINY = (
     "experiment.sweep.model.widths=[[4,4],[8,8]]",
 )
 PROBES = ["confidence", "noise_samples"]
-# How a missing number shows where nobody thought of it; "None of the 4 networks diverged" is a sentence.
-NO_NUMBER = r"\bnan\b|\binf\b|<NA>|\bNone\b(?! of the)"
 DOCUMENTED = [
     "claim",
     "source",
@@ -73,24 +71,8 @@ def results(finished):
     return folder
 
 
-class Text(HTMLParser):
-    """The text of a page, and of its images what is said of them, without styles and embedded data."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.parts = []
-        self.feed(re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL))
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.parts += [value for name, value in attributes if name in ("id", "alt")]
-
-    def handle_data(self, data):
-        self.parts.append(data)
-
-
 def words(folder):
-    return " ".join(Text((folder / "report.html").read_text()).parts)
+    return visible((folder / "report.html").read_text())
 
 
 def artefacts(folder):

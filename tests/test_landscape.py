@@ -96,7 +96,7 @@ def test_a_diverged_network_gives_no_number(shown):
     losses, accuracies = landscape.line(static_of(), network(0), diverged, *shown, points=3)
     assert np.isnan(losses).all()
     assert np.isnan(accuracies).all()
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="not finite"):
         landscape.match(network(0), diverged, np.random.default_rng(0))
     with pytest.raises(ValueError, match="span no plane"):
         landscape.through_three(network(0), diverged, network(1))

@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -18,6 +17,7 @@ from experiments.noise_confidence import doubt, equal, far, fooling, hendrycks, 
 from experiments.noise_confidence.analysis import analyse
 from memo import claims, datasets, experiment, hydra_app, report, store
 from memo.statistics import Estimate
+from tests.pages import NO_NUMBER, visible
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = (
@@ -25,15 +25,6 @@ TINY = (
     "experiment.arms.functions.sweep.loss=[cross_entropy]",
     "experiment.arms.hendrycks.epochs=1",
 )
-# How a missing number shows where nobody thought of it; "None of the 4 networks diverged" is a sentence.
-NO_NUMBER = r"\bnan\b|\binf\b|<NA>|\bNone\b(?! of the)"
-
-
-@pytest.mark.parametrize(
-    ("widths", "name"), [((64, 64), "64"), ((64,), "1×64"), ((8, 8, 8), "3×8"), ((8, 4), "8×4"), ((), "0")]
-)
-def test_names_of_widths(widths, name):
-    assert populations.width_name(widths) == name
 
 
 def ways(*networks):
@@ -138,24 +129,8 @@ def test_every_printed_number_has_a_measured_one_beside_it():
 # The command
 
 
-class Text(HTMLParser):
-    """The text of a page, and of its images what is said of them, without styles and embedded data."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.parts = []
-        self.feed(re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL))
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.parts += [value for name, value in attributes if name in ("id", "alt")]
-
-    def handle_data(self, data):
-        self.parts.append(data)
-
-
 def words(folder):
-    return " ".join(Text((folder / "report.html").read_text()).parts)
+    return visible((folder / "report.html").read_text())
 
 
 @pytest.fixture(scope="module")

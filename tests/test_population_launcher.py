@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
@@ -60,7 +61,7 @@ def test_patching_composes_what_hydra_composes(loader, jobs):
 @pytest.mark.parametrize("override", ["optimizer.lr=1", "epochs=many", "labels=none"])
 def test_what_hydra_refuses_is_refused_in_its_words(loader, override):
     master = loader.load_configuration("config", overrides=[], run_mode=RunMode.MULTIRUN)
-    with pytest.raises(Exception) as expected:
+    with pytest.raises(HydraException) as expected:
         loader.load_sweep_config(master, [override])
     with pytest.raises(type(expected.value)) as actual:
         PatchingLoader(loader).load_sweep_config(master, [override])

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import jax
@@ -26,10 +25,9 @@ from memo.randomness import generator
 from memo.statistics import binomial_band
 from memo.store import Tables
 from memo.training import as_pixels
+from tests.pages import NO_NUMBER, visible
 
 ROOT = Path(__file__).resolve().parent.parent
-# A number that is none, where a reader would see it.
-NO_NUMBER = r"(?<![\w/])(nan|inf|NaT|<NA>|None(?! of))(?![\w/])"
 
 
 def compose(*overrides):
@@ -135,11 +133,12 @@ def test_boundary_is_interpolated_between_widths_on_a_log_axis():
     assert capacity.boundary(pd.DataFrame({4: [np.nan], 8: [1.0]})).tolist() == pytest.approx([8])
 
 
-def test_parameters_and_slopes():
+def test_parameters_grow_with_labels_as_a_power():
     assert capacity.parameters(np.array([1, 512])).tolist() == [mlp.count_parameters((784, w, 10)) for w in (1, 512)]
     counts = np.array([500, 1000, 4000])
     widths = (3.0 * counts - 10) / 795  # three parameters a label
-    slope = capacity.slopes(pd.DataFrame([widths, np.where(counts > 500, widths, np.nan)], columns=counts))
+    seeds = pd.DataFrame([widths, np.where(counts > 500, widths, np.nan)], columns=counts)
+    slope = comparisons.log_slope(capacity.parameters(seeds))
     assert slope.tolist() == pytest.approx([1, np.nan], nan_ok=True)
 
 
@@ -245,22 +244,6 @@ def make_tables(config, slow=3.0):
     return Tables(trials=pd.DataFrame(trials), curves=pd.concat(curves, ignore_index=True), arms=members)
 
 
-class Text(HTMLParser):
-    """The text of a page, and of its images what is said of them, without styles and embedded data."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.parts = []
-        self.feed(re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL))
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.parts += [value for name, value in attributes if name == "alt"]
-
-    def handle_data(self, data):
-        self.parts.append(data)
-
-
 @pytest.fixture(scope="module")
 def small():
     """The experiment at its smallest, with five seeds, which verdicts need."""
@@ -298,7 +281,7 @@ def written(small, made_up, small_mnist, tmp_path, monkeypatch):
         made = analyse(tables, small, tmp_path)
         report.write(made, tmp_path, [SESSION], "python -m experiments.random_labels")
         assert plt.get_fignums() == []
-        return made, " ".join(Text((tmp_path / "report.html").read_text()).parts)
+        return made, visible((tmp_path / "report.html").read_text())
 
     return call
 
@@ -395,7 +378,7 @@ def test_the_command(finished):
     assert set(ledger["verdict"]) <= {"undecided", "not applicable"}  # two seeds decide nothing
     page = (folder / "report.html").read_text()
     assert not re.search(r"https?://", page)
-    assert not re.search(NO_NUMBER, " ".join(Text(page).parts))
+    assert not re.search(NO_NUMBER, visible(page))
     assert page.count("<img ") == page.count('src="data:image/') == 11
     for name in ("networks", "corruption", "regularisers", "map", "expressivity", "kernels", "bandwidths"):
         assert len(pd.read_csv(folder / "tables" / f"{name}.csv"))

@@ -12,9 +12,8 @@ from experiments.closer_look import (
     sensitivity,
     talk,
 )
-from memo.claims import ledger
 from memo.config import Config
-from memo.evidence import Evidence
+from memo.evidence import Evidence, report_of
 from memo.report import Report
 from memo.store import Tables
 
@@ -33,20 +32,13 @@ def analyse(tables: Tables, config: Config, folder: Path) -> Report:
         talk.chapter(evidence, frame),
     ]
 
-    def all_of(part):
-        return [item for chapter in chapters for item in getattr(chapter, part)]
-
-    return Report(
+    return report_of(
+        chapters,
         title="A closer look at memorisation: Arpit et al. 2017 on MLPs and MNIST",
         question="What is different when a network memorises: in which examples it gets right, in what its loss hangs on, along "
         "training, by capacity, and under regularisers?",
-        findings=all_of("findings"),
-        ledger=ledger(all_of("rows")),
-        figures=all_of("figures"),
-        methods=[*_methods(evidence), *all_of("methods")],
+        methods=_methods(evidence),
         not_shown=_not_shown(evidence),
-        tables={name: table for chapter in chapters for name, table in chapter.tables.items()},
-        shown=all_of("shown"),
     )
 
 
@@ -76,11 +68,8 @@ def _methods(evidence):
 
 
 def _not_shown(evidence):
-    lost = evidence.diverged.drop_duplicates("trial")
-    arms = ", ".join(f"{arm} ({len(own)})" for arm, own in lost.groupby("arm"))
-    count = evidence.tables.trials["trial"].nunique()
     return [
-        f"{len(lost) or 'None'} of the {count} networks diverged{': ' + arms if arms else ''}.",
+        evidence.divergence(),
         "Figures 2, 8 and 9 of the paper, and everything on CIFAR-10 and convolutional networks; the variant of the sensitivity "
         "with 1,000 classes.",
         "A validation set apart from the test images: best evaluations are chosen on the images that measure them.",

@@ -3,16 +3,17 @@
 import numpy as np
 import pandas as pd
 
-from experiments.closer_look.networks import ARPIT, COLORS, answer, percent, where, with_levels
+from experiments.closer_look.networks import ARPIT, COLORS, percent, with_levels
 from experiments.closer_look.noise import KINDS, shade
-from memo import figures
+from memo import figures, plots
 from memo.claims import Claim
-from memo.comparisons import by_level
+from memo.comparisons import by_level, log_slope, over_pairs, over_seeds, where
 from memo.evidence import Chapter, Evidence
 from memo.report import Figure, number, with_interval
-from memo.statistics import paired_difference
 
+SHORT = "a network that never fits everything, or diverged"
 NEAR = 0.005  # of the best mean accuracy: where a width counts as near the best
+LINE = {"linewidth": 1, "alpha": 0.7}
 
 
 def chapter(evidence: Evidence, networks: pd.DataFrame) -> Chapter:
@@ -37,24 +38,8 @@ def chapter(evidence: Evidence, networks: pd.DataFrame) -> Chapter:
 
 
 def slopes(frame: pd.DataFrame, axis: str, time: str = "t100") -> pd.Series:
-    """Return by seed the least-squares slope of log(time) against log(axis); NaN unless every network has a time."""
-
-    def of_seed(times):
-        if times.isna().any() or len(times) < 2 or (times <= 0).any():
-            return np.nan
-        return np.polyfit(np.log(times.index.to_numpy(float)), np.log(times.to_numpy(float)), 1)[0]
-
-    return by_level(frame, time, axis).apply(of_seed, axis=1).astype(float)
-
-
-def _over(one, other, words="a network that never fits everything, or diverged"):
-    """Return the mean of one − other over the seeds that have both, and a note on the rest."""
-    both = pd.DataFrame({"one": one, "other": other})
-    whole = both.dropna()
-    note = f"{len(both) - len(whole)} of {len(both)} seeds have no value: {words}" if len(whole) < len(both) else ""
-    return (paired_difference(whole["one"], whole["other"]) if len(whole) else None), note or (
-        "" if len(whole) else "no seed"
-    )
+    """Return by seed the slope of log(time) against log(axis); NaN unless every network has a time."""
+    return log_slope(by_level(frame, time, axis))
 
 
 def _counts(evidence, counts, width, made):
@@ -66,7 +51,7 @@ def _counts(evidence, counts, width, made):
             f"A5-slows-{100 * level:g}", ARPIT, statement, "slope of log epochs to 100 % against log n", (0.0001, np.inf), None,
             "times", condition=f"{percent(level)} of inputs",
         )  # fmt: skip
-        made.rows.append((claim, *answer(slope, "a network that never fits everything, or diverged")))
+        made.rows.append((claim, *over_seeds(slope, SHORT)))
         said.append(f"{with_interval(made.rows[-1][1], count=False)} at {percent(level)}")
     batch = evidence.asked_trials("counts")[0].recipe.batch_size
     counts = counts.assign(updates=counts["t100"] * (counts["n"] // batch))
@@ -77,13 +62,13 @@ def _counts(evidence, counts, width, made):
             condition=f"{percent(level)} of inputs",
         )  # fmt: skip
         slope = slopes(own, "n", "updates")
-        made.rows.append((claim, *answer(slope, "a network that never fits everything, or diverged")))
+        made.rows.append((claim, *over_seeds(slope, SHORT)))
     for level in list(found)[1:]:
         claim = Claim(
             f"A5-steeper-{100 * level:g}", ARPIT, statement, "that slope, with − without noise", (0.0001, np.inf), None, "times",
             condition=f"{percent(level)} of inputs",
         )  # fmt: skip
-        made.rows.append((claim, *_over(found[level], found[0.0])))
+        made.rows.append((claim, *over_pairs(found[level], found[0.0], SHORT)))
     made.findings.append(
         f"<b>Time to fit.</b> Epochs to 100 % training accuracy at width {width} grow with the number of images n to the power "
         f"(by share of inputs that are noise): {'; '.join(said)}, n from {counts['n'].min():,} to {counts['n'].max():,}."
@@ -108,7 +93,7 @@ def _widths(inputs, made):
             f"A5-width-{100 * level:g}", ARPIT, statement, "slope of log epochs to 100 % against log width", (-np.inf, -0.0001),
             None, "times", condition=f"{percent(level)} of inputs",
         )  # fmt: skip
-        estimate, missing = answer(slope)
+        estimate, missing = over_seeds(slope)
         made.rows.append((claim, estimate, "; ".join(filter(None, (note, missing if estimate is not None else "")))))
         found[level] = slope
     for level in list(found)[1:]:
@@ -116,7 +101,7 @@ def _widths(inputs, made):
             f"A5-saturates-{100 * level:g}", ARPIT, statement, "that slope, with − without noise", (-np.inf, -0.0001), None,
             "times", condition=f"{percent(level)} of inputs",
         )  # fmt: skip
-        made.rows.append((claim, *_over(found[level], found[0.0])))
+        made.rows.append((claim, *over_pairs(found[level], found[0.0], SHORT)))
 
 
 def needed(accuracy: pd.DataFrame) -> float:
@@ -146,23 +131,12 @@ def _best(wide, made):
                 (0.0001, 1), None, "capacity", condition=percent(level),
             )  # fmt: skip
             made.rows.append(
-                (claim, *_over(table[wider] - table[narrow], clean[wider] - clean[narrow], "a diverged network"))
+                (claim, *over_pairs(table[wider] - table[narrow], clean[wider] - clean[narrow], "a diverged network"))
             )
     made.findings.append(
         f"<b>Capacity.</b> The narrowest two layers within {100 * NEAR:g} points of the best mean test accuracy have "
         f"{'; '.join(filter(None, said))} units."
     )
-
-
-def _series(place, table, **style):
-    means = []
-    for x in table.columns:
-        estimate, _ = answer(table[x])
-        if estimate is not None:
-            figures.interval(place, x, estimate, linestyle="", **style)
-            means.append((x, estimate.value))
-    line = {name: value for name, value in style.items() if name == "color"}
-    place.plot(*np.array(means).T if means else ([], []), linewidth=1, alpha=0.7, **line)
 
 
 def _draw_times(evidence, inputs, counts, width, made):
@@ -175,14 +149,14 @@ def _draw_times(evidence, inputs, counts, width, made):
             missing += int(table.isna().sum().sum())
             # A mean over those that get there would flatter: only where all do.
             whole = table.loc[:, table.notna().all()]
-            _series(place, whole, color=shade("inputs", level, most), marker=marker, label=percent(level))
+            plots.means_by_level(place, whole, shade("inputs", level, most), marker, percent(level), **LINE)
         figures.count_axis(place, sorted(frame[axis].unique()))
         figures.log_axis(place)
     units.set(xlabel="units a layer", ylabel="epochs to fit everything")
     images.set(xlabel="training images n")
     figures.legend(units, title="inputs that are noise", title_fontsize=8)
     says = [
-        f"{percent(level)}: {with_interval(answer(slopes(own, 'n'))[0], count=False)}"
+        f"{percent(level)}: {with_interval(over_seeds(slopes(own, 'n'))[0], count=False)}"
         for level, own in counts.groupby("level")
     ]
     made.figures.append(
@@ -206,7 +180,7 @@ def _draw_best(evidence, wide, made):
         for marker, (level, part) in zip("os^Dv", own.groupby("level")):
             table = by_level(part, "best_test_accuracy", "width")
             color = shade(noise, level, most) if level else COLORS["true"]
-            _series(place, table, color=color, marker=marker, label=percent(level))
+            plots.means_by_level(place, table, color, marker, percent(level), **LINE)
             says.append(f"{KINDS[noise]}, {percent(level)}: {number(needed(table), 0)}")
         figures.count_axis(place, sorted(own["width"].unique()))
         place.set(xlabel="units a layer", title=KINDS[noise])

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from experiments.closer_look.networks import COLORS, answer, percent
+from experiments.closer_look.networks import COLORS, percent
 from memo import figures
 from memo.claims import Claim
+from memo.comparisons import over_seeds
 from memo.evidence import Chapter, Evidence
 from memo.plots import CHANCE, mean_line
 from memo.probes.training_answers import WATCHED
@@ -46,12 +47,12 @@ def chapter(evidence: Evidence, networks: pd.DataFrame) -> Chapter:
         values = marks[column]
         if column == "end":
             values = values.where(marks["final_train"] > 0.99)
-        made.rows.append((claim, *answer(values, "a diverged network, or one that did not fit its labels")))
-    peak, end = answer(marks["peak"])[0], answer(marks["end"])[0]
+        made.rows.append((claim, *over_seeds(values, "a diverged network, or one that did not fit its labels")))
+    peak, end = over_seeds(marks["peak"])[0], over_seeds(marks["end"])[0]
     made.findings.append(
         f"<b>Early learning.</b> With {percent(LEVEL)} of the labels redrawn, at most {with_interval(peak)} of the wrongly "
-        f"labelled training images are answered by their true class, at epoch {with_interval(answer(marks['epoch'])[0], count=False)}, "
-        f"when {with_interval(answer(marks['memorised_at_peak'])[0], count=False)} are answered by the wrong label; at the end "
+        f"labelled training images are answered by their true class, at epoch {with_interval(over_seeds(marks['epoch'])[0], count=False)}, "
+        f"when {with_interval(over_seeds(marks['memorised_at_peak'])[0], count=False)} are answered by the wrong label; at the end "
         f"{with_interval(end, count=False)}."
     )
     _draw(evidence, shares, marks, made)
@@ -133,12 +134,12 @@ def _draw(evidence, shares, marks, made):
     axes[0].set_ylabel("share of wrongly labelled images")
     if levels:
         figures.shared_legend(figure, axes[0])
-    gap = answer(marks["gap"])[0]
+    gap = over_seeds(marks["gap"])[0]
     made.figures.append(
         Figure(
             figures.save(figure, evidence.folder, "early_learning"),
             "What becomes of wrongly labelled training images",
-            f"At {percent(LEVEL)}, the highest share answered by the true class is {with_interval(answer(marks['peak'])[0])}; minus "
+            f"At {percent(LEVEL)}, the highest share answered by the true class is {with_interval(over_seeds(marks['peak'])[0])}; minus "
             f"the accuracy on test images then {with_interval(gap, count=False)}. Lines: means over seeds, bands: all of them; "
             "dotted horizontal: chance; vertical: the end of the first epoch.",
             "Shares of wrongly labelled images answered by their true class and by their label, and test accuracy, by epoch.",

@@ -45,12 +45,11 @@ def chapter(evidence: Evidence) -> Chapter:
         for arm, found in each.items()
         if found is not None and len(found[1]) > 1
     }
-    noise = next(iter(evidence.training_sets(CHANCE).values()), None)
-    within = {
-        moment: dispersion(each[CHANCE][1], noise[1][:WATCHED])
-        for moment, each in moments.items()
-        if each[CHANCE] is not None
-    }
+    within = {}
+    for moment, each in moments.items():
+        if (found := each[CHANCE]) is not None:
+            _, given = next(iter(evidence.training_sets(CHANCE).values()))
+            within[moment] = dispersion(found[1], given[:WATCHED])
     _claims(moments, spread, within, made)
     _draw(evidence, moments, spread, made)
     rows = [

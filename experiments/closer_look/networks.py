@@ -5,51 +5,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from memo import datasets
-from memo.comparisons import Answer
-from memo.curves import shape, time_to
+from memo.comparisons import where
 from memo.evidence import Evidence
-from memo.statistics import mean_interval
+from memo.outcomes import SHAPE_COLUMNS, outcomes, training_images
 
 ARPIT = "Arpit et al. 2017"
-# Shape statistics, over the stretch of a curve that the headline experiment takes.
-LEVELS = {"loss": 0.9, "accuracy": 0.99}
-SHAPE = ("area", "linearity", "steepness", "early_share")
 COLORS = {"true": "#0072B2", "inputs": "#CC79A7", "labels": "#D55E00"}
 # Levels of noise, light to dark.
 SHADES = {"inputs": "RdPu", "labels": "YlOrBr"}
 
 
-def measure(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each row of `trials`: the treatment of a network and what came of its training.
-
-    `noise` is what is replaced (none, inputs, labels) and `level` its share; times are epochs, NaN where never reached, and
-    all that training gives is NaN for diverged networks. `best` is the evaluation after step 0 with the best test accuracy.
-    """
-    by_trial = {trial: own.sort_values("step") for trial, own in curves.groupby("trial")}
-    rows = []
-    for trial in trials.to_dict("records"):
-        images = trial["dataset.n_train"]
-        row = {
-            "arm": trial["arm"],
-            "trial": trial["trial"],
-            "seed": trial["seed"],
-            "width": trial["model.widths"][0],
-            "n": datasets.TRAIN_IMAGES if pd.isna(images) else int(images),
-            **noise_of(trial),
-            "labels": trial["labels.kind"],
-            "rate": trial["optimizer.learning_rate"],
-            "weight_decay": trial["optimizer.weight_decay"],
-            **{name: trial[f"regularization.{name}"] for name in STRENGTHS},
-            "status": trial["status"],
-        }
-        rows.append(row | (_outcome(by_trial[trial["trial"]]) if trial["status"] != "diverged" else {}))
-    found = ["epochs", "train_accuracy", "test_accuracy", "best_test_accuracy", "best_epoch", "best_step",
-             "train_accuracy_at_best", "t50", "t90", "t99", "t100"]  # fmt: skip
-    shapes = [f"{kind}_{name}" for kind in LEVELS for name in SHAPE]
-    return pd.DataFrame(rows).reindex(columns=list(dict.fromkeys([*rows[0], *found, *shapes])))
-
-
+# Of `memo.outcomes.COLUMNS`, what the chapters read; times to 50, 90, 99 and 100 % training accuracy.
+TIMES = {f"t{percent}": percent / 100 for percent in (50, 90, 99, 100)}
+OUTCOMES = ("epochs", "train_accuracy", "test_accuracy", "best_test_accuracy", "best_epoch", "best_step",
+            "train_accuracy_at_best", *TIMES, *SHAPE_COLUMNS)  # fmt: skip
 STRENGTHS = (
     "dropout",
     "input_dropout",
@@ -69,24 +38,28 @@ def noise_of(trial: dict[str, Any]) -> dict[str, Any]:
     return {"noise": "none", "level": 0.0}
 
 
-def _outcome(curve):
-    last, trained = curve.iloc[-1], curve[curve["step"] > 0]
-    best = trained.loc[trained["test_accuracy"].idxmax()]
-    found = {
-        "epochs": last["epoch"],
-        "train_accuracy": last["train_accuracy"],
-        "test_accuracy": last["test_accuracy"],
-        "best_test_accuracy": best["test_accuracy"],
-        "best_epoch": best["epoch"],
-        "best_step": best["step"],
-        "train_accuracy_at_best": best["train_accuracy"],
-    }
-    for percent in (50, 90, 99, 100):
-        found[f"t{percent}"] = time_to(curve["epoch"], curve["train_accuracy"], percent / 100)
-    for kind, level in LEVELS.items():
-        measured = shape(curve["epoch"], curve[f"train_{kind}"], kind, level)
-        found |= {f"{kind}_{name}": measured[name] for name in SHAPE}
-    return found
+def measure(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each row of `trials`: the treatment of a network and what came of its training (memo.outcomes).
+
+    `noise` is what is replaced (none, inputs, labels) and `level` its share.
+    """
+    rows = [
+        {
+            "arm": trial["arm"],
+            "trial": trial["trial"],
+            "seed": trial["seed"],
+            "width": trial["model.widths"][0],
+            "n": training_images(trial),
+            **noise_of(trial),
+            "labels": trial["labels.kind"],
+            "rate": trial["optimizer.learning_rate"],
+            "weight_decay": trial["optimizer.weight_decay"],
+            **{name: trial[f"regularization.{name}"] for name in STRENGTHS},
+            "status": trial["status"],
+        }
+        for trial in trials.to_dict("records")
+    ]
+    return pd.DataFrame(rows, index=trials.index).join(outcomes(trials, curves, TIMES)[list(OUTCOMES)])
 
 
 def table(evidence: Evidence) -> pd.DataFrame:
@@ -99,24 +72,6 @@ def with_levels(frame: pd.DataFrame, noise: str, **conditions: Any) -> pd.DataFr
     """Return the networks of one kind of noise together with those without any, which are its level 0, once each."""
     own = where(frame[frame["noise"].isin(["none", noise])], **conditions)
     return own.drop_duplicates("trial").sort_values(["level", "seed"], ignore_index=True)
-
-
-def where(frame: pd.DataFrame, **conditions: Any) -> pd.DataFrame:
-    """Return the rows that meet all conditions, column=value."""
-    for column, value in conditions.items():
-        frame = frame[frame[column] == value]
-    return frame
-
-
-def answer(values: pd.Series | np.ndarray, why: str = "never reached, or a diverged network") -> Answer:
-    """Return the mean over seeds with its interval, or None, and a note on the seeds without a value."""
-    values = np.asarray(values, float)
-    known = values[np.isfinite(values)]
-    absent = len(values) - len(known)
-    note = f"{absent} of {len(values)} seeds have no value: {why}" if absent else ""
-    if not len(known):
-        return None, note or "no such network was trained"
-    return mean_interval(known), note
 
 
 def rank_correlation(levels: pd.DataFrame) -> pd.Series:

@@ -4,12 +4,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from experiments.closer_look.networks import ARPIT, COLORS, SHADES, answer, percent, rank_correlation, with_levels
-from memo import figures
+from experiments.closer_look.networks import ARPIT, COLORS, SHADES, percent, rank_correlation, with_levels
+from memo import figures, plots
 from memo.claims import Claim
-from memo.comparisons import by_level, least_rise
+from memo.comparisons import by_level, least_rise, over_seeds
 from memo.evidence import Chapter, Evidence
-from memo.plots import mean_line
 from memo.probes.critical_samples import RADII
 from memo.report import Figure, number, with_interval
 
@@ -98,20 +97,20 @@ def _peaks(levels, made):
             f"A3-before-{100 * level:g}", ARPIT, statement, "training accuracy where test accuracy is best", (0, 0.9), None,
             "noise", condition=percent(level),
         )  # fmt: skip
-        made.rows.append((claim, *answer(own["train_accuracy_at_best"])))
+        made.rows.append((claim, *over_seeds(own["train_accuracy_at_best"])))
     for level, own in noisy.groupby("level"):
         claim = Claim(
             f"A3-falls-{100 * level:g}", ARPIT, statement, "best − final test accuracy", (0.02, 1), (0.0001, 1), "noise",
             condition=percent(level),
         )  # fmt: skip
-        falls[level] = answer(own["best_test_accuracy"] - own["test_accuracy"])
+        falls[level] = over_seeds(own["best_test_accuracy"] - own["test_accuracy"])
         made.rows.append((claim, *falls[level]))
     for level, own in noisy.groupby("level"):
         claim = Claim(
             f"sanity-fitted-{100 * level:g}", "this suite", "Every network had the time to memorise.",
             "final training accuracy", (0.99, 1), None, "noise", condition=percent(level),
         )  # fmt: skip
-        made.rows.append((claim, *answer(own["train_accuracy"])))
+        made.rows.append((claim, *over_seeds(own["train_accuracy"])))
     statement = "The more noise, the lower the best and the final accuracy on new images."
     for noise, own in levels.items():
         for column, words in (("best_test_accuracy", "best"), ("test_accuracy", "final")):
@@ -120,7 +119,7 @@ def _peaks(levels, made):
                 f"A3-order-{words}-{noise}", ARPIT, statement, f"smallest fall of the {words} test accuracy to the next level",
                 (0.0001, 1), None, "noise", condition=KINDS[noise],
             )  # fmt: skip
-            made.rows.append((claim, *answer(falls_by)))
+            made.rows.append((claim, *over_seeds(falls_by)))
     if falls:
         made.findings.append(
             "<b>Early peak.</b> With a share of labels redrawn, test accuracy ends below its best by "
@@ -129,7 +128,7 @@ def _peaks(levels, made):
             )
             + ". Training accuracy where it is best: "
             + "; ".join(
-                f"{with_interval(answer(own['train_accuracy_at_best'])[0], count=False)} at {percent(level)}"
+                f"{with_interval(over_seeds(own['train_accuracy_at_best'])[0], count=False)} at {percent(level)}"
                 for level, own in noisy.groupby("level")
             )
             + f" (n = {noisy['seed'].nunique()} seeds)."
@@ -149,7 +148,7 @@ def _critical_claims(levels, ratios, made):
                 statement, f"Spearman correlation of level and final ratio, {KINDS[noise]}", (0.9, 1), (0.0001, 1), "critical",
                 condition=f"r = {radius:g} / 255",
             )  # fmt: skip
-            found[noise, radius] = answer(ranks, "no two levels differ, fewer than three, or a diverged network")
+            found[noise, radius] = over_seeds(ranks, "no two levels differ, fewer than three, or a diverged network")
             made.rows.append((claim, *found[noise, radius]))
     statement = "While test accuracy falls from its peak, the critical sample ratio goes on rising."
     for level in sorted(level for level in levels["labels"]["level"].unique() if level > 0):
@@ -163,7 +162,7 @@ def _critical_claims(levels, ratios, made):
                 statement, f"ratio, end − best test accuracy, {percent(level)} of labels", (0.0001, 1), None, "critical",
                 condition=f"r = {radius:g} / 255",
             )  # fmt: skip
-            made.rows.append((claim, *answer(own["rise"])))
+            made.rows.append((claim, *over_seeds(own["rise"])))
     paper = ends[(ends["radius"] == PAPERS_RADIUS) & (ends["inputs"] == "test")]
     top = {
         noise: paper[(paper["noise"] == noise) & (paper["level"] == paper[paper["noise"] == noise]["level"].max())]
@@ -178,14 +177,14 @@ def _critical_claims(levels, ratios, made):
         )
         + ". At the paper's radius the ratio itself is "
         + " and ".join(
-            f"{with_interval(answer(own['critical_sample_ratio'])[0])} at the highest level of {KINDS[noise]}"
+            f"{with_interval(over_seeds(own['critical_sample_ratio'])[0])} at the highest level of {KINDS[noise]}"
             for noise, own in top.items()
         )
         + "."
     )
 
 
-def shade(noise: str, level: float, most: float):
+def shade(noise: str, level: float, most: float) -> str | tuple[float, float, float, float]:
     """Return the colour of a level of noise, of which `most` is the highest."""
     if level == 0:
         return COLORS["true"]
@@ -200,15 +199,15 @@ def _draw_curves(evidence, levels, ratios, made):
         curves = evidence.tables.curves.merge(sound[["trial", "level"]], on="trial")
         most = frame["level"].max() or 1
         for level in sorted(frame["level"].unique()):
-            style = {"color": shade(noise, level, most), "label": percent(level)}
+            style: figures.Style = {"color": shade(noise, level, most), "label": percent(level)}
             own = curves[curves["level"] == level]
-            mean_line(row[0], own, "train_accuracy", **style)
-            mean_line(row[1], own, "test_accuracy", **style)
+            plots.mean_line(row[0], own, "train_accuracy", **style)
+            plots.mean_line(row[1], own, "test_accuracy", **style)
             for place, radius in ((row[2], PAPERS_RADIUS), (row[3], middle)):
                 near = ratios[
                     (ratios["noise"] == noise) & (ratios["level"] == level) & (ratios["inputs"] == "test") & (ratios["radius"] == radius)
                 ]  # fmt: skip
-                mean_line(place, near, "critical_sample_ratio", **style)
+                plots.mean_line(place, near, "critical_sample_ratio", **style)
         row[0].set_ylabel(f"{KINDS[noise]}\n\ntraining accuracy")
         row[1].set_ylabel("test accuracy")
         row[2].set_ylabel(f"critical, r = {PAPERS_RADIUS:g} / 255")
@@ -223,8 +222,8 @@ def _draw_curves(evidence, levels, ratios, made):
     labels = levels["labels"]
     says = []
     for level, own in labels.groupby("level"):
-        epoch, best = answer(own["best_epoch"])[0], answer(own["best_test_accuracy"])[0]
-        if epoch is not None:
+        epoch, best = over_seeds(own["best_epoch"])[0], over_seeds(own["best_test_accuracy"])[0]
+        if epoch is not None and best is not None:
             says.append(f"{percent(level)}: {number(best.value)} at epoch {number(epoch.value, 1)}")
     made.figures.append(
         Figure(
@@ -249,16 +248,11 @@ def _draw_radii(evidence, ratios, made):
                     ends[(ends["noise"] == noise) & (ends["inputs"] == inputs) & (ends["radius"] == radius)],
                     "critical_sample_ratio",
                 )
-                means = []
-                for level in own.columns:
-                    estimate, _ = answer(own[level])
-                    if estimate is not None:
-                        style = {"color": COLORS[noise], "marker": "o" if noise == "inputs" else "s", "linestyle": ""}
-                        figures.interval(place, level, estimate, label=KINDS[noise], **style)
-                        means.append((level, estimate.value))
-                place.plot(*np.array(means).T if means else ([], []), color=COLORS[noise], linewidth=0.8, alpha=0.6)
-                if means and inputs == "test" and noise == "labels":
-                    said.append(f"r = {radius:g} / 255: {number(means[0][1])} to {number(means[-1][1])}")
+                marker = "o" if noise == "inputs" else "s"
+                plots.means_by_level(place, own, COLORS[noise], marker, KINDS[noise])
+                means = own.mean().dropna()
+                if len(means) and inputs == "test" and noise == "labels":
+                    said.append(f"r = {radius:g} / 255: {number(means.iloc[0])} to {number(means.iloc[-1])}")
             place.set_ylim(bottom=0)
             if inputs == "test":
                 place.set_title(f"r = {radius:g} / 255")

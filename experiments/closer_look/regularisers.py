@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from experiments.closer_look.networks import ARPIT, answer
+from experiments.closer_look.networks import ARPIT
 from memo import figures
 from memo.claims import Claim
+from memo.comparisons import over_seeds
 from memo.evidence import Chapter, Evidence
 from memo.report import Figure, Shown, number, with_interval
 from memo.statistics import paired_difference
@@ -62,10 +63,10 @@ def by_setting(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def means(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return the means over the seeds of each setting, and whether it is `near` the best mean accuracy on true labels,
-    and whether it is `harmless`: that near, from below, to the accuracy without any regulariser.
+    """Return the means over the seeds of each setting, and whether it is `near` and `harmless`.
 
-    A setting with a diverged network is neither.
+    Near: within half a point of the best mean accuracy on true labels. Harmless: at most as much below the accuracy without
+    any regulariser. A setting with a diverged network is neither.
     """
     grouped = pairs.groupby(["regulariser", "strength"], sort=False)[["validation", "memory"]]
     frame = grouped.mean()
@@ -78,8 +79,9 @@ def means(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def least_memory(pairs: pd.DataFrame, summary: pd.DataFrame, arms: list[str], among: str = "near") -> pd.Series:
-    """Return by seed the training accuracy on random labels of that setting of some regularisers whose mean is lowest, of
-    those that are `near` or `harmless`.
+    """Return by seed the training accuracy on random labels of the setting of some regularisers with the lowest mean.
+
+    `among` says of which: those that are `near`, or `harmless`. Empty where there is none.
     """
     own = summary[summary[among] & summary.index.get_level_values("regulariser").isin(arms)]
     if own.empty:
@@ -123,7 +125,7 @@ def _claims(pairs, summary, made):
     made.findings.append(
         f"<b>Regularisers.</b> Of {len(summary)} settings {len(near)} come within half a point of the best accuracy on true "
         f"labels; of these {named(arm, strength)} fits random labels least, to "
-        f"{with_interval(answer(least_memory(pairs, summary, [arm]))[0])}. The best of the others minus the best with dropout: "
+        f"{with_interval(over_seeds(least_memory(pairs, summary, [arm]))[0])}. The best of the others minus the best with dropout: "
         f"{with_interval(answers['A6-dropout'][0], count=False)}"
         + (f" ({answers['A6-dropout'][1]})" if answers["A6-dropout"][0] is None else "")
         + f"; among those that cost at most half a point beside no regulariser, "
@@ -142,13 +144,18 @@ def _draw(evidence, pairs, summary, made):
     for arm, (name, _, color, marker) in REGULARISERS.items():
         points = []
         for strength, own in pairs[pairs["regulariser"] == arm].groupby("strength"):
-            x, y = answer(own["memory"])[0], answer(own["validation"])[0]
+            x, y = over_seeds(own["memory"])[0], over_seeds(own["validation"])[0]
             if x is None or y is None:
                 continue
-            sizes = [[max(x.value - x.low, 0)], [max(x.high - x.value, 0)]]
-            heights = [[max(y.value - y.low, 0)], [max(y.high - y.value, 0)]]
-            style = {"color": color, "marker": marker, "markersize": 6, "linestyle": "", "linewidth": 1, "capsize": 2}
-            place.errorbar(x.value, y.value, heights, sizes, label=name, **style)
+            style: figures.Style = {
+                "color": color,
+                "marker": marker,
+                "markersize": 6,
+                "linestyle": "",
+                "linewidth": 1,
+                "capsize": 2,
+            }
+            place.errorbar(x.value, y.value, figures.reach(y), figures.reach(x), label=name, **style)
             points.append((x.value, y.value))
             if arm != "free":
                 place.annotate(
@@ -183,8 +190,8 @@ def _table(pairs, summary, made):
         rows.append(
             {
                 "regulariser": named(arm, strength),
-                "best test accuracy, true labels": with_interval(answer(own["validation"])[0], count=False),
-                "training accuracy, random labels": with_interval(answer(own["memory"])[0], count=False),
+                "best test accuracy, true labels": with_interval(over_seeds(own["validation"])[0], count=False),
+                "training accuracy, random labels": with_interval(over_seeds(own["memory"])[0], count=False),
                 "within half a point": "yes" if summary.loc[(arm, strength), "near"] else "no",
             }
         )

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.closer_look.networks import ARPIT, COLORS, answer
+from experiments.closer_look.networks import ARPIT, COLORS
 from memo import figures, sensitivity
 from memo.claims import Claim
+from memo.comparisons import over_pairs, over_seeds
 from memo.evidence import Chapter, Evidence
 from memo.experiment import RUNS
 from memo.plots import mean_line
 from memo.randomness import generator, purpose_key
 from memo.report import Figure, number, with_interval
 from memo.sensitivity import CLASSES, Setting, gini
-from memo.statistics import paired_difference
 from memo.store import replacing
 from memo.treatments import PixelStatistics, gaussian_images
 
@@ -133,16 +133,6 @@ def _over_time(images):
     return mean.groupby(["inputs", "seed"]).apply(lambda values: float(gini(values.to_numpy())))
 
 
-def _pair(values):
-    """Return real minus random inputs within seeds, and a note on seeds without values."""
-    both = values.unstack("inputs")
-    whole = both.dropna()
-    note = f"{len(both) - len(whole)} of {len(both)} seeds have no value" if len(whole) < len(both) else ""
-    return (paired_difference(whole["real"], whole["random"]) if len(whole) else None), note or (
-        "" if len(whole) else "no seed"
-    )
-
-
 def _claims(images, by_time, classes, made):
     statement = (
         "On real data only some examples are sensitive: the sensitivity is spread less evenly than on noise inputs."
@@ -157,22 +147,24 @@ def _claims(images, by_time, classes, made):
         "gini",
     )
     share = share_higher(by_time)
-    made.rows.append((claim, *answer(share)))
+    made.rows.append((claim, *over_seeds(share)))
     claim = Claim(
         "A2-mean", ARPIT, statement, "Gini of the mean over training, real − random inputs", (0.0001, 1), None, "gini"
     )
-    gap = _pair(_over_time(images))
+    over_time = _over_time(images).unstack("inputs")
+    gap = over_pairs(over_time["real"], over_time["random"])
     made.rows.append((claim, *gap))
     statement = "On real data the classes share more: sensitivity is spread further over other classes."
     claim = Claim(
         "A2-classes", ARPIT, statement, "sensitivity to other classes' images / to its own, real − random inputs",
         (0.0001, np.inf), None, "classes",
     )  # fmt: skip
-    shared = _pair(off_diagonal(classes))
+    shares = off_diagonal(classes).unstack("inputs")
+    shared = over_pairs(shares["real"], shares["random"])
     made.rows.append((claim, *shared))
     made.findings.append(
         "<b>Sensitivity.</b> The loss depends on single images more unevenly with real inputs than with random ones at a share "
-        f"{with_interval(answer(share)[0])} of the checkpoints; Gini of the mean over training, real − random: "
+        f"{with_interval(over_seeds(share)[0])} of the checkpoints; Gini of the mean over training, real − random: "
         f"{with_interval(gap[0], count=False)}. Sensitivity to images of other classes over that to its own, at the end, real − "
         f"random: {with_interval(shared[0], count=False)}."
     )
@@ -182,7 +174,7 @@ def _draw_gini(evidence, images, by_time, asked, made):
     figure, [[curve, lorenz, fits]] = figures.grid(1, 3, width=3.1, height=2.8)
     for kind, name in KINDS.items():
         own = by_time[by_time["inputs"] == kind]
-        style = {"color": PAINT[kind], "marker": "o", "markersize": 3, "label": name}
+        style: figures.Style = {"color": PAINT[kind], "marker": "o", "markersize": 3, "label": name}
         mean_line(curve, own, "gini", **style)
         mean_line(fits, own, "train_accuracy", **style)
         mean = images[images["inputs"] == kind].groupby(["seed", "image"])["sensitivity"].mean()
@@ -195,7 +187,7 @@ def _draw_gini(evidence, images, by_time, asked, made):
     figures.shared_legend(figure, curve)
     ends = by_time[by_time["update"] == by_time["update"].max()]
     says = "; ".join(
-        f"{name} {with_interval(answer(ends[ends['inputs'] == kind]['gini'])[0])}" for kind, name in KINDS.items()
+        f"{name} {with_interval(over_seeds(ends[ends['inputs'] == kind]['gini'])[0])}" for kind, name in KINDS.items()
     )
     made.figures.append(
         Figure(
@@ -230,7 +222,7 @@ def _draw_classes(evidence, classes, made):
     says = []
     for kind, name in KINDS.items():
         values = spread[kind] if kind in spread.index.get_level_values(0) else []
-        says.append(f"{name} {with_interval(answer(values)[0])}")
+        says.append(f"{name} {with_interval(over_seeds(values)[0])}")
     made.figures.append(
         Figure(
             figures.save(figure, evidence.folder, "classes"),

@@ -3,12 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from experiments.closer_look.networks import answer, where
-from memo import figures
+from memo import comparisons, figures
 from memo.claims import REPRODUCED, Claim, judge
+from memo.comparisons import Answer
 from memo.evidence import Chapter, Evidence
 from memo.report import Figure
-from memo.statistics import paired_ratio
 
 TALK = "the talk, of Arpit et al. 2017"
 SLOWLY = "On random labels the curve 'went down very, very slowly in almost a linear fashion'."
@@ -76,20 +75,14 @@ def chapter(evidence: Evidence, networks: pd.DataFrame) -> Chapter:
     return made
 
 
-def measured(cell: pd.DataFrame, column: str, labels: str):
+def measured(cell: pd.DataFrame, column: str, labels: str) -> Answer:
     """Return the estimate and note of one statistic over the seeds of a setting: of one kind of labels, or a ratio of twins."""
-    why = "a curve that never gets there, or a diverged network"
-    if labels in ("true", "shuffled"):
-        return answer(where(cell, labels=labels)[column], why)
-    table = (
-        cell.pivot(index="seed", columns="labels", values=column).reindex(columns=["true", "shuffled"]).astype(float)
-    )
-    whole = table.dropna()
-    note = f"{len(table) - len(whole)} of {len(table)} seeds have no value: {why}" if len(whole) < len(table) else ""
-    if whole.empty or (whole <= 0).any(axis=None):
-        return None, note or "a value of 0 has no ratio"
-    above, below = ("shuffled", "true") if labels == "slower" else ("true", "shuffled")
-    return paired_ratio(whole[above], whole[below]), note
+    width, seeds = cell["width"].iloc[0], cell["seed"].nunique()
+    if labels in comparisons.KINDS:
+        return comparisons.mean(cell, column, labels, width, seeds)
+    if (comparisons.twins(cell, column, width).dropna() <= 0).any(axis=None):
+        return None, "a value of 0 has no ratio"
+    return comparisons.ratio(cell, column, width, seeds, inverse=labels != "slower")
 
 
 def _draw(evidence, frame, made):
@@ -101,11 +94,10 @@ def _draw(evidence, frame, made):
             for color, marker, (width, line) in zip(COLORS, "os^Dv", own.groupby("width")):
                 known = line.dropna(subset="value").sort_values("n")
                 for cell in known.itertuples():
-                    reach = [[max(cell.value - cell.low, 0)], [max(cell.high - cell.value, 0)]]
                     place.errorbar(
                         cell.n,
                         cell.value,
-                        reach,
+                        figures.reach(cell),
                         color=color,
                         marker=marker,
                         markersize=4,

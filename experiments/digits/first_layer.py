@@ -174,7 +174,8 @@ def _changes(evidence, table, made):
             estimate = paired_difference(both["left"], both["right"]) if len(both) else None
             claim = Claim(f"{name}-{arm}", TALK, statement, quantity, accept, direction, "changes", condition=words)
             made.rows.append((claim, estimate, evidence.absent(arm) or ("" if estimate else "no pairs")))
-        pairs = paired(*(evidence.of(name).join(accuracy, on="trial") for name in (arm, "chosen")), "accuracy")
+        these, those = (evidence.of(name).join(accuracy, on="trial") for name in (arm, "chosen"))
+        pairs = paired(these, those, "accuracy")
         estimate = paired_difference(pairs["left"], pairs["right"]) if len(pairs) else None
         claim = Claim(
             f"no-worse-{arm}",

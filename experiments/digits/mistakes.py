@@ -86,7 +86,7 @@ def _gallery(evidence, made):
     wrong = called != true[None]
     confidently = np.where(wrong, sure, 0).mean(0)
     often = wrong.mean(0)
-    most_often = np.argsort(-(often + 1e-6 * confidently), kind="stable")[:SHOWN]
+    most_often = np.argsort(-(often + 1e-6 * confidently), kind="stable")[:SHOWN].tolist()
     surest = [image for image in np.argsort(-confidently, kind="stable") if image not in set(most_often)][:SHOWN]
     figure, axes = figures.grid(2, SHOWN, width=0.95, height=1.25)
     for row, chosen, title in zip(axes, (most_often, surest), ("wrong most often", "then the most\nsurely wrong")):

@@ -144,16 +144,16 @@ def _draw_noise(evidence, made):
         place.set(title=ARM_NAMES[arm], ylim=(0, 1.03))
     places[0].set_ylabel("mean confidence")
     figures.shared_legend(figure, places[0])
-    words = []
+    spoken = []
     for arm in ARMS:
         gap = _same_class_gap(evidence, arm, "uniform").dropna()
         if len(gap):
-            words.append(f"{ARM_NAMES[arm]} {with_interval(paired_difference(gap['noise'], gap['digits']))}")
+            spoken.append(f"{ARM_NAMES[arm]} {with_interval(paired_difference(gap['noise'], gap['digits']))}")
     made.figures.append(
         Figure(
             figures.save(figure, evidence.folder, "noise"),
             "As sure of noise as of digits?",
-            f"Mean confidence on uniform noise minus that on test images with the same answers: {'; '.join(words)}. Each "
+            f"Mean confidence on uniform noise minus that on test images with the same answers: {'; '.join(spoken)}. Each "
             "network is compared with itself: of the test images, those that it calls what it calls the noise, each answer "
             "weighted by how often noise gets it. Small dots: networks; large ones: means with 95 % intervals; dotted: even "
             "doubt between ten classes under softmax.",
@@ -177,8 +177,8 @@ def _draw_called(evidence, made):
         counts = np.bincount(shares.argmax(1), minlength=10)
         favourite[arm] = f"{ARM_NAMES[arm]}: most often {counts.argmax()} ({counts.max()} of {len(shares)} networks)"
     places[0].set_ylabel("networks")
-    bar = figure.colorbar(places[0].images[0] if places[0].images else None, ax=places, shrink=0.8)
-    bar.set_label("share of noise images")
+    if places[0].images:
+        figure.colorbar(places[0].images[0], ax=places, shrink=0.8).set_label("share of noise images")
     made.figures.append(
         Figure(
             figures.save(figure, evidence.folder, "called"),
@@ -248,7 +248,8 @@ def _doubt(evidence, made):
         )  # fmt: skip
         made.rows.append((claim, differences[kind], evidence.absent("incentive") or ("" if len(both) else "no pairs")))
     last = evidence.tables.curves.sort_values("step").groupby("trial")["test_accuracy"].last().rename("accuracy")
-    both = paired(*(evidence.of(arm).join(last, on="trial") for arm in ("incentive", "chosen")), "accuracy")
+    with_it, without = (evidence.of(arm).join(last, on="trial") for arm in ("incentive", "chosen"))
+    both = paired(with_it, without, "accuracy")
     cost = paired_difference(both["left"], both["right"]) if len(both) else None
     claim = Claim(
         "incentive-cost", "this suite", statement, "test accuracy, with − without the incentive", (-0.005, np.inf), None,
@@ -271,7 +272,9 @@ def _doubt(evidence, made):
         place.bar(table["low"], heights, width=table["high"] - table["low"], align="edge", color="0.85", zorder=0)
         errors = [calibration.expected_calibration_error(s, c) for s, c in zip(sure, correct)]
         name = ARM_NAMES.get(arm, "with noise labelled evenly")
-        place.set(title=f"{name}\nECE {number(np.mean(errors))}", xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence")
+        place.set(
+            title=f"{name}\nECE {number(float(np.mean(errors)))}", xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence"
+        )
     places[0].set_ylabel("accuracy; share of images (grey)")
     made.figures.append(
         Figure(

@@ -48,7 +48,7 @@ def _one(layers, place):
 
 def _lines(static, layers, pairs, shown, labels):
     """Return costs and accuracies [pairs, points] on the lines, as they are and matched."""
-    found = {"as they are": [], "matched": []}
+    found: dict[str, list] = {"as they are": [], "matched": []}
     for first, second in pairs:
         a, b = _one(layers, first), _one(layers, second)
         matched = landscape.match(a, b, generator(first, "noise", 2000))

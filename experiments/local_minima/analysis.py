@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from experiments.local_minima import barriers, curvature, minima, structure
-from memo.claims import ledger
 from memo.config import Config
-from memo.evidence import Evidence
+from memo.evidence import Evidence, report_of
+from memo.outcomes import training_images
 from memo.report import Report
 from memo.store import Tables
 
@@ -19,18 +17,13 @@ def analyse(tables: Tables, config: Config, folder: Path) -> Report:
     evidence = Evidence(tables, config, folder)
     chapters = [module.chapter(evidence) for module in CHAPTERS]
 
-    def all_of(part):
-        return [item for chapter in chapters for item in getattr(chapter, part)]
-
-    return Report(
+    return report_of(
+        chapters,
         title="Local minima: of equal quality, and with what structure",
         question="Are the minima that training finds of equal quality, and what changes when the labels have no structure?",
-        findings=all_of("findings"),
-        ledger=ledger(all_of("rows")),
-        figures=all_of("figures"),
-        methods=[_networks(evidence), *all_of("methods"), _intervals()],
+        methods=[_networks(evidence)],
+        closing_methods=[_intervals()],
         not_shown=_not_shown(evidence),
-        tables={name: table for chapter in chapters for name, table in chapter.tables.items()},
     )
 
 
@@ -41,7 +34,7 @@ def _networks(evidence: Evidence) -> str:
         if not len(own):
             continue
         recipe = own.iloc[0]
-        images = 60_000 if pd.isna(recipe["dataset.n_train"]) else int(recipe["dataset.n_train"])
+        images = training_images(recipe)
         widths = ", ".join(str(width) for width in sorted({int(widths[0]) for widths in own["model.widths"]}))
         decay = f" (× {recipe['optimizer.decay']:g} an epoch)" if recipe["optimizer.schedule"] == "exponential" else ""
         lines.append(
@@ -66,9 +59,8 @@ def _intervals() -> str:
 
 
 def _not_shown(evidence: Evidence) -> list[str]:
-    diverged = len(evidence.diverged)
     return [
-        f"{diverged or 'None'} of the {len(evidence.diverged) + len(evidence.trials)} networks diverged.",
+        evidence.divergence(),
         "The paper's spin glasses, its simulated annealing, and its fit of the mean loss to an exponential of a power of the "
         "width.",
         "The paper's loss, start, batch size and schedule in detail, which the text available to us does not say; its numbers "

@@ -2,6 +2,7 @@
 
 import math
 from operator import itemgetter
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ from memo.training import as_pixels
 ARM = "twins"
 KINDS = ("true", "shuffled")
 WAYS = ("as they are", "matched")
-SHADES = {"as they are": "-", "matched": (0, (1.5, 1.2))}
+SHADES: dict[str, Any] = {"as they are": "-", "matched": (0, (1.5, 1.2))}
 PAIRS = "n counts disjoint pairs of networks from different starts"
 
 
@@ -78,7 +79,7 @@ def _lines(evidence, own, given):
         rows, labels = given[trials.iloc[0]]
         images = datasets.area_average(evidence.dataset.train_images[rows], math.isqrt(static.sizes[0]))
         pixels = as_pixels(jnp.asarray(images))
-        found = {way: [] for way in WAYS}
+        found: dict[str, list[np.ndarray]] = {way: [] for way in WAYS}
         for first, second in chosen:
             for seed in (first, second):
                 if not all(np.array_equal(*both) for both in zip(given[trials[seed]], (rows, labels))):
@@ -166,7 +167,7 @@ def _draw(evidence, frame, curves, widths, made):
             for way in WAYS:
                 row = curves[width, kind, way]
                 at = np.linspace(0, 1, row.shape[1])
-                style = {"color": figures.LABELS[kind], "linestyle": SHADES[way]}
+                style: figures.Style = {"color": figures.LABELS[kind], "linestyle": SHADES[way]}
                 place.plot(at, row.mean(axis=0), linewidth=1.8, label=f"{kind} labels, {way}", **style)
                 place.fill_between(at, row.min(axis=0), row.max(axis=0), color=style["color"], alpha=0.1, linewidth=0)
         place.set(

@@ -11,7 +11,6 @@ from memo import figures, spread
 from memo.claims import Claim
 from memo.evidence import Chapter, Evidence
 from memo.report import Figure, number, with_interval
-from memo.statistics import Estimate
 
 ARM = "minima"
 # A poor minimum: a test loss of more than so many times the lowest of the widths' medians; and an unlucky one of its width.
@@ -213,7 +212,7 @@ def _table(both, sds, relative, rho, poor_share, unlucky_share):
     return pd.DataFrame(rows)
 
 
-def _columns(name, estimate: Estimate):
+def _columns(name, estimate):
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
@@ -226,7 +225,7 @@ def _draw_distributions(evidence, test, sds, relative, poor_share, made):
     for width, values in test.items():
         places[0].hist(
             np.clip(values, edges[0], edges[-1]),
-            bins=edges,
+            bins=edges.tolist(),
             weights=np.full(len(values), 1 / len(values)),
             color=color(width),
             alpha=0.55,

@@ -1,5 +1,6 @@
 """The networks by width and labels, and pairs of the same seed, from the stored tables."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,7 +23,7 @@ def by_width(evidence: Evidence, arm: str) -> pd.DataFrame:
     )
 
 
-def asked(evidence: Evidence, arm: str, width: int) -> tuple[int, int]:
+def count_networks(evidence: Evidence, arm: str, width: int) -> tuple[int, int]:
     """Return how many networks of a width an arm has, diverged ones included, and how many of them diverged."""
     lost = evidence.diverged[evidence.diverged["arm"] == arm]
     diverged = sum(int(widths[0]) == width for widths in lost["model.widths"])
@@ -31,7 +32,7 @@ def asked(evidence: Evidence, arm: str, width: int) -> tuple[int, int]:
 
 def absent(evidence: Evidence, arm: str, width: int) -> str:
     """Return the note on diverged networks of a width, or nothing."""
-    count, diverged = asked(evidence, arm, width)
+    count, diverged = count_networks(evidence, arm, width)
     return f"{diverged} of {count} networks diverged" if diverged else ""
 
 
@@ -61,22 +62,18 @@ def at_loss(
         own, top = curves[network["trial"]], tops[network["trial"]]
         loss = own["train_loss"].to_numpy()
         measured = pd.Series(loss, own["step"].to_numpy()).reindex(top["step"]).to_numpy()
-        for level in levels:
-            rows.append(
-                network
-                | {
-                    "level": level,
-                    "step": time_to(own["step"], -loss, -level),
-                    "given": int(own["step"].iloc[-1]),
-                    "test_loss": at_level(-loss, own["test_loss"].to_numpy(), -level),
-                    "top": _exp(at_level(-np.log(measured), np.log(top["top"].to_numpy()), -np.log(level))),
-                }
-            )
+        rows += [
+            network
+            | {
+                "level": level,
+                "step": time_to(own["step"], -loss, -level),
+                "given": int(own["step"].iloc[-1]),
+                "test_loss": at_level(-loss, own["test_loss"].to_numpy(), -level),
+                "top": math.exp(at_level(-np.log(measured), np.log(top["top"].to_numpy()), -math.log(level))),
+            }
+            for level in levels
+        ]
     return pd.DataFrame(rows)
-
-
-def _exp(value):
-    return float(np.exp(value))
 
 
 def pairs(frame: pd.DataFrame, width: int, column: str, level: float | None = None) -> pd.DataFrame:

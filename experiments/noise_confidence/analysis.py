@@ -6,9 +6,9 @@ import pandas as pd
 
 from experiments.noise_confidence import doubt, equal, far, fooling, hendrycks, kinds
 from experiments.noise_confidence.populations import networks
-from memo.claims import ledger
 from memo.config import Config
-from memo.evidence import Evidence
+from memo.evidence import Evidence, report_of
+from memo.outcomes import training_images
 from memo.report import Report, number
 from memo.store import Tables
 
@@ -20,20 +20,14 @@ def analyse(tables: Tables, config: Config, folder: Path) -> Report:
     evidence = Evidence(tables, config, folder)
     chapters = [module.chapter(evidence) for module in CHAPTERS]
 
-    def all_of(part):
-        return [item for chapter in chapters for item in getattr(chapter, part)]
-
-    return Report(
+    return report_of(
+        chapters,
         title="Confidence where there is nothing: networks that learned, and networks that memorised",
         question="At the same training accuracy, is a network that memorised shuffled labels more or less sure of noise than one "
         "that learned true ones? And what do both say about other inputs that are no digits?",
-        findings=all_of("findings"),
-        ledger=ledger(all_of("rows")),
-        figures=all_of("figures"),
-        methods=[*_networks(evidence), *all_of("methods"), _intervals()],
+        methods=_networks(evidence),
+        closing_methods=[_intervals()],
         not_shown=_not_shown(evidence),
-        tables={name: table for chapter in chapters for name, table in chapter.tables.items()},
-        shown=all_of("shown"),
     )
 
 
@@ -42,7 +36,7 @@ def _networks(evidence):
     if not len(trials):
         return ["Every network diverged."]
     recipe = trials.iloc[0]
-    images = 60_000 if pd.isna(recipe["dataset.n_train"]) else int(recipe["dataset.n_train"])
+    images = training_images(recipe)
     tests = 10_000 if pd.isna(recipe["dataset.n_test"]) else int(recipe["dataset.n_test"])
     fitted = trials.assign(fitted=trials["final_train_accuracy"] == 1).groupby(["width", "labels"], sort=False)[
         "fitted"
@@ -70,11 +64,8 @@ def _intervals():
 
 
 def _not_shown(evidence):
-    diverged = evidence.diverged["trial"].nunique()
-    total = diverged + evidence.trials["trial"].nunique()
-    lines = [f"{diverged or 'None'} of the {total} networks diverged."]
     return [
-        *lines,
+        evidence.divergence(),
         "All 60,000 images for the networks on shuffled labels: how long they take, and so how far their weights grow, depends on "
         "the number of images.",
         "One learning rate for all widths, and one optimiser for all activations and losses: neither is tuned for either kind of "

@@ -1,10 +1,11 @@
 """Whether confidence on test images can be believed, and whether one temperature mends it (Guo et al. 2017)."""
 
 import numpy as np
+import pandas as pd
 
 from experiments.noise_confidence.equal import ASKED
 from experiments.noise_confidence.hendrycks import HENDRYCKS
-from experiments.noise_confidence.populations import LABELS, asked, distinct, networks, of, points
+from experiments.noise_confidence.populations import LABELS, count_seeds, distinct, networks, points, rows_of
 from memo import comparisons, figures
 from memo.claims import Claim
 from memo.evidence import Chapter, Evidence
@@ -19,13 +20,13 @@ def chapter(evidence: Evidence) -> Chapter:
     made = Chapter()
     trials = networks(evidence, "widths", "half")
     facts = ("width", "labels", "final_train_accuracy", "final_test_accuracy")
-    table = with_cut(of(evidence.tables.calibration, trials, *facts))
-    gimpel = with_cut(of(evidence.tables.calibration, networks(evidence, "hendrycks")))
+    table = with_cut(rows_of(evidence.tables.calibration, trials, *facts))
+    gimpel = with_cut(rows_of(evidence.tables.calibration, networks(evidence, "hendrycks")))
     widths = distinct(evidence, "width", "widths", "half")
     bins = [name for name in table if name.startswith("bin_")]
     made.tables["calibration"] = table.drop(columns=bins)
     made.tables["calibration_hendrycks"] = gimpel.drop(columns=bins)
-    _claims(evidence, table, gimpel, widths, asked(evidence, "widths"), made)
+    _claims(evidence, table, gimpel, widths, count_seeds(evidence, "widths"), made)
     _draw_reliability(table, gimpel, widths[-1], evidence, made)
     _draw_errors(table, widths, evidence, made)
     made.methods.append(
@@ -36,7 +37,7 @@ def chapter(evidence: Evidence) -> Chapter:
     return made
 
 
-def with_cut(table):
+def with_cut(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with `inverse_temperature` and `cut`, the share of the calibration error that the temperature takes."""
     with np.errstate(divide="ignore"):
         inverse = 1 / table["temperature"]
@@ -129,8 +130,7 @@ def _draw_reliability(table, gimpel, width, evidence, made):
                 f"{name} {with_interval(mean_interval(before))} → {with_interval(mean_interval(after), count=False)}"
             )
     places[0].set_ylabel("accuracy")
-    if places[0].get_legend_handles_labels()[0]:
-        figures.shared_legend(figure, places[0])
+    figures.shared_legend(figure, places[0])
     sentence = "; ".join(spoken) or "no network is left"
     if spoken:
         made.findings.append(
@@ -162,8 +162,7 @@ def _draw_errors(table, widths, evidence, made):
         place.axhline(neutral, **figures.CHANCE_LINE)
         place.set(title=title, xlabel="width")
         place.title.set_fontsize(9.5)
-    if places[0].get_legend_handles_labels()[0]:
-        figures.shared_legend(figure, places[0])
+    figures.shared_legend(figure, places[0])
     means = table.groupby(["labels", "width"])["overconfidence"].mean()
     spoken = "; ".join(
         f"{LABELS[labels]} {number(means[labels, widths[-1]])}"

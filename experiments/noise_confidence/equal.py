@@ -1,5 +1,6 @@
 """Is a network that memorised surer of noise than one that learned, at the same training accuracy?"""
 
+from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
@@ -10,11 +11,11 @@ from experiments.noise_confidence.populations import (
     DASHES,
     INPUTS,
     LABELS,
-    asked,
+    count_seeds,
     distinct,
     legend,
     networks,
-    of,
+    rows_of,
 )
 from memo import comparisons, curves, figures
 from memo.claims import SEEDS_FOR_A_VERDICT, Claim
@@ -40,7 +41,7 @@ def chapter(evidence: Evidence) -> Chapter:
     widths = distinct(evidence, "width", "widths", "half")
     ways = paths(evidence, trials)
     equal = at_levels(ways, trials)
-    seeds = asked(evidence, "widths")
+    seeds = count_seeds(evidence, "widths")
     differences = _differences(equal, widths, seeds)
     made.tables |= {"equal_accuracy": equal, "differences": differences}
     _claims(equal, widths, seeds, made)
@@ -65,8 +66,8 @@ def paths(evidence: Evidence, trials: pd.DataFrame) -> pd.DataFrame:
     The last row of a network is the one that it ended with.
     """
     columns = ["trial", "seed", "step", "inputs", "mean_confidence"]
-    along = of(evidence.tables.confidence_along, trials)[columns]
-    final = of(evidence.tables.out_of_distribution, trials, "steps").rename(columns={"steps": "step"})[columns]
+    along = rows_of(evidence.tables.confidence_along, trials)[columns]
+    final = rows_of(evidence.tables.out_of_distribution, trials, "steps").rename(columns={"steps": "step"})[columns]
     both = pd.concat([along, final]).drop_duplicates(["trial", "step", "inputs"])
     both = both[both["inputs"].isin([*NOISE, "test"])]
     when = evidence.tables.curves[["trial", "step", "epoch", "train_accuracy", "train_loss"]]
@@ -142,7 +143,7 @@ def _short(inputs):
     return {"gaussian": "Gaussian noise", "random_pixels": "permuted test images"}.get(inputs, INPUTS[inputs])
 
 
-def direction(estimates) -> str:
+def direction(estimates: Iterable[Estimate]) -> str:
     """Return in words where intervals of differences lie: all above 0, all below, or neither."""
     known = [estimate for estimate in estimates if estimate.n >= SEEDS_FOR_A_VERDICT]
     if not known:
@@ -219,7 +220,12 @@ def _draw_paths(ways, equal, widths, evidence, made):
             own = ways[(ways["inputs"] == inputs) & (ways["width"] == width)]
             for labels in LABELS:
                 for _, one in own[own["labels"] == labels].groupby("trial"):
-                    style = {"color": COLORS[labels], "linestyle": DASHES[labels], "linewidth": 0.9, "alpha": 0.6}
+                    style: figures.Style = {
+                        "color": COLORS[labels],
+                        "linestyle": DASHES[labels],
+                        "linewidth": 0.9,
+                        "alpha": 0.6,
+                    }
                     place.plot(one["train_accuracy"], one["mean_confidence"], **style)
             place.axhline(CHANCE, **figures.CHANCE_LINE)
             place.set(xlim=(0, 1.02), ylim=(0, 1.03))
@@ -264,7 +270,12 @@ def _draw_differences(equal, differences, widths, evidence, made):
                     x = position + offsets[level]
                     color = LEVEL_COLORS[level]
                     place.scatter(np.full(len(values), x), values, s=7, color=color, alpha=0.35, linewidths=0)
-                    style = {"color": color, "marker": "o", "linestyle": "", "label": f"at {_percent(level)} accuracy"}
+                    style: figures.Style = {
+                        "color": color,
+                        "marker": "o",
+                        "linestyle": "",
+                        "label": f"at {_percent(level)} accuracy",
+                    }
                     figures.interval(place, x, mean_interval(values), **style)
         place.axhline(0, color="0.4", linewidth=1)
         place.set_xticks(range(len(widths)), widths)
@@ -334,8 +345,10 @@ def _explain(evidence, ways, trials, equal, widths, seeds, made):
 
 
 def at_same_length(ways: pd.DataFrame, onward: pd.DataFrame) -> pd.DataFrame:
-    """Return by seed and kind the confidence of networks that fitted all shuffled labels, `shuffled`, and at the same step
-    that of those that trained on with true labels, `true`, linear in the logarithm of the step between evaluations.
+    """Return by seed and kind of input the mean confidence of twins after as many steps, columns shuffled and true.
+
+    That of networks that fitted all shuffled labels, at their last step, and that of those that trained on with true labels
+    (`onward`) at the same step, linear in the logarithm of the step between evaluations.
     """
     rows = []
     shuffled = ways[ways["labels"] == "shuffled"]
@@ -363,15 +376,14 @@ def _draw_explanations(equal, frame, width, widths, evidence, made):
             if len(values):
                 estimate = mean_interval(values)
                 spoken[measure, name] = estimate
-                style = {"color": color, "marker": "o", "linestyle": "", "label": words}
+                style: figures.Style = {"color": color, "marker": "o", "linestyle": "", "label": words}
                 figures.interval(losses, position + offsets[measure], estimate, **style)
     losses.axhline(0, color="0.4", linewidth=1)
     losses.set_xticks(range(len(widths)), widths)
     losses.set(
         xlabel="width", ylabel="mean confidence on uniform noise,\nshuffled − true", xlim=(-0.5, len(widths) - 0.5)
     )
-    if losses.get_legend_handles_labels()[0]:
-        losses.legend(*_once(losses), fontsize=8)
+    figures.legend(losses)
     matched = _at(equal, "uniform", 1.0)
     for position, (words, values) in enumerate(
         (
@@ -421,11 +433,6 @@ def _draw_explanations(equal, frame, width, widths, evidence, made):
         )
 
 
-def _once(axes):
-    named = dict(zip(*axes.get_legend_handles_labels()[::-1]))
-    return named.values(), named.keys()
-
-
 def _length_difference(frame, inputs):
     own = frame[frame["inputs"] == inputs]
     return (own["shuffled"] - own["true"]).dropna()
@@ -449,10 +456,12 @@ def _elsewhere(evidence, made):
         everything, trials = networks(evidence, arm, diverged=True), networks(evidence, arm)
         for frame in (everything, trials):
             frame["condition"] = [words(row) for _, row in frame.iterrows()]
-        final = of(evidence.tables.out_of_distribution, trials, "condition", "labels", "final_train_accuracy")
+        final = rows_of(evidence.tables.out_of_distribution, trials, "condition", "labels", "final_train_accuracy")
         final["fitted"] = final["mean_confidence"].where(final["final_train_accuracy"] == 1)
         final["width"] = final["condition"]
-        conditions.append((arm, statement, final, list(dict.fromkeys(everything["condition"])), asked(evidence, arm)))
+        conditions.append(
+            (arm, statement, final, list(dict.fromkeys(everything["condition"])), count_seeds(evidence, arm))
+        )
 
     figure, [places] = figures.grid(1, 2, width=4.6, height=3.0, sharey=True)
     differ = partial(comparisons.difference, column="fitted")
@@ -475,7 +484,7 @@ def _elsewhere(evidence, made):
                     )
                     made.rows.append((claim, estimate, note))
                 if estimate is not None:
-                    style = {"color": color, "marker": "o", "linestyle": "", "label": _short(inputs)}
+                    style: figures.Style = {"color": color, "marker": "o", "linestyle": "", "label": _short(inputs)}
                     figures.interval(place, position + offset, estimate, **style)
                     if inputs == "uniform":
                         spoken.append(f"{name} {with_interval(estimate)}")

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from experiments.noise_confidence.populations import COLORS, DASHES, INPUTS, distinct, networks, of
+from experiments.noise_confidence.populations import COLORS, DASHES, INPUTS, distinct, networks, rows_of
 from memo import figures
 from memo.claims import Claim
+from memo.comparisons import least_rise
 from memo.evidence import Chapter, Evidence
 from memo.plots import CHANCE
 from memo.probes.out_of_distribution import FACTORS
@@ -21,7 +22,7 @@ def chapter(evidence: Evidence) -> Chapter:
     """Return the claims and figures on scaled noise."""
     made = Chapter()
     trials = networks(evidence, "functions")
-    table = of(evidence.tables.out_of_distribution, trials, "labels", "model.activation", "loss")
+    table = rows_of(evidence.tables.out_of_distribution, trials, "labels", "model.activation", "loss")
     table = table[table["inputs"].isin(SCALED.values())]
     activations = distinct(evidence, "model.activation", "functions")
     made.tables["scaled"] = table[
@@ -56,7 +57,7 @@ def chapter(evidence: Evidence) -> Chapter:
                         "smallest step of the mean confidence from × 5 to × 10 to × 100",
                         (-0.001, np.inf),
                         None,
-                        _steps(sure).min(axis=1) if len(sure) else None,
+                        least_rise(sure[[SCALED[5], SCALED[10], SCALED[100]]]) if len(sure) else None,
                     ),
                 ]
             else:
@@ -93,10 +94,6 @@ def chapter(evidence: Evidence) -> Chapter:
     return made
 
 
-def _steps(sure):
-    return sure[[SCALED[5], SCALED[10], SCALED[100]]].diff(axis=1).iloc[:, 1:]
-
-
 def _draw(table, activations, evidence, made):
     figure, axes = figures.grid(len(LOSSES), len(activations), width=3.0, height=2.3, sharex=True, sharey=True)
     for row, (loss, words) in zip(axes, LOSSES.items()):
@@ -108,7 +105,7 @@ def _draw(table, activations, evidence, made):
                 sure = own.pivot(index="seed", columns="inputs", values="mean_confidence").reindex(
                     columns=list(SCALED.values())
                 )
-                style = {"color": COLORS[labels], "linestyle": DASHES[labels]}
+                style: figures.Style = {"color": COLORS[labels], "linestyle": DASHES[labels]}
                 for _, values in sure.iterrows():
                     place.plot(list(SCALED), values, linewidth=0.8, alpha=0.5, **style)
                 if len(sure):
@@ -129,8 +126,7 @@ def _draw(table, activations, evidence, made):
     for above, below, activation in zip(axes[0], axes[-1], activations):
         above.set_title(activation)
         below.set_xlabel("uniform noise times")
-    if axes[0][0].get_legend_handles_labels()[0]:
-        figures.shared_legend(figure, axes[0][0])
+    figures.shared_legend(figure, axes[0][0])
     spoken = []
     for activation in activations:
         own = table[

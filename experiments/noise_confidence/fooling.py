@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from experiments.noise_confidence.populations import LABELS, networks, of
+from experiments.noise_confidence.populations import LABELS, networks, rows_of
 from memo import figures, nearest
 from memo.claims import Claim
 from memo.evidence import Chapter, Evidence
@@ -21,7 +21,7 @@ def chapter(evidence: Evidence) -> Chapter:
     made = Chapter()
     twins, gimpel = networks(evidence, "fooling"), networks(evidence, "hendrycks").assign(labels=GIMPEL)
     trials = pd.concat([twins, gimpel])
-    drawn = of(evidence.tables.drawings, trials, "labels")
+    drawn = rows_of(evidence.tables.drawings, trials, "labels")
     drawn = drawn[drawn["start"] == "noise"]
     near = _distance_of_digits(evidence, trials)
     reached = by_network(drawn)

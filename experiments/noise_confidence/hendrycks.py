@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from experiments.noise_confidence.populations import networks, of
+from experiments.noise_confidence.populations import networks, rows_of
 from memo import figures
 from memo.claims import Claim
 from memo.evidence import Chapter, Evidence
+from memo.outcomes import training_images
 from memo.plots import CHANCE
 from memo.report import Figure, Shown, with_interval
 from memo.statistics import mean_interval
@@ -41,7 +42,7 @@ def chapter(evidence: Evidence) -> Chapter:
     _draw(evidence, trials, measured, made)
     if len(trials):
         recipe = trials.iloc[0]
-        images = 60_000 if pd.isna(recipe["dataset.n_train"]) else int(recipe["dataset.n_train"])
+        images = training_images(recipe)
         made.methods.append(
             f"Hendrycks and Gimpel's network: {'-'.join(map(str, (784, *recipe['model.widths'], 10)))}, "
             f"{recipe['model.activation'].upper()}, Adam with learning rate {recipe['optimizer.learning_rate']:g}, times "
@@ -55,7 +56,7 @@ def chapter(evidence: Evidence) -> Chapter:
 
 def measure(evidence: Evidence, trials: pd.DataFrame) -> pd.DataFrame:
     """Return the quantities of PRINTED by seed, as shares of 1."""
-    own = of(evidence.tables.calibration, trials).set_index("seed").sort_index()
+    own = rows_of(evidence.tables.calibration, trials).set_index("seed").sort_index()
     columns = {
         "test error": 1 - own["accuracy"],
         "mean confidence, all test images": own["mean_confidence"],
@@ -64,7 +65,7 @@ def measure(evidence: Evidence, trials: pd.DataFrame) -> pd.DataFrame:
         "wrong answers told by confidence, AUROC": own["error_auroc"],
         "wrong answers told by confidence, AUPR": own["error_aupr"],
     }
-    noise = of(evidence.tables.out_of_distribution, trials)
+    noise = rows_of(evidence.tables.out_of_distribution, trials)
     for kind, name in NOISES.items():
         rows = noise[noise["inputs"] == kind].set_index("seed").sort_index()
         columns |= {
@@ -129,7 +130,7 @@ def _table(measured):
 
 
 def _draw(evidence, trials, measured, made):
-    rows = of(evidence.tables.out_of_distribution, trials)
+    rows = rows_of(evidence.tables.out_of_distribution, trials)
     figure, [[spread, beside]] = figures.grid(1, 2, width=4.6, height=3.1)
     styles = {
         "test": ("test images", "#000000", "-"),
@@ -150,8 +151,7 @@ def _draw(evidence, trials, measured, made):
             )
     spread.axvline(CHANCE, **figures.CHANCE_LINE)
     spread.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="share of inputs with less")
-    if spread.get_legend_handles_labels()[0]:
-        spread.legend(fontsize=8, loc="upper left")
+    figures.legend(spread, loc="upper left")
     names = list(PRINTED)[3:]
     for height, name in enumerate(names[::-1]):
         values = measured[name].dropna()
@@ -169,8 +169,7 @@ def _draw(evidence, trials, measured, made):
         range(len(names)), [name.replace("wrong answers told by confidence", "errors") for name in names[::-1]]
     )
     beside.tick_params(axis="y", labelsize=7.5)
-    named = dict(zip(*beside.get_legend_handles_labels()[::-1]))
-    beside.legend(named.values(), named.keys(), fontsize=7.5, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3)
+    figures.legend(beside, fontsize=7.5, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3)
     beside.set(xlabel="%")
 
     def spoken(name):

@@ -10,11 +10,11 @@ from experiments.noise_confidence.populations import (
     LABELS,
     OFFSETS,
     TICKS,
-    asked,
+    count_seeds,
     distinct,
     legend,
     networks,
-    of,
+    rows_of,
 )
 from memo import comparisons, datasets, figures
 from memo.claims import Claim
@@ -35,7 +35,7 @@ def chapter(evidence: Evidence) -> Chapter:
     trials = networks(evidence, "widths", "half")
     answers = all_kinds(evidence, trials)
     widths = distinct(evidence, "width", "widths", "half")
-    seeds = asked(evidence, "widths")
+    seeds = count_seeds(evidence, "widths")
     made.tables["kinds"] = comparisons.summarise(
         answers.melt(
             ["width", "labels", "inputs"],
@@ -71,9 +71,9 @@ def fashion(evidence: Evidence, trials: pd.DataFrame) -> pd.DataFrame:
     for static, members in groups.items():
         test, labels = evidence.test_images_of(members[0])
         shown = images[test_rows(len(images), len(test))]
-        inputs = [array.astype(np.float32) / np.float32(255) for array in (shown, test)]
+        others, test = (array.astype(np.float32) / np.float32(255) for array in (shown, test))
         layers = weights.layers([stored[trial] for trial in members], static.sizes)
-        found = of_images(static, layers, *inputs, labels)
+        found = of_images(static, layers, others, test, labels)
         rows += [{"trial": trial, "inputs": "fashion"} | row for trial, row in zip(members, found)]
     return pd.DataFrame(rows).drop(columns="histogram", errors="ignore")
 
@@ -81,7 +81,7 @@ def fashion(evidence: Evidence, trials: pd.DataFrame) -> pd.DataFrame:
 def all_kinds(evidence: Evidence, trials: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each network and kind of input, Fashion-MNIST among them where it can be had."""
     facts = ("width", "labels", "final_train_accuracy")
-    stored = of(evidence.tables.out_of_distribution, trials, *facts)
+    stored = rows_of(evidence.tables.out_of_distribution, trials, *facts)
     if not len(trials):
         return stored
     try:
@@ -188,8 +188,7 @@ def _draw_kinds(answers, widths, evidence, made):
     place.axhline(0, color="0.4", linewidth=1)
     place.set_xticks(range(len(kinds)), [TICKS[kind] for kind in kinds], fontsize=8)
     place.set(ylabel="mean confidence,\nshuffled − true", xlim=(-0.5, len(kinds) - 0.5))
-    if counted:
-        figures.shared_legend(figure, place)
+    figures.shared_legend(figure, place)
     by_kind = {
         kind: [within(own[own["inputs"] == kind], "fitted", width) for width in widths] for kind in ("test", "fashion")
     }

@@ -1,13 +1,16 @@
 """The arms as frames of networks, with the columns by which chapters tell them apart, and how they are drawn."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from memo import figures
+from memo.comparisons import width_name
 from memo.evidence import Evidence
 from memo.statistics import mean_interval
 
@@ -15,7 +18,7 @@ from memo.statistics import mean_interval
 LABELS = {"true": "true labels", "half": "half random labels", "shuffled": "shuffled labels"}
 COLORS = {kind: figures.LABELS["random" if kind == "half" else kind] for kind in LABELS}
 MARKERS = {kind: figures.MARKERS["random" if kind == "half" else kind] for kind in LABELS}
-DASHES = {kind: figures.DASHES["random" if kind == "half" else kind] for kind in LABELS}
+DASHES: dict[str, Any] = {kind: figures.DASHES["random" if kind == "half" else kind] for kind in LABELS}
 OFFSETS = {"true": -0.15, "half": 0.0, "shuffled": 0.15}
 
 INPUTS = {
@@ -44,14 +47,6 @@ TICKS = {
 }
 
 
-def width_name(widths: Iterable[int]) -> str:
-    """Return "64" for two layers of 64, "1×64" for one, "3×64" for three, and all layers where they are not equal."""
-    widths = list(widths)
-    if len(set(widths)) != 1:
-        return "×".join(map(str, widths)) or "0"
-    return str(widths[0]) if len(widths) == 2 else f"{len(widths)}×{widths[0]}"
-
-
 def networks(evidence: Evidence, *arms: str, diverged: bool = False) -> pd.DataFrame:
     """Return the networks of some arms with the columns width, depth and labels, smallest first, by seed.
 
@@ -72,13 +67,13 @@ def distinct(evidence: Evidence, column: str, *arms: str) -> list:
     return list(dict.fromkeys(networks(evidence, *arms, diverged=True)[column]))
 
 
-def of(table: pd.DataFrame, trials: pd.DataFrame, *columns: str) -> pd.DataFrame:
+def rows_of(table: pd.DataFrame, trials: pd.DataFrame, *columns: str) -> pd.DataFrame:
     """Return the rows of a stored table that belong to these networks, with these columns of theirs beside."""
     facts = trials.set_index("trial")[list(columns)]
     return table[table["trial"].isin(facts.index)].join(facts, on="trial")
 
 
-def asked(evidence: Evidence, arm: str) -> int:
+def count_seeds(evidence: Evidence, arm: str) -> int:
     """Return the number of seeds that an arm was to have."""
     return len(distinct(evidence, "seed", arm))
 
@@ -98,7 +93,7 @@ def points(
     axes.set_xlim(-0.5, len(places) - 0.5)
 
 
-def legend(figure, kinds: Iterable[str] = LABELS) -> None:
+def legend(figure: Figure, kinds: Iterable[str] = LABELS) -> None:
     """Put one legend of the kinds of labels above a figure's axes."""
     handles = [Line2D([], [], color=COLORS[kind], linestyle=DASHES[kind], marker=MARKERS[kind]) for kind in kinds]
     figure.legend(handles, [LABELS[kind] for kind in kinds], loc="outside upper center", ncols=len(handles))

@@ -6,9 +6,8 @@ from experiments.random_labels import capacity, corruption, fitting, kernel_fits
 from experiments.random_labels.fitting import name_of
 from experiments.random_labels.networks import RANDOM, TRUE, TRUE_DEEP, Networks
 from memo import datasets
-from memo.claims import ledger
 from memo.config import Config
-from memo.evidence import Evidence
+from memo.evidence import Evidence, report_of
 from memo.report import Report, number
 from memo.store import Tables
 
@@ -25,26 +24,15 @@ def analyse(tables: Tables, config: Config, folder: Path) -> Report:
         kernel_fits.chapter(evidence, config.experiment["kernels"]),
     ]
 
-    def all_of(part):
-        return [item for chapter in chapters for item in getattr(chapter, part)]
-
-    tables = {name: table for chapter in chapters for name, table in chapter.tables.items()}
-    return Report(
+    return report_of(
+        chapters,
         title="Random labels: Zhang et al. 2017 on MLPs and MNIST",
         question="Networks that generalise also fit labels that mean nothing. How long does that take, what does it need, and "
         "what do regularisers have to do with it?",
-        findings=[finding for finding in all_of("findings") if finding],
-        ledger=ledger(all_of("rows")),
-        figures=all_of("figures"),
-        methods=[*_methods(networks, tables), *all_of("methods")],
-        not_shown=_not_shown(networks),
-        tables={"networks": _rounded(networks), **tables},
-        shown=all_of("shown"),
+        methods=_methods(networks),
+        not_shown=_not_shown(evidence, networks),
+        tables={"networks": networks.frame.drop(columns="trial")},
     )
-
-
-def _rounded(networks):
-    return networks.frame.drop(columns="trial")
 
 
 def _recipe(networks, conditions):
@@ -55,7 +43,7 @@ def _recipe(networks, conditions):
     )
 
 
-def _methods(networks, tables):
+def _methods(networks):
     trial = networks.trials[networks.trials["trial"].isin(networks.where(**TRUE)["trial"])].iloc[0]
     images = int(networks.where(**TRUE)["n"].iloc[0])
     lines = [
@@ -91,12 +79,9 @@ def _methods(networks, tables):
     ]
 
 
-def _not_shown(networks):
-    frame = networks.frame.drop_duplicates("trial")
-    diverged = frame[frame["status"] == "diverged"]
+def _not_shown(evidence, networks):
     images = int(networks.where(**RANDOM)["n"].iloc[0])
-    arms = ", ".join(f"{arm} ({len(own)})" for arm, own in diverged.groupby("arm"))
-    lines = [f"{len(diverged) or 'None'} of the {len(frame)} networks diverged{': ' + arms if arms else ''}."]
+    lines = [evidence.divergence()]
     if images < datasets.TRAIN_IMAGES:
         lines.append(
             f"All {datasets.TRAIN_IMAGES:,} images: here {images:,}. Times and their ratios grow with that number, and so the "

@@ -10,13 +10,14 @@ from matplotlib.colors import TwoSlopeNorm
 from experiments.random_labels.networks import TRUE, ZHANG, Networks
 from memo import datasets, expressivity, figures
 from memo.claims import Claim
+from memo.comparisons import by_level, log_slope, over_pairs, over_seeds
 from memo.datasets import Dataset
 from memo.evidence import Chapter, Evidence
 from memo.expressivity import MIDPOINT
 from memo.population import CLASSES
 from memo.randomness import generator
 from memo.report import Figure, number, with_interval
-from memo.statistics import Estimate, mean_interval, paired_difference, paired_ratio
+from memo.statistics import mean_interval, paired_difference, paired_ratio
 
 MEMORISED = 0.99  # of the training labels
 PLACES = {MIDPOINT: "biases in the middle of gaps", 0.75: "biases at three quarters of gaps"}
@@ -158,32 +159,22 @@ def boundary(accuracy: pd.DataFrame) -> pd.Series:
     return accuracy.apply(first, axis=1)
 
 
-def parameters(width: np.ndarray) -> np.ndarray:
+def parameters(width: np.ndarray | pd.Series | pd.DataFrame) -> np.ndarray | pd.Series | pd.DataFrame:
     """Return the weights and biases of one hidden layer of `width` units, which need not be whole."""
-    return (datasets.PIXELS + 1 + CLASSES) * np.asarray(width, float) + CLASSES
-
-
-def slopes(boundaries: pd.DataFrame) -> pd.Series:
-    """Return by seed the slope of log parameters on log n by least squares, for boundaries [seeds, n]; NaN where one is."""
-    n = np.log(boundaries.columns.to_numpy(float))
-    logs = np.log(parameters(boundaries.to_numpy()))
-    centred = n - n.mean()
-    return pd.Series(logs @ centred / (centred @ centred), index=boundaries.index)
+    return (datasets.PIXELS + 1 + CLASSES) * width + CLASSES
 
 
 def _map(evidence, networks, made):
     cells = networks.frame[networks.frame["arm"].str.startswith("map_")].drop_duplicates("trial")
-    table = {
-        n: own.pivot(index="seed", columns="width", values="train_accuracy").sort_index(axis=1)
-        for n, own in cells.groupby("n")
-    }
+    table = {n: by_level(own, "train_accuracy", "width") for n, own in cells.groupby("n")}
     edges = pd.DataFrame({n: boundary(own) for n, own in table.items()})
-    share = pd.DataFrame(parameters(edges.to_numpy()) / edges.columns.to_numpy(float), edges.index, edges.columns)
+    needed = parameters(edges)
+    share = needed / edges.columns.to_numpy(float)
     made.tables["map"] = cells.groupby(["n", "width"], as_index=False).agg(
         accuracy=("train_accuracy", "mean"), least=("train_accuracy", "min"), networks=("seed", "size")
     )
     statement = "What training needs to memorise random labels: a number of parameters for each label."
-    slope = slopes(edges).dropna()
+    slope = log_slope(needed).dropna()
     claim = Claim(
         "capacity-slope", "this suite", statement, "slope of log parameters on log n at the boundary", (0.8, 1.2), (0.1, 3),
         "map", condition="one hidden layer",
@@ -207,7 +198,7 @@ def _map(evidence, networks, made):
         made.rows.append((claim, paired_ratio(parameters(whole), least) if len(whole) else None, reason))
     _draw_map(evidence, networks, table, edges, share, estimate, made)
     listed = "; ".join(
-        f"{n:,} labels {with_interval(_known(share[n]), count=k == 0)}"
+        f"{n:,} labels {with_interval(over_seeds(share[n])[0], count=k == 0)}"
         for k, n in enumerate(share)
         if len(share[n].dropna())
     )
@@ -215,11 +206,6 @@ def _map(evidence, networks, made):
         f"<b>Parameters a label.</b> To memorise {100 * MEMORISED:g} % of n random labels one hidden layer needs, in parameters a "
         f"label: {listed or 'more than the map holds'}; parameters grow as n to the power {with_interval(estimate)}."
     )
-
-
-def _known(values) -> Estimate | None:
-    known = values.dropna()
-    return mean_interval(known) if len(known) else None
 
 
 def _draw_map(evidence, networks, table, edges, share, slope, made):
@@ -253,7 +239,10 @@ def _draw_map(evidence, networks, table, edges, share, slope, made):
             )
     line = np.array(counts, float)
     ratio.plot(
-        line, expressivity.count_weights(line, datasets.PIXELS) / line, color="0.4", label="Theorem 1: (2n + d) / n"
+        line,
+        [expressivity.count_weights(n, datasets.PIXELS) / n for n in counts],
+        color="0.4",
+        label="Theorem 1: (2n + d) / n",
     )
     fitted = share.mean().dropna()
     if slope is not None and len(fitted) > 1:
@@ -272,7 +261,7 @@ def _draw_map(evidence, networks, table, edges, share, slope, made):
             figures.save(figure, evidence.folder, "map"),
             "The smallest width that memorises",
             f"Parameters a label where training accuracy passes {100 * MEMORISED:g} %: "
-            f"{'; '.join(f'n = {n:,}: {with_interval(_known(share[n]), count=False)}' for n in share)}.{beyond} Left: mean "
+            f"{'; '.join(f'n = {n:,}: {with_interval(over_seeds(share[n])[0], count=False)}' for n in share)}.{beyond} Left: mean "
             f"accuracy of n = {len(edges)} networks a cell on random labels at the end of training; black: width at which it "
             "passes 99 %, interpolated on a log axis for each seed. Right: parameters of that width, divided by the labels; "
             "dots: seeds, triangles: means with 95 % intervals, dashed: the fitted power law. The boundary is that of this "
@@ -288,8 +277,7 @@ def _longer(networks, table):
     for (n, width), own in networks.frame[networks.frame["arm"] == "long_4000"].groupby(["n", "width"]):
         twice, once = own.set_index("seed")["train_accuracy"], table.get(n, pd.DataFrame()).get(width)
         if once is not None:
-            both = pd.DataFrame({"twice": twice, "once": once}).dropna()
-            gain = paired_difference(both["twice"], both["once"]) if len(both) else None
+            gain, _ = over_pairs(twice, once)
             said.append(f"{with_interval(gain, count=False)} at width {width} and {n:,} labels")
     return f": twice as many add to the accuracy {', '.join(said)}" if said else ""
 

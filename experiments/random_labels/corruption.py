@@ -5,22 +5,17 @@ import pandas as pd
 
 from experiments.random_labels.fitting import name_of
 from experiments.random_labels.networks import RANDOM, RANDOM_DEEP, TRUE, TRUE_DEEP, ZHANG, Networks
-from memo import datasets, figures, nearest
+from memo import datasets, figures, nearest, plots
 from memo.claims import Claim
-from memo.comparisons import by_level, least_rise
+from memo.comparisons import by_level, least_rise, over_pairs, over_seeds
 from memo.evidence import Chapter, Evidence
+from memo.outcomes import SHAPES
 from memo.plots import CHANCE
 from memo.report import Figure, number, with_interval
-from memo.statistics import mean_interval, paired_difference, paired_ratio
+from memo.statistics import paired_ratio
 
 CHANGED = 1 - CHANCE  # of redrawn labels that really change
 FACTORS = {"t99": "99 %", "t999": "99.9 %"}
-MEASURES = {
-    "area": ("area under the curve", 0.5),
-    "linearity": ("R² of a straight line", 1),
-    "steepness": ("steepest / mean slope", 1),
-    "early_share": ("time in first tenth of rise", 0.1),
-}
 
 
 def chapter(evidence: Evidence, networks: Networks) -> Chapter:
@@ -85,7 +80,7 @@ def _noise_curve(networks, one, neighbours, made):
         "Z2-rises", ZHANG, statement, "smallest rise of the test error from one level to the next", (0.0001, 1), None,
         "corruption", condition="all levels",
     )  # fmt: skip
-    made.rows.append((claim, *_over(rises)))
+    made.rows.append((claim, *over_seeds(rises)))
     claim = Claim(
         "Z2-ends",
         ZHANG,
@@ -96,15 +91,15 @@ def _noise_curve(networks, one, neighbours, made):
         "corruption",
         condition=f"p = {test.columns[-1]:g}",
     )
-    made.rows.append((claim, *_over(test.iloc[:, -1])))
+    made.rows.append((claim, *over_seeds(test.iloc[:, -1])))
     images = int(one["n"].iloc[0])
     claim = Claim(
         "Z2-begins", "inferred for 60,000 images", statement, "test error of the whole training set", (0.013, 0.022), None,
         "corruption", condition="p = 0",
     )  # fmt: skip
     whole = images == datasets.TRAIN_IMAGES
-    here = f"for all 60,000 images; here {with_interval(_over(test.iloc[:, 0])[0])} with {images:,}"
-    made.rows.append((claim, *(_over(test.iloc[:, 0]) if whole else (None, here))))
+    here = f"for all 60,000 images; here {with_interval(over_seeds(test.iloc[:, 0])[0])} with {images:,}"
+    made.rows.append((claim, *(over_seeds(test.iloc[:, 0]) if whole else (None, here))))
 
     statement = "A label redrawn uniformly is the old one in one case of ten: a share 0.9 p really changes."
     for p in test.columns[1:]:
@@ -122,20 +117,18 @@ def _noise_curve(networks, one, neighbours, made):
             f"Z2-nearest-{p:g}", "protocol after Zhang et al. 2017", statement, "test error, network − 1-nearest-neighbour",
             (-1, -0.0001), None, "corruption", condition=f"p = {p:g}",
         )  # fmt: skip
-        pairs = pd.DataFrame({"network": test[p], "neighbour": neighbours[p]})
-        sound = pairs.dropna()
-        differences[p] = paired_difference(sound["network"], sound["neighbour"]) if len(sound) else None
-        made.rows.append((claim, differences[p], _absent(pairs.isna().any(axis=1))))
+        differences[p], note = over_pairs(test[p], neighbours[p])
+        made.rows.append((claim, differences[p], note))
     best = by_level(one, "best_test_error", "p")
     middle = [p for p in test.columns if 0 < p < 1]
     if middle:
         p = middle[len(middle) // 2]
         made.findings.append(
             f"<b>Corruption.</b> {name} with a share p of {images:,} labels redrawn: test error from "
-            f"{with_interval(_over(test.iloc[:, 0])[0])} at p = 0 to {with_interval(_over(test.iloc[:, -1])[0], count=False)} at "
-            f"p = {test.columns[-1]:g}. At p = {p:g} it is {with_interval(_over(test[p])[0], count=False)}, "
+            f"{with_interval(over_seeds(test.iloc[:, 0])[0])} at p = 0 to {with_interval(over_seeds(test.iloc[:, -1])[0], count=False)} at "
+            f"p = {test.columns[-1]:g}. At p = {p:g} it is {with_interval(over_seeds(test[p])[0], count=False)}, "
             f"minus that of 1-nearest-neighbour {with_interval(differences[p], count=False)}; stopped at its best epoch it would "
-            f"be {with_interval(_over(best[p])[0], count=False)}."
+            f"be {with_interval(over_seeds(best[p])[0], count=False)}."
         )
 
 
@@ -159,24 +152,12 @@ def _slow_down(networks, one, made):
             f"Z3-monotone-{time}", ZHANG, statement, f"smallest ratio of epochs to {level} from one level to the next",
             (1.0001, np.inf), None, "slowdown", condition="all levels",
         )  # fmt: skip
-        made.rows.append((claim, *_over(np.exp(least_rise(np.log(by_level(one, time, "p")))))))
+        made.rows.append((claim, *over_seeds(np.exp(least_rise(np.log(by_level(one, time, "p")))))))
     made.findings.append(
         f"<b>Slow-down.</b> {name_of(networks, TRUE)} takes {with_interval(answers['t99', '1'])} times as many epochs to 99 % "
         f"on {images:,} random labels as on true ones, {name_of(networks, TRUE_DEEP)} {with_interval(answers['t99', '3'])} "
         "times; the factor depends on the number of images."
     )
-
-
-def _over(values):
-    """Return the mean over seeds and a note on those without a value."""
-    known = values.dropna()
-    return (mean_interval(known) if len(known) else None), _absent(values.isna())
-
-
-def _absent(missing):
-    if not missing.any():
-        return ""
-    return f"{missing.sum()} of {len(missing)} seeds have no value: a level never reached, or a diverged network"
 
 
 def _draw_errors(evidence, one, neighbours, made):
@@ -190,7 +171,7 @@ def _draw_errors(evidence, one, neighbours, made):
         (test, neighbours, "#E69F00", "D", "1-nearest-neighbour"),
     ]
     for place, table, color, marker, words in series:
-        _points(place, table, color, marker, words)
+        plots.means_by_level(place, table, color, marker, words)
     ends = np.array([0, 1])
     test.plot(ends, CHANGED * ends, **figures.CHANCE_LINE, label="labels changed, 0.9 p")
     train.set(ylim=(-0.02, 1), ylabel="training error at the end")
@@ -215,16 +196,6 @@ def _draw_errors(evidence, one, neighbours, made):
     )
 
 
-def _points(place, table, color, marker, words):
-    means = []
-    for p in table.columns:
-        values = table[p].dropna()
-        if len(values):
-            means.append((p, values.mean()))
-            figures.interval(place, p, mean_interval(values), color=color, marker=marker, linestyle="", label=words)
-    place.plot(*np.array(means).T if means else ([], []), color=color, linewidth=0.8, alpha=0.6)
-
-
 def _draw_times(evidence, networks, one, made):
     figure, [[epochs, ratio]] = figures.grid(1, 2, width=4.2, height=3.1)
     tables = {name_of(networks, TRUE): one}
@@ -235,7 +206,7 @@ def _draw_times(evidence, networks, one, made):
     for (name, table), color in zip(tables.items(), ("#0072B2", "#D55E00")):
         for (time, level), marker in zip(FACTORS.items(), ("o", "^")):
             times = by_level(table, time, "p")
-            _points(epochs, times, color, marker, f"{name}, {level}")
+            plots.means_by_level(epochs, times, color, marker, f"{name}, {level}")
             if 0 not in times:
                 continue
             for p in times.columns[1:]:
@@ -275,16 +246,16 @@ def _draw_shapes(evidence, one, made):
     figure, axes = figures.grid(2, 4, width=2.6, height=2.3)
     said = []
     for row, kind in zip(axes, ("loss", "accuracy")):
-        for place, (measure, (title, straight)) in zip(row, MEASURES.items()):
+        for place, (measure, (title, straight)) in zip(row, SHAPES.items()):
             table = by_level(one, f"{kind}_{measure}", "p")
-            _points(place, table, "#0072B2" if kind == "loss" else "#009E73", "o", title)
+            plots.means_by_level(place, table, "#0072B2" if kind == "loss" else "#009E73", "o", title)
             place.axhline(straight, **figures.CHANCE_LINE)
             place.set(xlim=(-0.05, 1.05))
             if kind == "loss":
                 place.set_title(title)
             else:
                 place.set_xlabel("p: labels redrawn")
-            ends = [_over(table[p])[0] for p in (table.columns[0], table.columns[-1])]
+            ends = [over_seeds(table[p])[0] for p in (table.columns[0], table.columns[-1])]
             if measure in ("area", "linearity"):
                 said.append(
                     f"{title} of the {kind}, {with_interval(ends[0], count=False)} at p = {table.columns[0]:g} and "

@@ -1,5 +1,7 @@
 """Whether random labels and random inputs are fitted, by which schedule, and in which order (the paper's figure 1a)."""
 
+from typing import Any
+
 import numpy as np
 
 from experiments.random_labels.networks import (
@@ -9,6 +11,7 @@ from experiments.random_labels.networks import (
     TRUE,
     TRUE_DEEP,
     ZHANG,
+    Conditions,
     Networks,
     times_reached,
 )
@@ -21,7 +24,7 @@ from memo.statistics import mean_interval
 
 PARTLY = 0.4  # the partly corrupted labels among the six settings; the paper names no fraction
 # The paper's six settings: what was shown, words, line.
-SETTINGS = {
+SETTINGS: dict[str, tuple[Conditions, str, Any]] = {
     "true labels": (TRUE, "#0072B2", "-"),
     "partly corrupted": ({"arm": "one_corrupted", "fraction": PARTLY}, "#56B4E9", (0, (5, 1.5))),
     "random labels": (RANDOM, "#009E73", (0, (1.5, 1.5))),
@@ -123,7 +126,7 @@ def _draw_loss(evidence, networks, made):
     last = 0
     for words, (conditions, color, dashes) in SETTINGS.items():
         own = networks.curves_of(**conditions)
-        style = {"color": color, "linestyle": dashes, "label": words}
+        style: figures.Style = {"color": color, "linestyle": dashes, "label": words}
         plots.mean_line(loss, own, "train_loss", "step", **style)
         plots.mean_line(accuracy, own, "train_accuracy", **style)
         last = max(last, own["epoch"].max() if len(own) else 0)
@@ -202,17 +205,18 @@ def _literal(evidence, networks, made):
             reached.append(f"{name}, {words}: {with_interval(answer[0])}")
     columns = [(name_of(networks, TRUE), TRUE, RANDOM), (name_of(networks, TRUE_DEEP), TRUE_DEEP, RANDOM_DEEP)]
     figure, [places] = figures.grid(1, 2, width=4.2, height=3, sharey=True)
-    dashes = {"literal": (0, (1.5, 1.5)), "literal_steps": (0, (5, 1.5)), "tuned": "-"}
+    dashes: dict[str, Any] = {"literal": (0, (1.5, 1.5)), "literal_steps": (0, (5, 1.5)), "tuned": "-"}
     for place, (name, true, random) in zip(places, columns):
-        kinds = {"tuned": ("tuned, constant", true, random)} | {
-            arm: (words, *({"arm": arm, "network": name, "labels": labels} for labels in ("true", "random")))
+        kinds: dict[str, tuple[str, Conditions, Conditions]] = {"tuned": ("tuned, constant", true, random)} | {
+            arm: (words, shown | {"labels": "true"}, shown | {"labels": "random"})
             for arm, words in SCHEDULES.items()
+            for shown in [{"arm": arm, "network": name}]
         }
         last = 0
-        for arm, (words, *shown) in kinds.items():
-            for labels, conditions in zip(("true", "random"), shown):
+        for arm, (words, *both) in kinds.items():
+            for labels, conditions in zip(("true", "random"), both):
                 own = networks.curves_of(**conditions)
-                style = {
+                style: figures.Style = {
                     "color": figures.LABELS[labels],
                     "linestyle": dashes[arm],
                     "label": f"{labels} labels, {words}",

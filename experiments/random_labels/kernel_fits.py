@@ -7,14 +7,15 @@ import numpy as np
 import pandas as pd
 
 from experiments.random_labels.networks import ZHANG
-from memo import datasets, figures, kernels, nearest
+from memo import datasets, figures, kernels, nearest, plots
 from memo.claims import Claim
+from memo.comparisons import by_level
 from memo.datasets import Dataset
 from memo.evidence import Chapter, Evidence
 from memo.figures import CHANCE_LINE
 from memo.randomness import generator
 from memo.report import Figure, Shown, with_interval
-from memo.statistics import Estimate, mean_interval, paired_difference
+from memo.statistics import mean_interval, paired_difference
 
 METHODS = {
     "kernel": ("Gaussian kernel, no regulariser", "#0072B2", "o"),
@@ -141,17 +142,13 @@ def _norm(alpha, targets):
     return float(np.sqrt(max(np.sum(alpha * targets, dtype=np.float64), 0)))
 
 
-def _over(values) -> Estimate:
-    return mean_interval(np.asarray(values, float))
-
-
 def _claims(fits, made):
     largest = int(fits["n"].max())
     own = fits[fits["n"] == largest].set_index("seed")
     statement = "A Gaussian kernel that fits every label of MNIST without any regulariser generalises well."
     condition = f"{largest:,} images"
     whole = largest == datasets.TRAIN_IMAGES
-    error = _over(own["kernel"])
+    error = mean_interval(own["kernel"])
     claim = Claim(
         "Z7-error", ZHANG, statement, "test error of 60,000 images interpolated", (0.009, 0.015), None, "kernels",
         condition=condition,
@@ -176,11 +173,11 @@ def _claims(fits, made):
         "Z7-random", "this suite", statement, "test error, random labels interpolated", (0.89, 0.91), None, "kernels",
         condition=condition,
     )  # fmt: skip
-    made.rows.append((claim, _over(own["kernel_random"]), ""))
+    made.rows.append((claim, mean_interval(own["kernel_random"]), ""))
     made.findings.append(
         f"<b>Kernels.</b> {largest:,} labels interpolated by a Gaussian kernel without a regulariser: test error "
         f"{with_interval(error)}; without minus with a ridge chosen on held-out images: {with_interval(gain, count=False)} "
-        f"(1-nearest-neighbour: {with_interval(_over(own['nearest']), count=False)}). The paper's 1.2 % is for 60,000."
+        f"(1-nearest-neighbour: {with_interval(mean_interval(own['nearest']), count=False)}). The paper's 1.2 % is for 60,000."
     )
 
 
@@ -208,7 +205,7 @@ def _show(fits, bandwidth, made):
     for n, own in fits.groupby("n"):
 
         def said(column, own=own, scale=100):
-            return with_interval(_over(scale * own[column]), count=False)
+            return with_interval(mean_interval(scale * own[column]), count=False)
 
         lines.append(
             {
@@ -234,7 +231,7 @@ def _show(fits, bandwidth, made):
 def _draw(evidence, fits, bandwidths, bandwidth, made):
     figure, [[errors, linear], [norms, widths]] = figures.grid(2, 2, width=4.4, height=2.9)
     for column, (words, color, marker) in METHODS.items():
-        _by_n(errors, fits, column, color, marker, words)
+        plots.means_by_level(errors, by_level(fits, column, "n"), color, marker, words)
     figures.log_axis(errors)
     errors.axhline(PAPER_ERROR, **CHANCE_LINE, label="paper, 60,000 images")
     errors.set(ylabel="test error")
@@ -243,7 +240,7 @@ def _draw(evidence, fits, bandwidths, bandwidth, made):
         ("linear_train_random", "training error, random labels", "#009E73", "^"),
         ("linear", "test error, true labels", "#CC79A7", "s"),
     ):
-        _by_n(linear, fits, column, color, marker, words)
+        plots.means_by_level(linear, by_level(fits, column, "n"), color, marker, words)
     linear.axvline(784, **CHANCE_LINE)
     linear.set(ylabel="error, linear fit", ylim=(-0.02, 1))
     figures.legend(linear, loc="upper center")
@@ -251,7 +248,7 @@ def _draw(evidence, fits, bandwidths, bandwidth, made):
         ("norm", "true labels", "#0072B2", "o"),
         ("norm_random", "random labels", "#009E73", "^"),
     ):
-        _by_n(norms, fits, column, color, marker, words)
+        plots.means_by_level(norms, by_level(fits, column, "n"), color, marker, words)
     figures.log_axis(norms)
     norms.set(ylabel="norm of kernel fit")
     figures.legend(norms)
@@ -270,25 +267,13 @@ def _draw(evidence, fits, bandwidths, bandwidth, made):
         Figure(
             figures.save(figure, evidence.folder, "kernels"),
             "Interpolation without a regulariser, and without training",
-            f"With {largest:,} images the interpolating kernel errs on {with_interval(_over(own['kernel']))} of the test "
-            f"images, 1-nearest-neighbour on {with_interval(_over(own['nearest']), count=False)} and the linear solution on "
-            f"{with_interval(_over(own['linear']), count=False)}. The linear solution fits all random labels of "
+            f"With {largest:,} images the interpolating kernel errs on {with_interval(mean_interval(own['kernel']))} of the test "
+            f"images, 1-nearest-neighbour on {with_interval(mean_interval(own['nearest']), count=False)} and the linear solution on "
+            f"{with_interval(mean_interval(own['linear']), count=False)}. The linear solution fits all random labels of "
             f"{', '.join(fitted) or 'no number of'} images (second panel; dotted: 784 pixels). The norm of the interpolant of "
-            f"random labels is {with_interval(_over(own['norm_random'] / own['norm']), count=False)} times that of true ones. "
+            f"random labels is {with_interval(mean_interval(own['norm_random'] / own['norm']), count=False)} times that of true ones. "
             f"Points: means over n = {fits['seed'].nunique()} draws of images with 95 % intervals. Last: error on held-out "
             "training images by bandwidth; dotted: the one taken.",
             "Test errors of kernel and linear fits by number of images, norms, and the choice of the bandwidth.",
         )
     )
-
-
-def _by_n(place, fits, column, color, marker, words):
-    means = []
-    for n, own in fits.groupby("n"):
-        values = own[column].dropna()
-        if len(values):
-            style = {"color": color, "marker": marker, "linestyle": ""}
-            figures.interval(place, n, mean_interval(values), label=words, **style)
-            means.append((n, values.mean()))
-    if means:
-        place.plot(*np.array(means).T, color=color, linewidth=0.8, alpha=0.6)

@@ -10,26 +10,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from memo import comparisons, datasets
+from memo import comparisons
 from memo.comparisons import Answer
-from memo.curves import shape, time_to
 from memo.evidence import Evidence
+from memo.outcomes import SHAPE_COLUMNS, outcomes, training_images
 from memo.statistics import Estimate, mean_interval, paired_difference
 
 ZHANG = "Zhang et al. 2017"
 
-# The level at which the stretch ends over which a curve's shape is measured, as in the headline experiment.
-LEVELS = {"loss": 0.9, "accuracy": 0.99}
-SHAPE = ("area", "linearity", "steepness", "early_share")
 # Levels of training accuracy by the names of their times.
 TIMES = {"t50": 0.5, "t90": 0.9, "t99": 0.99, "t999": 0.999}
+OUTCOMES = ("epochs", "steps", "train_accuracy", "train_loss", "test_error", "best_test_error", "best_epoch", "start",
+            *TIMES, *SHAPE_COLUMNS)  # fmt: skip
 
 # What a network was shown, as a condition on the table.
-TRUE = {"arm": "one_true"}
-RANDOM = {"arm": "one_corrupted", "fraction": 1.0}
-TRUE_DEEP = {"arm": "three_true"}
-RANDOM_DEEP = {"arm": "three_corrupted", "fraction": 1.0}
-PIXELS = {kind: {"arm": f"one_{kind}"} for kind in ("shuffled_pixels", "random_pixels", "gaussian")}
+Conditions = dict[str, Any]
+TRUE: Conditions = {"arm": "one_true"}
+RANDOM: Conditions = {"arm": "one_corrupted", "fraction": 1.0}
+TRUE_DEEP: Conditions = {"arm": "three_true"}
+RANDOM_DEEP: Conditions = {"arm": "three_corrupted", "fraction": 1.0}
+PIXELS: dict[str, Conditions] = {
+    kind: {"arm": f"one_{kind}"} for kind in ("shuffled_pixels", "random_pixels", "gaussian")
+}
 
 
 def network_name(widths: list[int]) -> str:
@@ -39,23 +41,19 @@ def network_name(widths: list[int]) -> str:
 
 
 def measure(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each row of `trials`: what the network was, what it was shown, and what came of it.
+    """Return one row for each row of `trials`: what the network was, what it was shown, and what came of it (memo.outcomes).
 
-    Times are epochs, first crossings between evaluations; NaN where a curve never gets there. All that training gives
-    is NaN for diverged networks. Errors and accuracies are shares.
+    Errors and accuracies are shares.
     """
-    by_trial = {trial: own.sort_values("step") for trial, own in curves.groupby("trial")}
-    rows = []
-    for trial in trials.to_dict("records"):
-        images = trial["dataset.n_train"]
-        row = {
+    rows = [
+        {
             "arm": trial["arm"],
             "trial": trial["trial"],
             "seed": trial["seed"],
             "network": network_name(trial["model.widths"]),
             "width": trial["model.widths"][0],
             "parameters": trial["parameters"],
-            "n": datasets.TRAIN_IMAGES if pd.isna(images) else int(images),
+            "n": training_images(trial),
             "labels": trial["labels.kind"],
             "fraction": trial["labels.fraction"],
             "inputs": trial["inputs.kind"],
@@ -64,42 +62,11 @@ def measure(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
             "changed": trial["labels.changed"],
             "status": trial["status"],
         }
-        rows.append(row | (_outcome(by_trial[trial["trial"]]) if trial["status"] != "diverged" else {}))
-    outcome = [
-        "epochs",
-        "steps",
-        "train_accuracy",
-        "train_loss",
-        "test_error",
-        "best_test_error",
-        "best_epoch",
-        "start",
+        for trial in trials.to_dict("records")
     ]
-    shapes = [f"{kind}_{name}" for kind in LEVELS for name in SHAPE]
-    # Where every network diverged no row has these.
-    return pd.DataFrame(rows).reindex(columns=list(dict.fromkeys([*rows[0], *outcome, *TIMES, *shapes])))
-
-
-def _outcome(curve):
-    last, trained = curve.iloc[-1], curve[curve["step"] > 0]
-    best = trained.loc[trained["test_accuracy"].idxmax()]
-    epochs = curve["epoch"]
-    found = {
-        "epochs": last["epoch"],
-        "steps": last["step"],
-        "train_accuracy": last["train_accuracy"],
-        "train_loss": last["train_loss"],
-        "test_error": 1 - last["test_accuracy"],
-        "best_test_error": 1 - best["test_accuracy"],
-        "best_epoch": best["epoch"],
-        # Where fitting starts: a tenth of the initial loss is lost.
-        "start": time_to(epochs, 1 - curve["train_loss"] / curve["train_loss"].iloc[0], 0.1),
-    }
-    found |= {name: time_to(epochs, curve["train_accuracy"], level) for name, level in TIMES.items()}
-    for kind, level in LEVELS.items():
-        measured = shape(epochs, curve[f"train_{kind}"], kind, level)
-        found |= {f"{kind}_{name}": measured[name] for name in SHAPE}
-    return found
+    found = outcomes(trials, curves, TIMES)
+    found = found.assign(test_error=1 - found["test_accuracy"], best_test_error=1 - found["best_test_accuracy"])
+    return pd.DataFrame(rows, index=trials.index).join(found[list(OUTCOMES)])
 
 
 class Networks:
@@ -129,11 +96,11 @@ class Networks:
 
     def where(self, **conditions: Any) -> pd.DataFrame:
         """Return the rows that meet all conditions, column=value."""
-        return _where(self.frame, conditions)
+        return comparisons.where(self.frame, **conditions)
 
     def curves_of(self, **conditions: Any) -> pd.DataFrame:
         """Return the rows of learning curves that meet all conditions."""
-        return _where(self.curves, conditions)
+        return comparisons.where(self.curves, **conditions)
 
     def values(self, column: str, conditions: dict[str, Any]) -> pd.Series:
         """Return a column by seed, NaN where a network has no value."""
@@ -165,7 +132,8 @@ class Networks:
         sound = both.index[(both.notna() & (both != "diverged")).all(axis=1)]
         diverged = f"{len(both) - len(sound)} of {len(both)} pairs have a diverged network"
         times = [self.values(time, kind).reindex(sound).astype(float) for kind in (slow, fast)]
-        estimate, note = comparisons.times_longer(*times, self.values("epochs", slow), *words)
+        given, (slow_name, fast_name) = self.values("epochs", slow), words
+        estimate, note = comparisons.times_longer(times[0], times[1], given, slow_name, fast_name)
         return estimate, "; ".join(filter(None, (note, diverged if len(sound) < len(both) else "")))
 
     def missing(self, absent: pd.Series, *conditions: dict[str, Any]) -> str:
@@ -182,12 +150,6 @@ class Networks:
         known = sum(seed in diverged for seed in seeds)
         why = f", {known} with a diverged network" if known else ""
         return f"{len(seeds)} of {len(absent)} seeds have no value{why}"
-
-
-def _where(frame, conditions):
-    for column, value in conditions.items():
-        frame = frame[frame[column] == value]
-    return frame
 
 
 def times_reached(networks: Networks, time: str, conditions: dict[str, Any]) -> Estimate | None:

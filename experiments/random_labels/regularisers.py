@@ -1,5 +1,7 @@
 """What explicit regularisers do, in the form of the paper's tables 1 and 4, its CIFAR-10 rows beside ours."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -26,6 +28,12 @@ CIFAR = {
     ("1", "weight decay", "random"): ("99.21", ""),
 }
 LAYERS = {"3": "three", "1": "one"}
+WITHOUT: dict[tuple[str, str], dict[str, Any]] = {
+    ("1", "true"): TRUE,
+    ("1", "random"): RANDOM,
+    ("3", "true"): TRUE_DEEP,
+    ("3", "random"): RANDOM_DEEP,
+}
 REGULARISERS = ("none", "weight decay", "dropout")
 COLORS = {"none": "#000000", "weight decay": "#0072B2", "dropout": "#CC79A7"}
 
@@ -39,12 +47,10 @@ def chapter(evidence: Evidence, networks: Networks) -> Chapter:
     return made
 
 
-def shown(layers: str, regulariser: str, labels: str) -> dict:
+def shown(layers: str, regulariser: str, labels: str) -> dict[str, Any]:
     """Return the condition on networks of "1" or "3" layers with a regulariser and true or random labels."""
     if regulariser == "none":
-        return {("1", "true"): TRUE, ("1", "random"): RANDOM, ("3", "true"): TRUE_DEEP, ("3", "random"): RANDOM_DEEP}[
-            layers, labels
-        ]
+        return WITHOUT[layers, labels]
     return {"arm": f"{LAYERS[layers]}_{'decay' if regulariser == 'weight decay' else regulariser}", "labels": labels}
 
 
@@ -52,7 +58,8 @@ def percent(estimate: Estimate | None) -> str:
     """Return a share with its interval as per cent, without n."""
     if estimate is None:
         return "n/a"
-    return with_interval(Estimate(*(100 * number for number in estimate[:3]), estimate.n), count=False)
+    whole = Estimate(100 * estimate.value, 100 * estimate.low, 100 * estimate.high, estimate.n)
+    return with_interval(whole, count=False)
 
 
 def _claims(networks, made):
@@ -187,7 +194,7 @@ def _draw(evidence, networks, made):
                     alpha=0.4,
                     markersize=4,
                 )
-                style = {"color": COLORS[regulariser], "linestyle": "", "label": regulariser}
+                style: figures.Style = {"color": COLORS[regulariser], "linestyle": "", "label": regulariser}
                 if len(values):
                     marker = "os^"[REGULARISERS.index(regulariser)]
                     figures.interval(place, position + offset, mean_interval(values), marker=marker, **style)

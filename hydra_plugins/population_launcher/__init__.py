@@ -45,7 +45,7 @@ class PopulationLauncher(Launcher):
 
         self.config, self.task_function, self.hydra_context = config, task_function, hydra_context
         # Also for the sweeper, which composes every job once more to see whether it can be.
-        hydra_context.config_loader = PatchingLoader(hydra_context.config_loader)
+        hydra_context.config_loader = PatchingLoader(hydra_context.config_loader)  # type: ignore[assignment]
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> "Sequence[JobReturn]":
         """Return the results of the jobs, whose numbers start at `initial_job_idx`; raises memo's Refusal."""

@@ -32,7 +32,7 @@ class PatchingLoader:
         parsed = [self._parse(line) for line in sweep_overrides]
         if not self._independent(parsed):
             return self._loader.load_sweep_config(master_config, sweep_overrides)
-        alike = tuple(each.key_or_group if self._is_plain(each) else each.input_line for each in parsed)
+        alike = tuple(str(each.key_or_group if self._is_plain(each) else each.input_line) for each in parsed)
         if alike not in self._first:
             config = self._loader.load_sweep_config(master_config, sweep_overrides)
             self._first[alike] = list(sweep_overrides), pickle.dumps(config, pickle.HIGHEST_PROTOCOL)
@@ -84,5 +84,5 @@ def _set(config: DictConfig, key: str, value: Any) -> None:
 
 def _dirname(settings: DictConfig, parsed: list[Override]) -> str:
     excluded = settings.exclude_keys
-    lines = sorted(each.input_line for each in parsed if each.key_or_group not in excluded)
+    lines = sorted(str(each.input_line) for each in parsed if each.key_or_group not in excluded)
     return settings.item_sep.join(lines).replace("=", settings.kv_sep)

@@ -7,6 +7,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_globals
 from hydra.types import HydraContext, TaskFunction
@@ -46,7 +47,7 @@ def launch(
 
     jobs, plan = [], False
     # By the folder of the data and by execution, then as experiment.requests gives them.
-    requests = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    requests: Any = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for number, overrides in enumerate(job_overrides, first):
         composed = hydra_context.config_loader.load_sweep_config(config, list(overrides))
         composed.hydra.job.id = composed.hydra.job.num = number

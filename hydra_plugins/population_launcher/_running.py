@@ -24,7 +24,7 @@ class Job:
 
     def __init__(self, config: DictConfig):
         outer = HydraConfig.instance().cfg
-        HydraConfig.instance().cfg = config  # the folder may be named by ${hydra:...}
+        HydraConfig.instance().cfg = config  # type: ignore[assignment]  # the folder may be named by ${hydra:...}
         try:
             sweep = config.hydra.sweep
             self.folder = Path(os.path.abspath(os.path.join(str(sweep.dir), str(sweep.subdir))))
@@ -47,9 +47,10 @@ class Job:
             )
         OmegaConf.set_readonly(hydra, True)
         outer = HydraConfig.instance().cfg
-        HydraConfig.instance().cfg = config  # as it is: set_config copies Hydra's part, 3.3 ms each of two times
+        # As it is: set_config copies Hydra's part, 3.3 ms each of two times.
+        HydraConfig.instance().cfg = config
         try:
-            result = JobReturn(overrides=OmegaConf.to_container(hydra.overrides.task), working_dir=os.getcwd())
+            result = JobReturn(overrides=list(hydra.overrides.task), working_dir=os.getcwd())
             result.cfg, result.hydra_cfg = _split(pickle.loads(self._config))  # 0.7 ms; copy.deepcopy takes 7
             self.folder.mkdir(parents=True, exist_ok=True)
             utils.configure_log(hydra.job_logging, hydra.verbose)
@@ -71,7 +72,7 @@ class Job:
             HydraConfig.instance().cfg = outer
 
     @staticmethod
-    def _record(folder, result):
+    def _record(folder: Path, result: JobReturn) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name, part in (("config", result.cfg), ("hydra", result.hydra_cfg), ("overrides", result.overrides)):
             if OmegaConf.is_config(part):
@@ -90,7 +91,10 @@ def _split(config: DictConfig) -> tuple[DictConfig, DictConfig]:
     return config, hydra
 
 
-class _Dumper(getattr(yaml, "CDumper", yaml.Dumper)):
+_Fastest: Any = getattr(yaml, "CDumper", yaml.Dumper)
+
+
+class _Dumper(_Fastest):
     """The dumper of OmegaConf.to_yaml through libyaml, where PyYAML has it: 2 ms for Hydra's part, not 4.3."""
 
 

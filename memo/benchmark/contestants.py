@@ -4,6 +4,8 @@ import importlib.util
 import logging
 from collections.abc import Callable
 from functools import partial
+from types import ModuleType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -83,7 +85,7 @@ def vmap(name: str, work: Work, dataset: Dataset, seconds: float) -> Contestant:
     return Contestant(name, EXAMPLES, partial(_torch_vmap, name, work, dataset, seconds))
 
 
-def _torch(cuda_only: bool = False):
+def _torch(cuda_only: bool = False) -> ModuleType:
     """Return the module of the PyTorch peers, or say why it cannot run."""
     if cuda_only and not on_gpu():
         raise LeftOut(NO_GPU)
@@ -99,7 +101,7 @@ def _torch(cuda_only: bool = False):
     return peers_torch
 
 
-def _threads(peers) -> list[int]:
+def _threads(peers: ModuleType) -> list[int]:
     return [peers.DEFAULT_THREADS] if on_gpu() else sorted({peers.DEFAULT_THREADS, 1}, reverse=True)
 
 
@@ -173,7 +175,7 @@ def _jax_loop(work: Work, dataset: Dataset, seconds: float) -> Callable[[], Read
     data = examples(dataset, work.images)
     images, labels = jnp.asarray(data.images), jnp.asarray(data.labels[0])
     key = jax.random.key(0)
-    compiled = None
+    compiled: Callable[..., Any]
 
     def compile_it():
         nonlocal compiled

@@ -1,10 +1,10 @@
 """The benchmark's figures, from its tables."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from memo import figures
 from memo.benchmark import contestants as who
@@ -25,7 +25,7 @@ STYLE = {
     who.COMPILED_SHARED: ("#E69F00", "v", "--"),
     who.COMPILED_GRAPH: ("#E69F00", "P", ":"),
 }
-LIMIT = {"color": "0.35", "linestyle": (0, (5, 2)), "linewidth": 1.4}
+LIMIT: dict[str, Any] = {"color": "0.35", "linestyle": (0, (5, 2)), "linewidth": 1.4}
 
 
 def throughput(table: pd.DataFrame, bound: str, words: str, folder: Path) -> str:
@@ -85,7 +85,12 @@ def growth(table: pd.DataFrame, folder: Path) -> str:
             _line(axes[1][column], rows, "median", "low", "high", name, x="networks")
         if loops.get(width, np.nan) > 0:
             counts = np.array(sorted(set(own[own["width"] == width]["networks"])), float)
-            style = {"color": STYLE[who.LOOP][0], "linestyle": STYLE[who.LOOP][2], "linewidth": 1.2, "label": who.LOOP}
+            style: dict[str, Any] = {
+                "color": STYLE[who.LOOP][0],
+                "linestyle": STYLE[who.LOOP][2],
+                "linewidth": 1.2,
+                "label": who.LOOP,
+            }
             axes[0][column].plot(counts, counts * BATCH * 1e6 / loops[width], **style)
             axes[1][column].plot(counts, np.full(len(counts), loops[width]), **style)
         axes[0][column].set_title(f"width {width}")
@@ -115,7 +120,7 @@ def sweep(rows: pd.DataFrame, folder: Path) -> str:
         axes.barh(place, row["seconds_measured"], color=color, height=0.6)
         rest = row["seconds"] - row["seconds_measured"]
         if rest > 0:
-            style = {"edgecolor": color, "facecolor": "none", "hatch": "///", "linewidth": 0.8}
+            style: dict[str, Any] = {"edgecolor": color, "facecolor": "none", "hatch": "///", "linewidth": 0.8}
             axes.barh(place, rest, left=row["seconds_measured"], height=0.6, **style)
         words = f" {row['seconds']:.3g} s"
         if rest > 0:
@@ -133,12 +138,13 @@ def _largest(own):
     return own[own["networks"] == own.groupby("width")["networks"].transform("max")]
 
 
-def _line(axes: Axes, rows, value, low, high, name, offset=1.0, x="width"):
+def _line(axes, rows, value, low, high, name, offset=1.0, x="width"):
     color, marker, dashes = STYLE[name]
     places = rows[x].astype(float) * offset
     axes.plot(places, rows[value].astype(float), color=color, linestyle=dashes, linewidth=1.1, alpha=0.7)
     for number, (place, row) in enumerate(zip(places, rows.itertuples())):
-        estimate = Estimate(*(float(getattr(row, column)) for column in (value, low, high)), 0)
+        middle, least, most = (float(getattr(row, column)) for column in (value, low, high))
+        estimate = Estimate(middle, least, most, 0)
         label = {"label": name} if number == 0 else {}
         figures.interval(axes, place, estimate, color=color, marker=marker, linestyle="", **label)
 

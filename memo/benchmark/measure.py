@@ -123,11 +123,11 @@ def fastest(options: Mapping[str, Callable[[], Callable[[], None]]], seconds: fl
             calls = _durations(call, seconds) if warm_up < 10 * seconds else [warm_up]
             best[name] = min(best[name], *calls)
             del call  # or two options would share the memory
-    name = min(best, key=best.get)
+    name = min(best, key=lambda name: best[name])
     return name, best[name]
 
 
-def _durations(call, seconds) -> Iterator[float]:
+def _durations(call: Callable[[], object], seconds: float) -> Iterator[float]:
     left = seconds
     while left > 0:
         duration = timed(call)

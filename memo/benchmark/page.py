@@ -160,7 +160,8 @@ def _population(row):
 
 
 def _contestants(table, bound, words):
-    rows, missing = [], {}
+    rows: list[tuple] = []
+    missing: dict[tuple[str, str], list[str]] = {}
     for row in table[table["part"] != "growth"].to_dict("records"):
         population = _population(row)
         if pd.isna(row["median"]):

@@ -41,14 +41,14 @@ def minibatch_loss(parameters: tuple[jax.Array, ...], pixels: jax.Array, labels:
 
 
 def update(state: State, pixels: jax.Array, labels: jax.Array, learning_rate: float) -> State:
-    """Return the network after one step of SGD with momentum."""
+    """Return the network after one step of SGD with momentum on pixels [B, 784] and labels [B]."""
     gradients = jax.grad(minibatch_loss)(state.parameters, pixels, labels)
     momentum = tuple(MOMENTUM * old + new for old, new in zip(state.momentum, gradients))
     return State(tuple(leaf - learning_rate * move for leaf, move in zip(state.parameters, momentum)), momentum)
 
 
 @cache
-def program():
+def program() -> jax.stages.Wrapped:
     """Return the jitted `train(state, images [n, 784] uint8, labels [n], key, epochs) -> state`."""
 
     def train(state, images, labels, key, epochs):

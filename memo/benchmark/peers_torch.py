@@ -4,7 +4,7 @@ A peer is an object with `networks` and `epoch()`, which trains one epoch in the
 its options is fastest (threads, layout, kind of optimiser) is tried on the machine before it is measured.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
 
@@ -165,7 +165,7 @@ def stack(work: Work, layout: str) -> list[torch.Tensor]:
 
 
 @cache
-def population_step(layout: str, own: bool, compiled: bool):
+def population_step(layout: str, own: bool, compiled: bool) -> Callable[..., None]:
     """Return `step(parameters, momentum, pixels, labels [networks, batch])`, which updates both lists in place.
 
     Pixels are [networks, batch, 784] where the networks have their `own` minibatches, else [batch, 784].

@@ -86,7 +86,7 @@ def _rows(journal, part, setting, width):
             row["gflop_per_second"] = row["median"]
         if own and unit == who.BYTES:
             row["gb_per_second"] = row["median"]
-        if own and unit == who.EXAMPLES:
+        if own and work is not None and unit == who.EXAMPLES:
             operations = {repetition: rate * work.flop_per_example for repetition, rate in own.items()}
             traffic = {repetition: rate * work.bytes_per_example for repetition, rate in own.items()}
             row["gflop_per_second"] = median(list(operations.values())).value / 1e9

@@ -61,7 +61,8 @@ class Sizes:
     growth_seconds: float = _seconds()  # likewise, where networks grow in number
     limit_seconds: float = _seconds()  # of one reading of a limit, about
     limit_sides: list = _key(
-        "a list of sides of square matrices", lambda value: isinstance(value, list) and value and _positive(*value)
+        "a list of sides of square matrices",
+        lambda value: isinstance(value, list) and bool(value) and _positive(*value),
     )
     copy_megabytes: int = _count(1)
     epochs: int = _count(1)  # at least: our three evaluations are to weigh little

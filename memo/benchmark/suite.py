@@ -81,7 +81,8 @@ def measure(journal: Journal, sizes: Sizes, dataset: Dataset) -> None:
         stored = work_of(journal, setting.name)
         if stored is None:
             hidden = (setting.width, setting.width)
-            stored = sized(hidden, setting.networks, seconds, sizes.epochs, *limits(), minibatches)
+            flops, bandwidth = limits()
+            stored = sized(hidden, setting.networks, seconds, sizes.epochs, flops, bandwidth, minibatches)
             journal.add(setting=setting.name, work=asdict(stored))
         return stored
 

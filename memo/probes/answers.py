@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ NO_ANSWER = 255  # where an output is not a number
 
 
 @partial(jax.jit, static_argnums=0)
-def _answers(static: Static, layers, pixels):
+def _answers(static: Static, layers: Any, pixels: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return answer uint8 and confidence float32, each [m, M]."""
     values = outputs(static, layers, pixels)
     confidence = jnp.where(finite(layers)[:, None], jnp.max(LOSSES[static.loss].activate(values), axis=-1), jnp.nan)
@@ -31,7 +32,7 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     confidence is then NaN). Confidences are little-endian float16, the largest softmax probability or sigmoid output:
     off by at most 0.00025, so that from 0.99976 on they read 1.
     """
-    columns = {"network": [], "answers": [], "confidences": []}
+    columns: dict[str, list] = {"network": [], "answers": [], "confidences": []}
     for _, members, layers, pixels in networks.by_seed():
         answers, confidences = jax.tree.map(np.asarray, _answers(networks.static, layers, pixels))
         columns["network"].extend(members)

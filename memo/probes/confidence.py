@@ -1,6 +1,7 @@
 """How sure a network is of its answer: on test images, and on inputs that show nothing."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ EVEN = 0.95  # of the largest possible entropy: from there on an answer counts a
 
 
 @partial(jax.jit, static_argnums=0)
-def respond(static: Static, layers, pixels):
+def respond(static: Static, layers: Any, pixels: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Return confidence, answer, entropy and total activation, each [m, M]; see `measure` for their definitions."""
     values = outputs(static, layers, pixels)
     activations = LOSSES[static.loss].activate(values)
@@ -41,16 +42,15 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     """
     rows = []
     for seed, members, layers, pixels in networks.by_seed():
-        on_test = None
+        on_test: list[np.ndarray] = []  # of the first kind
         for kind in INPUTS:
             inputs = shown(networks, kind, seed, members[0], pixels)
             found = [np.asarray(array) for array in respond(networks.static, layers, inputs)]
-            on_test = found[0] if kind == "test" else on_test
+            on_test = on_test or found
             for place, network in enumerate(members):
-                rows.append(
-                    {"network": network, "inputs": kind}
-                    | _summary(*(array[place] for array in found), on_test[place], networks.static)
-                )
+                confidence, answer, entropy, total = (array[place] for array in found)
+                summary = _summary(confidence, answer, entropy, total, on_test[0][place], networks.static)
+                rows.append({"network": network, "inputs": kind} | summary)
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 

@@ -7,6 +7,7 @@ is no projection onto [0, 1].
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,9 @@ STALLED = 20 / 500  # stop where fewer images than this share turn critical in a
 SAMPLES = 500
 
 
-def search(static: Static, layers, images: jax.Array, radius: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+def search(
+    static: Static, layers: Any, images: jax.Array, radius: jax.Array, key: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Return which of the images [n, pixels] are critical for one network, [n] bool, and the iterations it took.
 
     `radius` is on the scale of the images. An image once found critical stays counted.
@@ -60,7 +63,9 @@ def search(static: Static, layers, images: jax.Array, radius: jax.Array, key: ja
 
 
 @partial(jax.jit, static_argnums=0)
-def _ratios(static: Static, layers, images, sources, rows, keys):
+def _ratios(
+    static: Static, layers: Any, images: jax.Array, sources: jax.Array, rows: jax.Array, keys: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Return shares of critical samples and iterations, each [T, radii], for images [G, N, pixels] at rows [T, n]."""
 
     def of_network(own):

@@ -82,7 +82,7 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
-def _sharing(networks) -> Iterator[tuple[int, np.ndarray]]:
+def _sharing(networks: Networks) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (seed, positions [m]) of the networks of one seed that train on the same images."""
     keys = [
         (int(seed), int(source), rows.tobytes())
@@ -211,7 +211,7 @@ def _free(static):
 def _largest(gradient, free, percent):
     """Return the places of the largest components, ties in the order of their places."""
     order = np.argsort(-np.abs(np.where(free, gradient, 0)), kind="stable")
-    return order[: _count(percent, np.count_nonzero(free))]
+    return order[: _count(percent, int(np.count_nonzero(free)))]
 
 
 def _random_components(seed, places):
@@ -243,7 +243,9 @@ def _gradient_of(static):
 
 
 @partial(jax.jit, static_argnums=0)
-def _gradients(static: Static, layers, train, source, rows, labels):
+def _gradients(
+    static: Static, layers: Any, train: jax.Array, source: jax.Array, rows: jax.Array, labels: jax.Array
+) -> tuple[jax.Array, Any]:
     """Return cost [m] and gradient [m, ...] of m networks over rows [n] of an image source with labels [m, n]."""
     of = jax.vmap(_gradient_of(static), (0, None, 0, None))
 
@@ -254,7 +256,9 @@ def _gradients(static: Static, layers, train, source, rows, labels):
 
 
 @partial(jax.jit, static_argnums=0)
-def _minibatch_norms(static: Static, layers, train, source, rows, labels):
+def _minibatch_norms(
+    static: Static, layers: Any, train: jax.Array, source: jax.Array, rows: jax.Array, labels: jax.Array
+) -> jax.Array:
     """Return the norms [20, m] of the gradients of m networks on minibatches rows [20, B] with labels [m, 20, B]."""
     of = jax.vmap(_gradient_of(static), (0, None, 0, None))
 
@@ -277,7 +281,16 @@ def _mean_minibatch_norms(static, seed, layers, train, source, rows, labels):
 
 
 @partial(jax.jit, static_argnums=0)
-def _falls(static: Static, layers, moves, lengths, train, source, rows, labels):
+def _falls(
+    static: Static,
+    layers: Any,
+    moves: Any,
+    lengths: jax.Array,
+    train: jax.Array,
+    source: jax.Array,
+    rows: jax.Array,
+    labels: jax.Array,
+) -> jax.Array:
     """Return how much the cost of m networks falls, [m, C], in each of C moves times the network's length [m].
 
     Losses are subtracted image by image: their mean keeps digits that the difference of two means has lost.

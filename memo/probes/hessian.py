@@ -1,6 +1,7 @@
 """The kind of critical point that training has found, and how sharp the loss is there, by its second derivatives."""
 
 from operator import itemgetter
+from typing import Any
 
 import jax
 import numpy as np
@@ -35,7 +36,9 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
         _of_network(networks.static, *inputs) if inputs else None
         for inputs in _inputs(networks, SHARES, STARTS, np.sign)
     ]
-    unknown = dict.fromkeys(("gradient_norm", "top", "bottom", "index", "positive", "index_lanczos"), np.nan)
+    unknown: dict[str, Any] = dict.fromkeys(
+        ("gradient_norm", "top", "bottom", "index", "positive", "index_lanczos"), np.nan
+    )
     unknown |= {"exact": False, "eigenvalues": b""}
     columns = {name: [(row or unknown)[name] for row in rows] for name in unknown}
     eigenvalues = np.array(columns.pop("eigenvalues"), object)
@@ -47,23 +50,25 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
 
 
 def measure_sharpness(networks: Networks) -> dict[str, np.ndarray]:
-    """Return one row for each network: `top`, the largest eigenvalue of the Hessian of the mean training loss, and
-    `gradient_norm`; NaN where a weight is not finite. By Lanczos with 20 products, from inside the spectrum.
+    """Return one row for each network: `top` and `gradient_norm`, NaN where a weight is not finite.
+
+    `top` is the largest eigenvalue of the Hessian of the mean training loss, by Lanczos with 20 products, from inside the
+    spectrum; the gradient is that of the same loss.
     """
     found = []
     for inputs in _inputs(networks, TOP, 1, lambda draws: draws):
         if inputs is None:
             found.append((np.nan, np.nan))
             continue
-        *shown, starts = inputs
-        [(values, _)] = hessian.spectrum(networks.static, *shown, starts, TOP_STEPS)
-        found.append((values[-1], _norm(networks.static, *shown)))
+        layers, pixels, labels, starts = inputs
+        [(values, _)] = hessian.spectrum(networks.static, layers, pixels, labels, starts, TOP_STEPS)
+        found.append((values[-1], _norm(networks.static, layers, pixels, labels)))
     top, norm = np.array(found, float).T
     return {"network": np.arange(len(found)), "top": top, "gradient_norm": norm}
 
 
 def eigenvalues(row: bytes) -> np.ndarray:
-    """Return the eigenvalues of a row of `measure`, ascending; none where they were not computed."""
+    """Return the eigenvalues [P] float64 of a row of `measure`, ascending; none [0] where they were not computed."""
     return np.frombuffer(row, "<f8")
 
 

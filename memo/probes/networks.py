@@ -108,7 +108,7 @@ def shown(networks: Networks, kind: str, seed: int, member: int, pixels: np.ndar
     return _kept.get(key, images, lambda: draw(kind, seed, pixels, networks.statistics))
 
 
-def outputs(static: Static, layers: Any, pixels: jax.Array) -> jax.Array:
+def outputs(static: Static, layers: Any, pixels: mlp.Array) -> jax.Array:
     """Return outputs [m, M, classes] before softmax or sigmoid of m networks for the same pixels [M, pixels]."""
     apply = jax.vmap(lambda layers, block: mlp.apply(layers, block, static.activation), (0, None))
     count = pixels.shape[0]

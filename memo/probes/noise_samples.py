@@ -13,7 +13,7 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
 
     `pixels` are bytes, row by row, 255 for white.
     """
-    columns = {name: [] for name in ("network", "inputs", "sample", "answer", "confidence", "pixels")}
+    columns: dict[str, list] = {name: [] for name in ("network", "inputs", "sample", "answer", "confidence", "pixels")}
     for seed, members, layers, pixels in networks.by_seed():
         for kind in INPUTS:
             # Draws fill images one after the other, so these are the first that the confidence probe shows.

@@ -1,0 +1,42 @@
+"""What came of training, read off made-up curves."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from memo import outcomes
+
+
+def made_up():
+    """Return trials a (in two arms), b, which diverged, and the curve of a: its loss falls in a straight line."""
+    curve = {
+        "trial": "a", "step": 10 * np.arange(6), "epoch": np.arange(6.0), "train_loss": 2.0 - 0.4 * np.arange(6),
+        "train_accuracy": [0.1, 0.3, 0.5, 0.7, 0.9, 1.0], "test_accuracy": [0.95, 0.3, 0.6, 0.5, 0.4, 0.4],
+    }  # fmt: skip
+    trials = pd.DataFrame({"trial": ["a", "b", "a"], "status": ["memorised", "diverged", "memorised"]}, index=[5, 6, 7])
+    return trials, pd.DataFrame(curve).sample(frac=1, random_state=0)
+
+
+def test_ends_bests_times_and_shapes():
+    found = outcomes.outcomes(*made_up(), {"t50": 0.5, "t99": 0.99})
+    assert found.index.tolist() == [5, 6, 7]
+    assert list(found.columns) == [*outcomes.COLUMNS, "t50", "t99"]
+    first = found.loc[5]
+    assert (first["steps"], first["epochs"], first["test_accuracy"]) == (50, 5, 0.4)
+    # Before training the network was right by luck: that is no best evaluation.
+    assert (first["best_test_accuracy"], first["best_epoch"], first["best_step"]) == (0.6, 2, 20)
+    assert first["train_accuracy_at_best"] == 0.5
+    assert first[["start", "t50", "t99"]].tolist() == pytest.approx([0.5, 2, 4.9])
+    assert first[["loss_area", "loss_linearity"]].tolist() == pytest.approx([0.5, 1])
+    assert found.loc[6].isna().all()
+    assert found.loc[7].equals(first)
+
+
+def test_where_every_network_diverged_the_columns_are_there():
+    trials, curves = made_up()
+    assert outcomes.outcomes(trials.assign(status="diverged"), curves, {"t50": 0.5}).isna().all(axis=None)
+
+
+@pytest.mark.parametrize(("asked", "count"), [(None, 60_000), (np.nan, 60_000), (300.0, 300)])
+def test_no_number_of_images_means_all(asked, count):
+    assert outcomes.training_images({"dataset.n_train": asked}) == count
