@@ -207,12 +207,12 @@ def imported(module):
 
 
 def test_rooms_of_the_page_exist_and_import_only_what_is_above_them():
-    above = set()
+    above, told = set(), set().union(*rooms().values())
     for names in rooms().values():
         above |= set(names)
         for name in names:
             assert importlib.util.find_spec(f"memo.{name}"), name
-            assert imported(name) <= above, name
+            assert imported(name) & told <= above, name  # a module may be too small for the page
 
 
 def test_core_of_the_page_runs_without_hydra_pandas_and_plotting(tmp_path):
