@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from memo import datasets
-from memo.curves import loss_progress, shape, time_to
+from memo.curves import shape, time_to
 
 # The stretch over which a curve's shape is measured: until 90 % of the initial loss is lost, and from chance to 99 %
 # accuracy. A network stops when its accuracy is perfect, and by then not every one has lost 99 % of its loss.
@@ -71,7 +71,7 @@ def _of_curve(curve, times):
         "best_epoch": best["epoch"],
         "best_step": best["step"],
         "train_accuracy_at_best": best["train_accuracy"],
-        "start": time_to(epochs, loss_progress(curve["train_loss"]), 0.1),
+        "start": time_to(epochs, 1 - curve["train_loss"] / curve["train_loss"].iloc[0], 0.1),
     }
     found |= {name: time_to(epochs, curve["train_accuracy"], level) for name, level in times.items()}
     for kind, level in LEVELS.items():

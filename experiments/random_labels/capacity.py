@@ -10,7 +10,7 @@ from matplotlib.colors import TwoSlopeNorm
 from experiments.random_labels.networks import TRUE, ZHANG, Networks
 from memo import datasets, expressivity, figures
 from memo.claims import Claim
-from memo.comparisons import by_level, log_slope, over_pairs, over_seeds
+from memo.comparisons import log_slope, over_pairs, over_seeds
 from memo.datasets import Dataset
 from memo.evidence import Chapter, Evidence
 from memo.expressivity import MIDPOINT
@@ -166,7 +166,10 @@ def parameters(width: np.ndarray | pd.Series | pd.DataFrame) -> np.ndarray | pd.
 
 def _map(evidence, networks, made):
     cells = networks.frame[networks.frame["arm"].str.startswith("map_")].drop_duplicates("trial")
-    table = {n: by_level(own, "train_accuracy", "width") for n, own in cells.groupby("n")}
+    table = {
+        n: own.pivot(index="seed", columns="width", values="train_accuracy").sort_index(axis=1)
+        for n, own in cells.groupby("n")
+    }
     edges = pd.DataFrame({n: boundary(own) for n, own in table.items()})
     needed = parameters(edges)
     share = needed / edges.columns.to_numpy(float)
