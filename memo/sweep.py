@@ -4,19 +4,19 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 import pandas as pd
 
-from memo import datasets, execution, mlp, population, provenance, store, unfinished
+from memo import datasets, execution, mlp, population, provenance, store, throughput, unfinished
 from memo.config import Execution, Trial, flatten
 from memo.errors import Refusal
 from memo.probes import PROBES, along, at_the_end, observed, places
 from memo.probes.networks import Networks
-from memo.progress import Progress
+from memo.progress import Progress, Report
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +26,8 @@ def show_plan(groups: Mapping[Sequence[str], Mapping[Path, Sequence[Trial]]], ho
     execution.use_every_core()
     machine = execution.this_machine(how)
     rows = []
-    missing = [_missing(requests, probes) for probes, requests in groups.items()]
-    plans = [population.plan([trial for trial, _ in found.values()]) for found in missing]
+    lacking = [missing(requests, probes) for probes, requests in groups.items()]
+    plans = [population.plan([trial for trial, _ in found.values()]) for found in lacking]
     for group in itertools.chain(*plans):
         static, flop = group.signature.static, population.most_flop(group)
         layout = population.lay_out(group, machine, how)
@@ -51,12 +51,13 @@ def show_plan(groups: Mapping[Sequence[str], Mapping[Path, Sequence[Trial]]], ho
         print(pd.DataFrame(rows).to_string(index=False))
 
 
-def _missing(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str]) -> dict[str, tuple[Trial, Path]]:
-    missing = {}
+def missing(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str]) -> dict[str, tuple[Trial, Path]]:
+    """Return the trials that their run folders lack, or lack with some of these probes, each with its folder, by id."""
+    found = {}
     for run, trials in requests.items():
         have = store.finished(run, list(probes))
-        missing |= {trial.id: (trial, run) for trial in trials if trial.id not in have}
-    return missing
+        found |= {trial.id: (trial, run) for trial in trials if trial.id not in have}
+    return found
 
 
 def complete(
@@ -64,11 +65,14 @@ def complete(
     probes: Sequence[str],
     folder: str | None = None,
     how: Execution | None = None,
+    root: Path | None = None,
+    told: Callable[[Report], None] | None = None,
 ) -> int:
     """Train the trials that their run folders lack and return how many those were.
 
     `requests` are the trials wanted in each run folder; `folder` is where the data set's files lie, or None. What an
-    earlier command was stopped in goes on from its checkpoints (memo.unfinished).
+    earlier command was stopped in goes on from its checkpoints, which lie below `root` (None: memo.unfinished.root_of
+    these run folders). `told` hears how far it is, about once a second.
 
     Raises:
         Refusal: a run folder that cannot be written, or a data set that cannot be loaded.
@@ -78,28 +82,28 @@ def complete(
         store.require_writable(run)
         if (run / store.TRIALS).exists() and not (run / store.DONE).exists():
             store.finish(run)
-    missing = _missing(requests, probes)
+    lacking = missing(requests, probes)
     wanted = sum(len(trials) for trials in requests.values())
-    if not missing:
+    if not lacking:
         logger.info("Every trial asked for (%d) is already stored; nothing to train.", wanted)
         return 0
 
     execution.use_every_core()
     _keep_compiled_programs()
-    root = unfinished.root_of(list(requests))
+    root = root or unfinished.root_of(list(requests))
     work = [
         left
         for left in unfinished.find(root, how.checkpoint_seconds)
-        if left.runs.keys() & missing.keys() and set(probes) <= set(left.probes)
+        if left.runs.keys() & lacking.keys() and set(probes) <= set(left.probes)
     ]
     if work:
         logger.info(
             "Going on with %d networks that an earlier command left unfinished.", sum(len(left.runs) for left in work)
         )
     covered = set().union(*(left.runs for left in work))
-    runs = {trial_id: run for trial_id, (_, run) in missing.items()}
+    runs = {trial_id: run for trial_id, (_, run) in lacking.items()}
     machine = execution.this_machine(how)
-    for group in population.plan([trial for trial, _ in missing.values() if trial.id not in covered]):
+    for group in population.plan([trial for trial, _ in lacking.values() if trial.id not in covered]):
         work.append(
             unfinished.Unfinished(
                 root, group, population.lay_out(group, machine, how), runs, probes, how.checkpoint_seconds
@@ -107,7 +111,7 @@ def complete(
         )
     names = {job.population.signature.dataset for job in work}
     data = {name: datasets.load(name, folder) for name in names}
-    with Progress([job.population for job in work], stored=wanted - len(missing)) as progress:
+    with Progress([job.population for job in work], wanted - len(lacking), told) as progress:
         for job in work:
             progress.start(job.population, len(population.slabs(job.population, job.layout)))
             with job.open():
@@ -116,17 +120,20 @@ def complete(
                     _train(job, data[job.population.signature.dataset], progress)
                 job.remove()
             progress.finish()
-    return len(missing)
+    return len(lacking)
 
 
 def _train(job: unfinished.Unfinished, dataset: datasets.Dataset, progress: Progress) -> None:
     """Train, probe and store one population."""
     started = time.perf_counter()
+    whole = not job.begun
     job.begin()
-    group, probing = job.population, []
+    group, probing, trained_flop = job.population, [], []
 
     def finish(slab, trained):
         begun = time.perf_counter()
+        evaluations = np.count_nonzero(np.isfinite(trained.curves.train_loss))
+        trained_flop.append(population.flop(group.signature, int(trained.stopped_at.sum()), evaluations))
         measured = _measure(group.signature, trained, job.probes)
         probing.append(time.perf_counter() - begun)
         job.add(slab, _tables(group.signature, trained, measured, job.probes))
@@ -142,6 +149,12 @@ def _train(job: unfinished.Unfinished, dataset: datasets.Dataset, progress: Prog
         observed=observed(job.probes, len(group.signature.evaluation_steps)),
     )
     tables = job.tables()
+    if whole:
+        device = jax.devices()[0]
+        kind = provenance.processor() if device.platform == "cpu" else device.device_kind
+        throughput.record(
+            group.signature, kind, device.platform, job.layout.workers, sum(trained_flop), seconds["train"]
+        )
     # Workers probe side by side, each when its slab has finished.
     seconds["probe"] = sum(probing) / job.layout.workers
     seconds["train"] -= seconds["probe"]
