@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -19,6 +20,20 @@ from memo.probes.networks import Networks
 from memo.progress import Progress, Report
 
 logger = logging.getLogger(__name__)
+
+
+class Batch(NamedTuple):
+    """What is wanted of one measurement: trials by run folder, probes, where the data lie, how to train."""
+
+    requests: Mapping[Path, Sequence[Trial]]
+    probes: Sequence[str]
+    folder: str | None
+    how: Execution
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Return the trials of all run folders."""
+        return [trial for trials in self.requests.values() for trial in trials]
 
 
 def show_plan(groups: Mapping[Sequence[str], Mapping[Path, Sequence[Trial]]], how: Execution) -> None:

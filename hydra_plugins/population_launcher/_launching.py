@@ -10,10 +10,11 @@ from pathlib import Path
 
 from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.population_launcher._running import Job
 from memo import experiment, sweep
+from memo.cluster import Settings, complete, show_plan
 from memo.config import Execution
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,13 @@ def launch(
     job_overrides: Sequence[Sequence[str]],
     first: int,
 ) -> list[JobReturn]:
-    """Train what the jobs ask for together, then run each of them; raises Refusal before anything is trained."""
+    """Train what the jobs ask for together, then run each of them; raises Refusal before anything is trained.
+
+    They train here, or as tasks of Slurm where the launcher has keys: those of memo.cluster.Settings.
+    """
+    keys = OmegaConf.to_container(config.hydra.launcher, resolve=True)
+    del keys["_target_"]
+    settings = Settings(**keys) if keys else None
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
@@ -59,16 +66,27 @@ def launch(
             for run, trials in runs.items():
                 requests[shared][probes][run] += trials
 
-    if plan:
+    batches = [
+        sweep.Batch(wanted, probes, folder, Execution(*how))
+        for (folder, how), groups in requests.items()
+        for probes, wanted in groups.items()
+    ]
+    if plan and settings:
+        show_plan(batches, settings, Path(str(config.hydra.sweep.dir)))
+    elif plan:
         for (_, how), groups in requests.items():
             sweep.show_plan(groups, Execution(*how))
+    if plan:
         return []
     logger.info("Training %d jobs together", len(jobs))
+    if settings:
+        complete(batches, settings, Path(str(config.hydra.sweep.dir)))
+    else:
+        for batch in batches:
+            sweep.complete(*batch)
     stored = experiment.Stored()
-    for (folder, how), groups in requests.items():
-        for probes, wanted in groups.items():
-            sweep.complete(wanted, probes, folder, Execution(*how))
-            stored.add(wanted, probes)
+    for batch in batches:
+        stored.add(batch.requests, batch.probes)
 
     results = []
     with stored.known_to_train():
