@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from memo.errors import Refusal
 
 TRIALS, DONE, PROVENANCE, LOCK = "trials.parquet", "done.json", "provenance.json", ".lock"
 WRITERS = 8  # threads that write run folders
+READERS = 8  # and that read them: a file is mostly waiting, and decoding holds no lock
 
 
 class Tables(dict):
@@ -173,15 +175,82 @@ def load(
     it is None. `model.widths` comes back as tuples; keys that are newer than a trial have the value it was trained with. A
     trial that stands in several folders is read once. Raises Refusal where there is no finished run.
     """
+    folders = _finished(path)
+    found = _load(folders, select, tables)
+    if found is None:
+        raise Refusal(f"No trial below {path} is selected.")
+    return found
+
+
+def parts(
+    path: str | os.PathLike,
+    select: Callable[[pd.DataFrame], pd.Series] | None = None,
+    tables: Collection[str] | None = None,
+    folders: int = 256,
+) -> Iterator[Tables]:
+    """Yield what `load` returns, so many run folders at a time: for sweeps whose tables are more than the memory."""
+    seen: set[str] = set()
+    runs = _finished(path)
+
+    def fresh(trials):
+        return ~trials["trial"].isin(seen) & (True if select is None else select(trials))
+
+    for start in range(0, len(runs), folders):
+        found = _load(runs[start : start + folders], fresh, tables)
+        if found is not None:
+            seen.update(found.trials["trial"])
+            yield found
+
+
+def _finished(path):
     root = Path(path)
     if not root.is_dir():
         raise Refusal(f"{root} is not a folder.")
     folders = _run_folders(root)
     if not folders:
         raise Refusal(f"There is no finished run below {root}.")
-    parts = [read(folder / TRIALS) for folder in folders]
-    places = np.repeat(np.arange(len(folders)), [len(part) for part in parts])
-    trials = pa.concat_tables(parts, promote_options="permissive").to_pandas()
+    return folders
+
+
+def _load(folders, select, tables):
+    """Return the selected trials of run folders with their rows, or None where there are none."""
+    with ThreadPoolExecutor(READERS) as pool:
+        held = list(pool.map(lambda folder: read(folder / TRIALS), folders))
+        places = np.repeat(np.arange(len(folders)), [len(table) for table in held])
+        trials = _typed(pa.concat_tables(held, promote_options="permissive").to_pandas())
+        del held
+        keep = ~trials["trial"].duplicated()
+        if select is not None:
+            keep &= select(trials)
+        keep = keep.to_numpy()
+        if not keep.any():
+            return None
+        found = {"trials": trials[keep].reset_index(drop=True)}
+        names = trials["trial"].to_numpy(object)
+        bounds = np.searchsorted(places, np.arange(len(folders) + 1))
+        own = [slice(*pair) for pair in pairwise(bounds)]
+        wanted = [(place, names[rows][keep[rows]]) for place, rows in enumerate(own) if keep[rows].any()]
+        del trials
+
+        def rows(place, ids):
+            own, ids = {}, pa.array(ids)
+            for file in sorted(folders[place].glob("*.parquet")):
+                if file.name != TRIALS and (tables is None or file.stem in tables):
+                    table = read(file)
+                    own[file.stem] = table.filter(pc.is_in(table["trial"], value_set=ids))
+            return own
+
+        others: dict[str, list[pa.Table]] = {}
+        for own in pool.map(lambda each: rows(*each), wanted):
+            for name, table in own.items():
+                others.setdefault(name, []).append(table)
+    for name in list(others):
+        # Each taken out, so that it is held twice only while it is converted.
+        found[name] = pa.concat_tables(others.pop(name), promote_options="permissive").to_pandas()
+    return Tables(found)
+
+
+def _typed(trials):
     trials["model.widths"] = [tuple(int(width) for width in widths) for widths in trials["model.widths"]]
     for name, value in ADDED.items():
         if name not in trials:
@@ -192,23 +261,7 @@ def load(
     counts = ("dataset.n_train", "dataset.n_test", "model.receptive_field")
     trials = trials.astype(dict.fromkeys(counts, "Int64") | {"stop_at_train_accuracy": float})
     trials["probes"] = [tuple(probes) for probes in trials["probes"]]
-    keep = ~trials["trial"].duplicated()
-    if select is not None:
-        keep &= select(trials)
-    keep = keep.to_numpy()
-    if not keep.any():
-        raise Refusal(f"No trial below {root} is selected.")
-    found = {"trials": trials[keep].reset_index(drop=True)}
-    others: dict[str, list[pa.Table]] = {}
-    for place, wanted in trials[keep].groupby(places[keep]):
-        ids = pa.array(wanted["trial"])
-        for file in sorted(folders[place].glob("*.parquet")):
-            if file.name != TRIALS and (tables is None or file.stem in tables):
-                table = read(file)
-                others.setdefault(file.stem, []).append(table.filter(pc.is_in(table["trial"], value_set=ids)))
-    for name, parts in others.items():
-        found[name] = pa.concat_tables(parts, promote_options="permissive").to_pandas()
-    return Tables(found)
+    return trials
 
 
 def as_frame(columns: dict[str, np.ndarray]) -> pd.DataFrame:

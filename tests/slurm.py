@@ -39,7 +39,7 @@ AccountingStorageType=accounting_storage/none
 MpiDefault=none
 MailProg=/bin/true
 ReturnToService=2
-KillWait=20
+KillWait=5
 MinJobAge=2
 JobRequeue=1
 SchedulerParameters=sched_min_interval=0,batch_sched_delay=0

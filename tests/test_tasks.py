@@ -29,7 +29,7 @@ def trained(cut):
     return [trial.id for task in cut for group in task.populations for trial in group.trials]
 
 
-@pytest.mark.parametrize("aim,most", itertools.product((1e-9, 7, 30, 1e9), (1, 3, 7, 1000)))
+@pytest.mark.parametrize("aim,most", [*itertools.product((1e-9, 7, 30, 1e9), (1, 3, 7, 1000))])
 def test_every_network_is_in_one_task(packs, aim, most):
     cut = tasks.cut(packs, aim, most)
     assert 1 <= len(cut) <= min(most, len(packs))
