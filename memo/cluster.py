@@ -271,11 +271,12 @@ def show_plan(batches: Sequence[sweep.Batch], settings: Settings, folder: Path) 
     machine, count = settings.machine, len(planned.work)
     print(
         f"{planned.wanted} networks: {planned.stored} stored, {planned.wanted - planned.stored} to train in {count} "
-        f"tasks, at most {settings.array_parallelism} at once."
+        f"{'task' if count == 1 else 'tasks'}, at most {settings.array_parallelism} at once."
     )
     if not count:
         return
-    what = f"{settings.gpus_per_node} GPUs, " if settings.gpus_per_node else ""
+    gpus = settings.gpus_per_node
+    what = f"{gpus} {'GPU' if gpus == 1 else 'GPUs'}, " if gpus else ""
     print(f"A task has {what}{settings.cpus_per_task} cores, {settings.mem} of memory, {settings.time} of time.\n")
     groups = [group for task in planned.tasks for group in task.populations]
     rates = _throughputs(groups, settings)
@@ -293,31 +294,32 @@ def show_plan(batches: Sequence[sweep.Batch], settings: Settings, folder: Path) 
                 "parameters": mlp.count_parameters(common.static.sizes, common.static.receptive_field),
                 "tasks": sum(any(part.signature == common for part in task.populations) for task in planned.tasks),
                 "share minibatches": layout.pack_size,
-                "at once": layout.workers * layout.packs * layout.pack_size,
+                "train at once": layout.workers * layout.packs * layout.pack_size,
                 "GB held": round(population.held_bytes(common, layout) / 1e9, 2),
                 "TFLOP at most": round(population.most_flop(whole) / 1e12, 1),
+                "measured for": rate.network or "?",
                 "GFLOP/s": round(machine.workers * rate.flop / 1e9) if known else "?",
                 "task hours": round(tasks.seconds(whole, machine, rate) / 3600, 2) if known else "?",
             }
         )
     print(pd.DataFrame(rows).to_string(index=False))
-    if all(rate.readings or settings.gflops is not None for rate in rates.values()):
-        print()
-        print(pd.DataFrame(_hours(batches, settings, folder)).to_string(index=False))
+    known = all(rate.readings or settings.gflops is not None for rate in rates.values())
+    print()
+    print(pd.DataFrame(_hours(batches, settings, folder, known)).to_string(index=False))
     for line in dict.fromkeys(_source(rate, settings) for rate in rates.values()):
         print(f"\n{line}")
 
 
-def _hours(batches, settings, folder):
+def _hours(batches, settings, folder, known):
     for at_once in sorted({*DEVICES, settings.array_parallelism}):
         cuts = _plan(batches, settings, folder / FOLDER, at_once, set()).tasks
         seconds = [task.seconds for task in cuts]
         yield {
-            "at once": at_once,
+            "tasks at once": at_once,
             "tasks": len(cuts),
             "networks a task": max(sum(len(part.trials) for part in task.populations) for task in cuts),
-            "hours a task": round(max(seconds) / 3600, 2),
-            "hours in all": round(tasks.makespan(seconds, at_once) / 3600, 2),
+            "hours a task": round(max(seconds) / 3600, 2) if known else "?",
+            "hours in all": round(tasks.makespan(seconds, at_once) / 3600, 2) if known else "?",
         }
 
 
@@ -330,10 +332,7 @@ def _source(rate, settings):
             f"Hours are unknown: no training on a {kind} has been measured. A first small sweep there of more than "
             f"{throughput.SECONDS:g} s measures it; until then tasks are cut by {rate.flop / 1e9:g} GFLOP/s a {kind}."
         )
-    return (
-        f"Hours are at most, as if no network stopped early, by {rate.flop / 1e9:.1f} GFLOP/s a {kind}: the median of "
-        f"{rate.readings} of this user's trainings of {rate.network} on {rate.device}."
-    )
+    return f"Hours are at most, as if no network stopped early, by the speed of trainings on {rate.device}, from {rate.source}."
 
 
 def complete(batches: Sequence[sweep.Batch], settings: Settings, folder: Path) -> int:

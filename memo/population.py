@@ -178,14 +178,18 @@ def lay_out(population: Population, machine: Machine, execution: Execution) -> L
 
     pack_bytes = _pack_bytes(common, pack_size)
     workers = min(machine.workers, count, max(1, machine.memory // pack_bytes))
-    if machine.platform == "cpu" and mlp.count_parameters(common.static.sizes) >= WIDE:
-        workers = min(workers, max(1, machine.workers // 2))
+    workers = min(workers, max(1, machine.workers // cores_each(common, machine.platform)))
     packs = execution.packs
     if packs is None:
         # A core takes its packs one after the other, which keeps their weights in its cache; a GPU takes all that fit.
         packs = 1 if machine.platform == "cpu" else max(1, machine.memory // (workers * pack_bytes))
     packs = min(packs, math.ceil(count / workers))
     return Layout(math.ceil(count / math.ceil(count / packs)), pack_size, workers)
+
+
+def cores_each(common: Signature, platform: str) -> int:
+    """Return how many cores of a machine a worker has to itself."""
+    return 2 if platform == "cpu" and mlp.count_parameters(common.static.sizes) >= WIDE else 1
 
 
 def _pack_bytes(common, pack_size):

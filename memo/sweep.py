@@ -167,9 +167,8 @@ def _train(job: unfinished.Unfinished, dataset: datasets.Dataset, progress: Prog
     if whole:
         device = jax.devices()[0]
         kind = provenance.processor() if device.platform == "cpu" else device.device_kind
-        throughput.record(
-            group.signature, kind, device.platform, job.layout.workers, sum(trained_flop), seconds["train"]
-        )
+        workers = job.layout.workers * population.cores_each(group.signature, device.platform)
+        throughput.record(group.signature, kind, device.platform, workers, sum(trained_flop), seconds["train"])
     # Workers probe side by side, each when its slab has finished.
     seconds["probe"] = sum(probing) / job.layout.workers
     seconds["train"] -= seconds["probe"]

@@ -116,9 +116,10 @@ def test_memory_that_cannot_do_is_refused(wanted, tmp_path):
 
 def test_the_plan_says_where_hours_come_from(wanted, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MEMO_CACHE", str(tmp_path))
+    monkeypatch.setattr(cluster.throughput, "BENCHMARK", tmp_path / "none")
     cluster.show_plan([wanted(tmp_path)], Settings(), tmp_path)
     said = capsys.readouterr().out
-    assert "4 networks: 0 stored, 4 to train in 1 tasks" in said
+    assert "4 networks: 0 stored, 4 to train in 1 task," in said
     assert "Hours are unknown: no training on a core has been measured." in said
     cluster.show_plan([wanted(tmp_path)], Settings(gflops=1e-5, time="10-0", gpus_per_node=1), tmp_path)
     said = capsys.readouterr().out
@@ -155,8 +156,8 @@ def test_the_command_plans(tmp_path):
     command = [sys.executable, "-m", "experiments.train", "--multirun", f"hydra.sweep.dir={tmp_path}", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"MEMO_CACHE": str(tmp_path)})
     assert done.returncode == 0, done.stderr
-    assert "4 networks: 0 stored, 4 to train in 1 tasks" in done.stdout
-    assert "A task has 1 GPUs, 2 cores, 8G of memory, 2:00:00 of time." in done.stdout
+    assert "4 networks: 0 stored, 4 to train in 1 task," in done.stdout
+    assert "A task has 1 GPU, 2 cores, 8G of memory, 2:00:00 of time." in done.stdout
     refused = subprocess.run([*command, "hydra.launcher.mem=much"], capture_output=True, text=True)
     assert refused.returncode == 1
     assert "hydra.launcher.mem is much; allowed is a size such as 500M or 32G." in refused.stderr

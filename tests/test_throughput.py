@@ -3,10 +3,13 @@ import pytest
 from memo import datasets, throughput
 from memo.population import plan
 
+BENCHMARK = throughput.BENCHMARK
+
 
 @pytest.fixture(autouse=True)
 def _cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MEMO_CACHE", str(tmp_path))
+    monkeypatch.setattr(throughput, "BENCHMARK", tmp_path / "none")
     monkeypatch.delenv("SLURM_JOB_PARTITION", raising=False)
 
 
@@ -27,7 +30,10 @@ def test_nothing_measured_is_nothing(signature):
 
 def test_what_is_measured_counts_by_worker(signature):
     record(signature(), 4e12)
-    assert throughput.expected(signature(), "cpu") == throughput.Throughput(2e10, "784-8-10", "a processor", 1)
+    assert throughput.expected(signature(), "cpu") == (
+        *(2e10, "784-8-10", "a processor", 1),
+        str(datasets.cache_folder() / throughput.FILE),
+    )
     assert throughput.expected(signature(), "gpu") is None
 
 
@@ -63,3 +69,11 @@ def test_short_sessions_and_torn_lines_do_not_count(signature):
     with (datasets.cache_folder() / throughput.FILE).open("a") as file:
         file.write('{"sizes": [784, 8\n{}\n')
     assert throughput.expected(signature(), "cpu").readings == 1
+
+
+def test_before_anything_was_measured_the_committed_benchmark_is_asked(signature, monkeypatch):
+    monkeypatch.setattr(throughput, "BENCHMARK", BENCHMARK)
+    found = throughput.expected(signature(model__widths=[16, 16]), "cpu")
+    assert found.network == "784-16-16-10" and found.readings == 5
+    # 2.4 million examples a second on two cores, 53 thousand operations each.
+    assert found.flop == pytest.approx(64e9, rel=0.05)
