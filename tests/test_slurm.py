@@ -73,7 +73,7 @@ def start(environment, folder, *overrides):
     )
 
 
-def ended(process, seconds=300):
+def ended(process, seconds=600):
     said, _ = process.communicate(timeout=seconds)
     return said
 

@@ -9,6 +9,7 @@ that reads everything back, of one that reads trials only, and of one that goes 
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -38,9 +39,10 @@ def recipes(count: int) -> Iterator[list[Trial]]:
 def write(folder: Path, networks: int) -> None:
     """Write run folders of so many networks, with the tables and bytes of real ones."""
     count = networks // SEEDS
-    (template, *_), real = recipes(1), folder / ".template"
-    sweep.complete({real: template}, ["confidence"])
-    tables = {path.stem: store.read(path) for path in real.glob("*.parquet")}
+    (template,) = recipes(1)
+    with tempfile.TemporaryDirectory() as real:
+        sweep.complete({Path(real) / "run": template}, ["confidence"])
+        tables = {path.stem: store.read(path) for path in Path(real).glob("run/*.parquet")}
     place = {trial.id: number for number, trial in enumerate(template)}
     numbers = {name: np.array([place[trial] for trial in table["trial"].to_pylist()]) for name, table in tables.items()}
     for trials in recipes(count):
@@ -54,7 +56,8 @@ def write(folder: Path, networks: int) -> None:
 
 
 def _set(table, name, values):
-    return table.set_column(table.schema.get_field_index(name), table.schema.field(name), values)
+    field = table.schema.field(name)
+    return table.set_column(table.schema.get_field_index(name), field, values.cast(field.type))
 
 
 def main(folder: Path, networks: int) -> None:
@@ -63,7 +66,7 @@ def main(folder: Path, networks: int) -> None:
         started = time.perf_counter()
         write(folder, networks)
         print(f"written in {time.perf_counter() - started:.0f} s")
-    files = [path for path in folder.rglob("*") if path.is_file() and ".template" not in path.parts]
+    files = [path for path in folder.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
     print(
         f"simulated: {networks} networks, {len(files)} files, {size / 1e6:.0f} MB, {size / networks:.0f} bytes a network"
