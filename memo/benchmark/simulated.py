@@ -75,7 +75,7 @@ def main(folder: Path, networks: int) -> None:
         program = (
             "import resource, time; from memo import store; started = time.perf_counter(); "
             f"{statement.format(folder=str(folder))}; "
-            "print(f'{rows} rows in {time.perf_counter() - started:.1f} s, '"
+            "print(f'{rows} rows in {time.perf_counter() - started:.1f} s ({time.process_time():.1f} s of cores), '"
             "f'{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB at most')"
         )
         print(
