@@ -126,7 +126,7 @@ def test_the_plan_says_where_hours_come_from(wanted, tmp_path, monkeypatch, caps
     assert "by 1e-05 GFLOP/s a GPU, as hydra.launcher.gflops says" in said
     rows = [line.split() for line in said.splitlines() if line.split()[:1] in (["1"], ["8"], ["64"])]
     assert [row[1] for row in rows] == ["1", "4", "4"]  # packs of one network
-    assert float(rows[1][-1]) == pytest.approx(float(rows[0][-1]) / 2, abs=0.02)
+    assert float(rows[1][-1]) == pytest.approx(float(rows[0][-1]) / 4, abs=0.02)
 
 
 def test_without_submitit_or_slurm_it_is_one_sentence(wanted, tmp_path, monkeypatch):

@@ -199,6 +199,9 @@ def test_told_that_time_is_up_a_task_is_requeued_and_goes_on(cluster, local, tmp
     until(in_training(tmp_path, 2), process)
     first, _ = jobs(tmp_path)
     ask(cluster, "scancel", "--signal=USR2", first)  # what Slurm sends before a time limit, and on preemption
+    # Slurm lets a requeued job wait for two minutes.
+    until(lambda: "BeginTime" in ask(cluster, "squeue", "--noheader", "--array", "--format=%i %r"), process)
+    ask(cluster, "scontrol", "update", f"JobId={first}", "StartTime=now")
     said = ended(process)
     assert process.returncode == 0, said
     assert "is submitted again" not in said

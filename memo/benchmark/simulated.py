@@ -31,7 +31,13 @@ READERS = {
 
 def recipes(count: int) -> Iterator[list[Trial]]:
     """Yield the trials of so many recipes of 784-16-16-10, which differ in their learning rates."""
-    config = Config(dataset=Dataset(n_train=256, n_test=100), model=Model(widths=[16, 16]), batch_size=64, epochs=1)
+    config = Config(
+        stop_at_train_accuracy=None,
+        dataset=Dataset(n_train=256, n_test=100),
+        model=Model(widths=[16, 16]),
+        batch_size=64,
+        epochs=100,
+    )
     for rate in np.geomspace(1e-4, 1, count):
         yield make_trials(replace(config, seeds=SEEDS, optimizer=replace(config.optimizer, learning_rate=float(rate))))
 
