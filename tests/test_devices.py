@@ -13,7 +13,7 @@ from memo import store
 SWEEP = [
     "hydra/launcher=population",
     "labels.kind=true,shuffled",
-    "model.widths=[8],[6,6]",
+    "model.widths=[8]",
     "seeds=9",
     "dataset.n_train=512",
     "dataset.n_test=200",
