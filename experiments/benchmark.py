@@ -1,6 +1,6 @@
 """How fast is the suite beside PyTorch, torch.func.vmap, plain JAX, and the machine's own limits?
 
-    python -m experiments.benchmark                 about 11 minutes on two cores
+    python -m experiments.benchmark                 about 18 minutes on two cores
     python -m experiments.benchmark scale=quick     about a minute: the pipeline, not the finding
     python -m experiments.benchmark scale=paper     what a GPU deserves: large populations, the published workload
 

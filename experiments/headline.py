@@ -59,6 +59,7 @@ def analyse(tables: Tables, config: Config, folder: Path) -> Report:
         findings=_findings(trials, summary, answers, widths),
         ledger=ledger(rows),
         figures=_figures(tables.noise_samples, trials, curves, shapes, confidence, summary, widths, folder),
+        summary=_summary_figure(trials, curves, confidence, widths[-1], folder),
         methods=_methods(trials),
         not_shown=_not_shown(trials),
         tables={"summary": summary, "shapes": shapes},
@@ -335,7 +336,6 @@ def _figures(samples, trials, curves, shapes, confidence, summary, widths, folde
     n, largest = trials["seed"].nunique(), widths[-1]
     value = partial(_value, summary, largest, count=False)
     chance = summary[(summary["labels"] == "shuffled") & (summary["quantity"] == "final_test_accuracy")]["mean"]
-    _draw_summary(curves, confidence, largest, folder)
     return [
         Figure(
             _draw_curves(curves, widths, folder),
@@ -408,8 +408,20 @@ def _figures(samples, trials, curves, shapes, confidence, summary, widths, folde
     ]
 
 
+def _summary_figure(trials, curves, confidence, width, folder):
+    return Figure(
+        _draw_summary(curves, confidence, width, folder),
+        "Learning and memorising",
+        f"Accuracy on training and on test images along training, and confidence at its end, of networks of width {width} "
+        f"on true and on shuffled labels. Means over n = {trials['seed'].nunique()} seeds; bands: all seeds; bars: 95 % "
+        "intervals; dotted: chance. Time is linear up to a tenth of an epoch and logarithmic after it.",
+        f"Learning curves of networks of width {width} on true and on shuffled labels, and their confidence on test images "
+        "and on noise.",
+    )
+
+
 def _draw_summary(curves, confidence, width, folder):
-    """Draw the finding in one picture, for the README."""
+    """Draw the finding in one picture, for the README and the suite's report."""
     figure, [[train, test, sure]] = figures.grid(1, 3, width=3.6, height=2.9)
     for place, part in ((train, "train"), (test, "test")):
         plots.accuracy_curves(place, curves[curves["width"] == width], part)
@@ -420,7 +432,7 @@ def _draw_summary(curves, confidence, width, folder):
     sure.axhline(CHANCE, **figures.CHANCE_LINE)
     sure.set(ylim=(0, 1.03), ylabel="mean confidence")
     figures.shared_legend(figure, train)
-    figures.save(figure, folder, "summary", dense=True)
+    return figures.save(figure, folder, "summary", dense=True)
 
 
 def _draw_curves(curves, widths, folder):

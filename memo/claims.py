@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from memo.errors import Refusal
 from memo.statistics import Estimate
 from memo.store import replacing
 
@@ -138,6 +139,26 @@ def write(frame: pd.DataFrame, path: str | os.PathLike) -> None:
     """Write a table as CSV, whole or not at all: UTF-8, LF, floats to 6 significant digits, missing cells empty."""
     with replacing(Path(path)) as temporary:
         frame.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n", encoding="utf-8")
+
+
+def read(path: str | os.PathLike) -> pd.DataFrame:
+    """Return a `claims.csv` as the ledger that was written; texts that are missing are empty.
+
+    Raises Refusal for a file that is no whole ledger: unreadable, without a column, with a verdict nobody knows.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        numbers = {name: pd.to_numeric(frame[name]) for name in ("measured", "low", "high", "n")}
+        frame = frame[list(COLUMNS)].assign(**numbers)
+        frame = frame.astype({"measured": float, "low": float, "high": float, "n": "Int64"})
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{path} cannot be read: {error}.") from error
+    except KeyError as error:
+        raise Refusal(f"{path} lacks columns: {error.args[0]}.") from error
+    unknown = set(frame["verdict"]) - set(VERDICTS)
+    if unknown:
+        raise Refusal(f"{path} has verdicts nobody knows: {', '.join(map(repr, sorted(unknown)))}.")
+    return frame
 
 
 def _line(claim, estimate, note=""):

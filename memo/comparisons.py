@@ -64,6 +64,16 @@ def slowdown(shapes: pd.DataFrame, trials: pd.DataFrame, column: str, width: str
     return estimate, "; ".join(filter(None, (note, diverged)))
 
 
+def by_level(frame: pd.DataFrame, column: str, axis: str = "level") -> pd.DataFrame:
+    """Return a column with a row a seed and a column a level (of `axis`), ascending, float64."""
+    return frame.pivot(index="seed", columns=axis, values=column).sort_index(axis=1).astype(float)
+
+
+def least_rise(levels: pd.DataFrame) -> pd.Series:
+    """Return by seed the smallest step from one level [seeds, levels] to the next; NaN where a level is missing."""
+    return levels.diff(axis=1).iloc[:, 1:].min(axis=1, skipna=False)
+
+
 def times_longer(slow: pd.Series, fast: pd.Series, given: pd.Series, slow_name: str, fast_name: str) -> Answer:
     """Return how many times longer one twin takes than the other, times by seed, NaN for never; without diverged ones.
 

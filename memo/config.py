@@ -26,6 +26,11 @@ PROTOCOL = 1
 # Keys that came after the first results were stored, with the value that all of those had: it is left out of the hash,
 # so that they are still found.
 ADDED = {
+    "dataset.image_side": None,
+    "dataset.subset_seed": None,
+    "labels.seed": None,
+    "inputs.fraction": 1.0,
+    "inputs.seed": None,
     "batch_order": "per_seed",
     "spacing": "log",
     "model.receptive_field": None,
@@ -34,6 +39,8 @@ ADDED = {
     "regularization.hidden_noise": 0.0,
     "regularization.input_noise": 0.0,
     "regularization.noise_images": 0.0,
+    "regularization.adversarial": 0.0,
+    "regularization.adversarial_radius": 0.1,
 }
 
 
@@ -72,23 +79,38 @@ def _count(
     return _key(default, words, lambda v: (v is None and optional) or (v is not None and v >= low), recipe)
 
 
+def _seed_of_its_own() -> Any:
+    return _key(
+        None, "a whole number from 0 to 2147483647, or null for each seed's own", lambda v: v is None or 0 <= v < 2**31
+    )
+
+
 @dataclass
 class Dataset:
     name: str = _choice("mnist", datasets.NAMES)
     n_train: int | None = _count(None, optional=True)
     n_test: int | None = _count(None, optional=True)
+    image_side: int | None = _key(
+        None,
+        f"a whole number from 1 to {datasets.SIDE}, or null for all pixels",
+        lambda v: v is None or 1 <= v <= datasets.SIDE,
+    )
+    subset_seed: int | None = _seed_of_its_own()
     folder: str | None = _key(None, "a folder with the four files, or null", lambda v: True, recipe=False)
 
 
 @dataclass
 class Inputs:
     kind: str = _choice("natural", INPUTS)
+    fraction: float = _number(1.0, 0, 1)  # of the training images
+    seed: int | None = _seed_of_its_own()
 
 
 @dataclass
 class Labels:
     kind: str = _choice("true", LABELS)
     fraction: float = _number(1.0, 0, 1)
+    seed: int | None = _seed_of_its_own()
 
 
 @dataclass
@@ -123,13 +145,19 @@ def _rate() -> Any:
 
 @dataclass
 class Regularization:
-    """What disturbs training and never evaluation; `noise_images`: of uniform noise, labelled evenly, a training image."""
+    """What disturbs training and never evaluation.
+
+    `noise_images`: of uniform noise, labelled evenly, a training image. `adversarial`: the weight of the loss on images
+    moved by the fast gradient sign method, `adversarial_radius` a pixel, on the scale where white is 1.
+    """
 
     dropout: float = _rate()
     input_dropout: float = _rate()
     hidden_noise: float = _number(0.0, 0)
     input_noise: float = _number(0.0, 0)
     noise_images: float = _number(0.0, 0, 10)
+    adversarial: float = _number(0.0, 0, 1)
+    adversarial_radius: float = _number(0.1, 0, open_low=True)
 
 
 @dataclass
@@ -233,11 +261,14 @@ def _digest(content):
 def describe(recipe: Recipe) -> str:
     """Return a short name for people and folders, such as `mnist-64x64-shuffled`."""
     widths = "x".join(map(str, recipe.model.widths)) or "linear"
-    parts = [recipe.dataset.name, widths, recipe.labels.kind]
+    side = recipe.dataset.image_side
+    parts = [recipe.dataset.name, *([] if side is None else [f"{side}px"]), widths, recipe.labels.kind]
     if recipe.labels.kind != "true" and recipe.labels.fraction < 1:
         parts.append(f"{recipe.labels.fraction:g}")
     if recipe.inputs.kind != "natural":
         parts.append(recipe.inputs.kind)
+        if recipe.inputs.fraction < 1:
+            parts.append(f"{recipe.inputs.fraction:g}")
     return "-".join(parts)
 
 
@@ -266,6 +297,9 @@ def make_recipe(config: Recipe) -> Recipe:
         asked = getattr(recipe.dataset, name)
         if asked is not None and asked > available:
             raise Refusal(f"dataset.{name} is {asked}; {recipe.dataset.name} has {available} such images.")
+    side, patch = recipe.dataset.image_side, recipe.model.receptive_field
+    if side is not None and patch is not None and patch > side:
+        raise Refusal(f"model.receptive_field is {patch}; allowed is 1 to the {side} pixels of dataset.image_side.")
     n_train = recipe.dataset.n_train or datasets.TRAIN_IMAGES
     if recipe.batch_size > n_train:
         raise Refusal(f"batch_size is {recipe.batch_size}; allowed is 1 to the {n_train} training images.")
@@ -285,19 +319,27 @@ def _canonical(recipe):
     labels, optimizer = replace(recipe.labels), replace(recipe.optimizer)
     # True labels have no fraction; one stored value makes all spellings of the recipe the same trial.
     labels.fraction = 0.0 if labels.kind == "true" else float(labels.fraction)
+    labels.seed = None if labels.kind == "true" else labels.seed
+    inputs = replace(recipe.inputs, fraction=float(recipe.inputs.fraction))
+    if inputs.kind == "natural" or inputs.fraction == 0:
+        inputs = Inputs()
     for name in ("learning_rate", "momentum", "weight_decay", "decay"):
         setattr(optimizer, name, float(getattr(optimizer, name)))
     stop = recipe.stop_at_train_accuracy
     recipe = replace(recipe, stop_at_train_accuracy=None if stop is None else float(stop))
     model = replace(recipe.model, widths=[int(width) for width in recipe.model.widths])
-    if model.receptive_field == 28:
-        model.receptive_field = None
     strengths = {key.name: float(getattr(recipe.regularization, key.name)) for key in fields(Regularization)}
+    if strengths["adversarial"] == 0:
+        strengths["adversarial_radius"] = Regularization.adversarial_radius
     dataset = replace(recipe.dataset)
+    dataset.image_side = None if dataset.image_side == datasets.SIDE else dataset.image_side
+    if model.receptive_field == (dataset.image_side or datasets.SIDE):
+        model.receptive_field = None
     dataset.n_train = None if dataset.n_train == datasets.TRAIN_IMAGES else dataset.n_train
     dataset.n_test = None if dataset.n_test == datasets.TEST_IMAGES else dataset.n_test
     return replace(
         recipe,
+        inputs=inputs,
         labels=labels,
         optimizer=optimizer,
         model=model,
@@ -310,6 +352,8 @@ def make_trials(config: Config) -> list[Trial]:
     """Return the trials that a config asks for: its recipe with seeds `seed`, `seed` + 1, ...; raises Refusal."""
     recipe = make_recipe(config)
     check(replace(config, **{key.name: getattr(recipe, key.name) for key in fields(Recipe)}))
+    if recipe.dataset.image_side == 1 and any(name.startswith("first_layer") for name in config.probes):
+        raise Refusal("probes has first_layer, for which dataset.image_side is to be at least 2.")
     if config.seed + config.seeds > 2**31:
         raise Refusal(f"seeds is {config.seeds}; from seed {config.seed} on, allowed is 1 to {2**31 - config.seed}.")
     return [Trial(recipe, seed) for seed in range(config.seed, config.seed + config.seeds)]

@@ -21,7 +21,7 @@ import threading
 import zlib
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -32,7 +32,8 @@ from memo.errors import Refusal
 logger = logging.getLogger(__name__)
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-TRAIN_IMAGES, TEST_IMAGES, PIXELS = 60_000, 10_000, 28 * 28  # of every entry in REGISTRY
+TRAIN_IMAGES, TEST_IMAGES, SIDE = 60_000, 10_000, 28  # of every entry in REGISTRY
+PIXELS = SIDE**2
 LARGEST_FILE = 2**30  # bytes; no source may make us hold more than this for one file
 FIRST_ANSWER = 4  # seconds in which a mirror must deliver its first, smallest file
 SILENCE = 15  # seconds without a byte after which a mirror is given up
@@ -63,6 +64,13 @@ class Dataset:
         mean = self.train_images.mean() / 255
         square = np.square(self.train_images, dtype=np.uint16).mean() / 255**2
         return float(mean), float(np.sqrt(square - mean**2))
+
+    def at_side(self, side: int | None) -> "Dataset":
+        """Return the data set with its images averaged down to `side` x `side` pixels; itself for None."""
+        if side is None:
+            return self
+        train, test = area_average(self.train_images, side), area_average(self.test_images, side)
+        return replace(self, train_images=train, test_images=test)
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,26 @@ def load(name: str, folder: str | os.PathLike | None = None) -> Dataset:
         files = _from_named_folder(Path(folder).expanduser(), sha256)
     arrays = [parse_idx(files[file], _dimensions(file)) for file in FILES]
     return Dataset(name, *(a.reshape(len(a), -1) if a.ndim == 3 else a for a in arrays), sha256)
+
+
+def area_average(images: np.ndarray, side: int) -> np.ndarray:
+    """Return square images [N, pixels] uint8 as [N, side * side] uint8: each pixel the mean of the area that it covers.
+
+    A pixel that it covers in part counts by that part. The mean is exact and rounded to the nearest byte (halves up), so
+    that the bytes are the same on every machine.
+    """
+    whole = math.isqrt(images.shape[1])
+    at, of = np.arange(side)[:, None], np.arange(whole)[None]
+    # In units of 1 / side of a pixel all overlaps are whole numbers, and float32 holds every sum of them.
+    overlap = np.minimum((at + 1) * whole, (of + 1) * side) - np.maximum(at * whole, of * side)
+    weights = np.maximum(overlap, 0).astype(np.float32)
+    area = whole**2
+    parts = []
+    for start in range(0, len(images), 5000):  # 16 MB of float32 at a time
+        block = images[start : start + 5000].reshape(-1, whole, whole).astype(np.float32)
+        total = np.matmul(np.matmul(weights, block), weights.T).astype(np.int32)
+        parts.append(((2 * total + area) // (2 * area)).astype(np.uint8).reshape(-1, side**2))
+    return np.concatenate(parts)
 
 
 def cache_folder() -> Path:

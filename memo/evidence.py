@@ -11,7 +11,7 @@ import pandas as pd
 from memo import datasets
 from memo.arms import arms
 from memo.claims import Claim
-from memo.config import Config, make_trials
+from memo.config import Config, Trial, make_trials
 from memo.population import signature
 from memo.probes import weights
 from memo.report import Figure
@@ -52,7 +52,7 @@ class Evidence:
 
     @cached_property
     def dataset(self) -> datasets.Dataset:
-        """The images, for galleries and for cost surfaces; those of every arm."""
+        """The images, for galleries and for cost surfaces, with all their pixels; those of every arm."""
         return datasets.load(self._dataset.name, self._dataset.folder)
 
     def static(self, arm: str) -> Static:
@@ -67,6 +67,10 @@ class Evidence:
         """Return how many networks an arm has, the diverged included."""
         return len(self._trials[arm])
 
+    def asked_trials(self, arm: str) -> list[Trial]:
+        """Return the trials of an arm, the diverged included."""
+        return list(self._trials[arm])
+
     def of(self, arm: str, table: str = "trials") -> pd.DataFrame:
         """Return the rows of an arm, by seed."""
         own = self.trials[self.trials["arm"] == arm]
@@ -76,15 +80,16 @@ class Evidence:
         return rows[rows["trial"].isin(own["trial"])].sort_values("seed", kind="stable").reset_index(drop=True)
 
     def test_images(self, arm: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return the images [M, 784] uint8 and labels [M] that an arm was tested on, in the order of its answers."""
-        common = signature(self._trials[arm][0])
-        rows = test_rows(len(self.dataset.test_labels), common.n_test)
-        return self.dataset.test_images[rows], self.dataset.test_labels[rows]
+        """Return the images [M, pixels] uint8 and labels [M] that an arm was tested on, in the order of its answers."""
+        return self.test_images_of(self._trials[arm][0].id)
 
     def test_images_of(self, trial: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return the images [M, 784] uint8 and labels [M] that one trial was tested on, by its id."""
-        rows = test_rows(len(self.dataset.test_labels), signature(self._by_id[trial]).n_test)
-        return self.dataset.test_images[rows], self.dataset.test_labels[rows]
+        """Return the images [M, pixels] uint8 and labels [M] that one trial was tested on, by its id."""
+        common = signature(self._by_id[trial])
+        rows = test_rows(len(self.dataset.test_labels), common.n_test)
+        images = self.dataset.test_images[rows]
+        images = images if common.image_side is None else datasets.area_average(images, common.image_side)
+        return images, self.dataset.test_labels[rows]
 
     def answers(self, arm: str) -> tuple[pd.Series, pd.Series]:
         """Return the columns of an arm's answers to the test images, for `memo.probes.answers.read`, by seed."""

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import logging
 import shlex
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
@@ -14,7 +15,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from memo import hydra_app, store, sweep
+from memo import hydra_app, provenance, store, sweep
 from memo.arms import arms, dotted, settings, swept
 from memo.config import Config, Trial, flatten, make_recipe, make_trials
 from memo.errors import Refusal
@@ -190,6 +191,8 @@ def run(name: str, analyse: Callable[[store.Tables, Config, Path], Report]) -> N
         own = [override for override in HydraConfig.get().overrides.task if override != f"experiment={name}"]
         command = shlex.join(["python", "-m", f"experiments.{name}", *own])
         sessions = [session for run in wanted for session in store.provenance(run)]
-        write(analyse(tables, config, folder), folder, sessions, command)
+        started = time.perf_counter()
+        report = analyse(tables, config, folder)
+        write(report, folder, sessions, command, provenance.drawing(time.perf_counter() - started))
 
     hydra_app.run(task, (f"experiment={name}",))

@@ -1,5 +1,6 @@
 """Panels that several experiments draw, from frames with columns `width`, `labels` and `seed`."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -93,8 +94,9 @@ def sample_strip(samples: dict[str, pd.DataFrame]) -> Figure:
     places = dict(zip(indexed, np.linspace(0.24, 0.76, len(indexed))))
     for row, inputs in zip(axes, figures.INPUTS):
         for sample, place in enumerate(row):
-            pixels = np.frombuffer(first.loc[(inputs, sample), "pixels"], np.uint8).reshape(28, 28)
-            place.imshow(pixels, cmap="gray_r", vmin=0, vmax=255)
+            pixels = np.frombuffer(first.loc[(inputs, sample), "pixels"], np.uint8)
+            side = math.isqrt(len(pixels))
+            place.imshow(pixels.reshape(side, side), cmap="gray_r", vmin=0, vmax=255)
             place.set(xticks=[], yticks=[])
             place.grid(visible=False)
             sns.despine(ax=place, left=True, bottom=True)

@@ -43,7 +43,11 @@ class Signature:
     dataset: str
     n_train: int
     n_test: int
+    image_side: int | None
+    subset_seed: int | None
     inputs: str
+    inputs_fraction: float
+    inputs_seed: int | None
     evaluations: int
     spacing: str
     batch_order: str
@@ -68,7 +72,7 @@ def signature(trial: Trial) -> Signature:
     n_train = recipe.dataset.n_train or datasets.TRAIN_IMAGES
     steps_per_epoch = n_train // recipe.batch_size
     static = Static(
-        sizes=(datasets.PIXELS, *recipe.model.widths, CLASSES),
+        sizes=((recipe.dataset.image_side or datasets.SIDE) ** 2, *recipe.model.widths, CLASSES),
         activation=recipe.model.activation,
         init=recipe.model.init,
         loss=recipe.loss,
@@ -81,11 +85,24 @@ def signature(trial: Trial) -> Signature:
         receptive_field=recipe.model.receptive_field,
         disturbances=tuple(name for name in DISTURBANCES if getattr(recipe.regularization, name) > 0),
         noise_images=round(recipe.regularization.noise_images * recipe.batch_size),
+        adversarial=recipe.regularization.adversarial > 0,
         momentum=recipe.optimizer.momentum > 0,
     )
     n_test = recipe.dataset.n_test or datasets.TEST_IMAGES
-    name, inputs = recipe.dataset.name, recipe.inputs.kind
-    return Signature(static, name, n_train, n_test, inputs, recipe.evaluations, recipe.spacing, recipe.batch_order)
+    return Signature(
+        static,
+        recipe.dataset.name,
+        n_train,
+        n_test,
+        recipe.dataset.image_side,
+        recipe.dataset.subset_seed,
+        recipe.inputs.kind,
+        recipe.inputs.fraction,
+        recipe.inputs.seed,
+        recipe.evaluations,
+        recipe.spacing,
+        recipe.batch_order,
+    )
 
 
 def plan(trials: Sequence[Trial]) -> list[Population]:
@@ -102,7 +119,9 @@ def plan(trials: Sequence[Trial]) -> list[Population]:
 def step_flop(static: Static) -> int:
     """Return the operations of one network's step: 6 a weight and example, less 2 for the input's gradient."""
     weights = sum(inputs * outputs for inputs, outputs in pairwise(static.sizes))
-    return (6 * weights - 2 * static.sizes[0] * static.sizes[1]) * (static.batch_size + static.noise_images)
+    once = (6 * weights - 2 * static.sizes[0] * static.sizes[1]) * (static.batch_size + static.noise_images)
+    # Adversarial images: a pass forth and back to the pixels, then a second step.
+    return once + (once + 4 * weights * static.batch_size if static.adversarial else 0)
 
 
 def network_bytes(common: Signature) -> int:
@@ -117,15 +136,16 @@ def network_bytes(common: Signature) -> int:
     examples = static.batch_size + static.noise_images
     activations = 4 * max(examples, EVALUATION_BLOCK) * sum(static.sizes[1:])
     # Disturbed images are each network's own; others have no network axis.
-    images = 4 * examples * static.sizes[0] if static.disturbances or static.noise_images else 0
+    images = 4 * examples * static.sizes[0] if static.disturbances or static.noise_images or static.adversarial else 0
     return common.n_train + own + 4 * mlp.count_parameters(static.sizes) + activations + images
 
 
 def images_bytes(common: Signature) -> int:
     """Return the bytes of the images that the networks of one seed read."""
+    pixels = common.static.sizes[0]
     if common.inputs == "natural":
-        return (datasets.TRAIN_IMAGES + common.n_test) * datasets.PIXELS
-    return (common.n_train + common.n_test) * datasets.PIXELS * (4 if common.inputs == "gaussian" else 1)
+        return (datasets.TRAIN_IMAGES + common.n_test) * pixels
+    return (common.n_train + common.n_test) * pixels * (4 if common.inputs == "gaussian" else 1)
 
 
 def most_flop(population: Population) -> float:

@@ -39,6 +39,16 @@ def session(dataset: Dataset, seconds: Mapping[str, float], networks: int, layou
     }
 
 
+def drawing(seconds: float) -> dict[str, Any]:
+    """Return where and when a report was drawn from its tables, which took so many seconds, for report.json."""
+    return {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "processor": processor(),
+        "git": git_state(),
+    }
+
+
 def processor() -> str:
     """Return the name of this machine's processor."""
     try:

@@ -8,7 +8,17 @@ import jax
 import numpy as np
 
 # The position in this tuple is what is folded into the root: append, never reorder.
-PURPOSES = ("initialisation", "subset", "labels", "inputs", "order", "noise", "regularization", "directions")
+PURPOSES = (
+    "initialisation",
+    "subset",
+    "labels",
+    "inputs",
+    "order",
+    "noise",
+    "regularization",
+    "directions",
+    "critical",
+)
 
 
 def purpose_key(seed: int, purpose: str) -> jax.Array:

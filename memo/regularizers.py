@@ -11,12 +11,14 @@ import jax.numpy as jnp
 
 
 class Strengths(NamedTuple):
-    """Per network, float32 scalars: how strong each disturbance is; 0 is none."""
+    """Per network, float32 scalars: how strong each disturbance is, and the attack of adversarial training; 0 is none."""
 
     dropout: jax.Array  # probability
     input_dropout: jax.Array  # probability
     hidden_noise: jax.Array  # standard deviation
     input_noise: jax.Array  # standard deviation, on the scale where white is 1
+    adversarial: jax.Array  # weight of the loss on images moved against the network
+    adversarial_radius: jax.Array  # by how much a pixel is moved
 
 
 def _drop(key, rate, values):
@@ -28,7 +30,8 @@ def _add_gaussian(key, sd, values):
     return values + sd * jax.random.normal(key, values.shape)
 
 
-# By the names of Strengths: whether it acts on the images (or else on the hidden layers), and how.
+# By the names of Strengths: whether it acts on the images (or else on the hidden layers), and how. Adversarial training is
+# not among them: it acts on the loss (memo.training).
 DISTURBANCES: dict[str, tuple[bool, Callable[..., jax.Array]]] = {
     "dropout": (False, _drop),
     "input_dropout": (True, _drop),

@@ -1,18 +1,20 @@
 """Reports: an experiment's findings, claims and figures as one self-contained page, with its tables beside it."""
 
-import base64
-import mimetypes
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import jinja2
 import numpy as np
 import pandas as pd
 
-from memo import claims
+from memo import claims, pictures
 from memo.statistics import Estimate
 from memo.store import replacing
+
+STORED = "report.json"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Report:
     not_shown: Sequence[str]
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     shown: Sequence[Shown] = ()
+    summary: Figure | None = None  # the findings in one picture, which only the suite's report and the README show
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -72,27 +75,21 @@ def with_interval(estimate: Estimate | None, *, count: bool = True) -> str:
     return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]{n}"
 
 
-def write(report: Report, folder: Path, sessions: Sequence[dict], command: str) -> None:
-    """Write `claims.csv`, `tables/*.csv`, `findings.md` and `report.html`, each whole or not at all.
+def write(report: Report, folder: Path, sessions: Sequence[dict], command: str, drawn: Mapping | None = None) -> None:
+    """Write `claims.csv`, `tables/*.csv`, `findings.md`, `report.html`, `report.json`, each whole or not at all.
 
-    `sessions` are the provenance entries of the run folders that the report was made from, `command` what redraws it.
+    `sessions` are the provenance entries of the run folders that the report was made from, `command` what redraws it,
+    `drawn` where and when that was done (`memo.provenance.drawing`). `report.json` holds for `experiments.report` what
+    stands in no other file but the page, and comes last: with it the results are complete.
     """
     claims.write(report.ledger, folder / "claims.csv")
     for name, table in report.tables.items():
         claims.write(table, folder / "tables" / f"{name}.csv")
     with replacing(folder / "findings.md") as path:
         path.write_text("".join(f"- {finding}\n" for finding in report.findings))
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("memo"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["number"] = number
-    environment.globals["embed"] = lambda file: _embed(folder / file)
-    # The run folders of one population carry the same session.
-    distinct = list({(entry["finished"], entry["train_seconds"]): entry for entry in sessions}.values())
+    environment = templates()
+    environment.globals["embed"] = lambda file: pictures.data_uri(folder / file)
+    distinct = apart(sessions)
     page = environment.get_template("report.html").render(
         report=report,
         command=command,
@@ -103,6 +100,44 @@ def write(report: Report, folder: Path, sessions: Sequence[dict], command: str) 
     )
     with replacing(folder / "report.html") as path:
         path.write_text(page)
+    stored = {
+        "title": report.title,
+        "question": report.question,
+        "findings": list(report.findings),
+        "figures": [asdict(figure) for figure in report.figures],
+        "summary": asdict(report.summary) if report.summary else None,
+        "methods": list(report.methods),
+        "not_shown": list(report.not_shown),
+        "command": command,
+        "drawn": drawn,
+        "sessions": [{key: value for key, value in entry.items() if key != "earlier"} for entry in distinct],
+        "claims": digest(folder / "claims.csv"),
+    }
+    with replacing(folder / STORED) as path:
+        path.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def apart(sessions: Sequence[dict]) -> list[dict]:
+    """Return training sessions without repetition: the run folders of one population carry the same one."""
+    return list({(entry["finished"], entry["train_seconds"]): entry for entry in sessions}.values())
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a text file, whatever a checkout made of its ends of lines."""
+    return hashlib.sha256(path.read_text(encoding="utf-8").encode()).hexdigest()
+
+
+def templates(**options) -> jinja2.Environment:
+    """Return the environment of the pages in `memo/templates`; what a page asks for and is not given is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("memo"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        **{"autoescape": True} | options,
+    )
+    environment.filters["number"] = number
+    return environment
 
 
 def _statements(ledger):
@@ -127,8 +162,3 @@ def _statements(ledger):
             "quantities": quantities,
             "notes": {note: ", ".join(own) * (len(own) < about.nunique()) for note, own in notes.items()},
         }
-
-
-def _embed(path):
-    kind, _ = mimetypes.guess_type(path.name)
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -44,6 +44,7 @@ class Static:
     receptive_field: int | None = None  # side in pixels of what a unit of the first layer sees; None: all
     disturbances: tuple[str, ...] = ()  # by their names in memo.regularizers
     noise_images: int = 0  # of uniform noise in every minibatch, to be answered evenly
+    adversarial: bool = False  # also trains on images moved by the fast gradient sign method
     momentum: bool = True  # whether it is above 0
 
 
@@ -174,14 +175,24 @@ def make_minibatch_loss(static: Static) -> Callable:
     loss = LOSSES[static.loss]
 
     def minibatch_loss(layers, pixels, labels, network, step):
-        if not static.disturbances and not static.noise_images:
+        if not static.disturbances and not static.noise_images and not static.adversarial:
             return jnp.mean(loss.per_example(mlp.apply(layers, pixels, static.activation), labels))
         disturbing, drawing = jax.random.split(jax.random.fold_in(network.draws, step))
         read = disturb(static.disturbances, network.strengths, disturbing)
         noise = as_pixels(jax.random.bits(drawing, (static.noise_images, pixels.shape[1]), jnp.uint8))
-        outputs = mlp.apply(layers, jnp.concatenate([pixels, noise]), static.activation, read)
-        of_images = loss.per_example(outputs[: len(pixels)], labels)
-        return jnp.mean(jnp.concatenate([of_images, loss.even(outputs[len(pixels) :])]))
+
+        def disturbed(pixels):
+            outputs = mlp.apply(layers, jnp.concatenate([pixels, noise]), static.activation, read)
+            of_images = loss.per_example(outputs[: len(pixels)], labels)
+            return jnp.mean(jnp.concatenate([of_images, loss.even(outputs[len(pixels) :])]))
+
+        if not static.adversarial:
+            return disturbed(pixels)
+        # Goodfellow et al. 2015, eq. of section 6; the network under attack drops the units that the attacked one drops.
+        own, slope = jax.value_and_grad(disturbed)(pixels)
+        moved = lax.stop_gradient(pixels + network.strengths.adversarial_radius * jnp.sign(slope))
+        weight = network.strengths.adversarial
+        return (1 - weight) * own + weight * disturbed(moved)
 
     return minibatch_loss
 

@@ -36,6 +36,7 @@ class TrainingData:
     """A data set as the networks of one population read it."""
 
     def __init__(self, common: Signature, dataset: Dataset):
+        dataset = dataset.at_side(common.image_side)
         self._common, self._dataset = common, dataset
         self.statistics = treatments.PixelStatistics(*dataset.pixel_statistics)
         rows = test_rows(len(dataset.test_labels), common.n_test)
@@ -50,9 +51,11 @@ class TrainingData:
         if treatments.INPUTS[self._common.inputs] is None:
             images, sources, rows = self._natural_images(device), np.zeros(len(seeds), np.int32), np.stack(subsets)
         else:
-            distinct = sorted(set(seeds))
-            images = self._treated_images(distinct, device)
-            sources = np.array([distinct.index(seed) for seed in seeds], np.int32)
+            drawn = [self._inputs_seed(seed) for seed in seeds]
+            distinct = sorted(dict(zip(zip(drawn, map(self._subset_seed, seeds)), seeds)).items())
+            images = self._treated_images([seed for _, seed in distinct], device)
+            places = {key: place for place, (key, _) in enumerate(distinct)}
+            sources = np.array([places[key] for key in zip(drawn, map(self._subset_seed, seeds))], np.int32)
             rows = np.tile(np.arange(self._common.n_train, dtype=np.int32), (len(seeds), 1))
         true = [self._dataset.train_labels[subset] for subset in subsets]
         labels = np.array([[self._labels(trial, own) for trial in pack] for pack, own in zip(trials, true)])
@@ -89,12 +92,20 @@ class TrainingData:
 
     def _subset(self, seed):
         available = len(self._dataset.train_labels)
-        drawn = generator(self._order_seed(seed), "subset").permutation(available)
+        drawn = generator(self._subset_seed(seed), "subset").permutation(available)
         return drawn[: self._common.n_train].astype(np.int32)
+
+    def _subset_seed(self, seed):
+        return self._order_seed(seed) if self._common.subset_seed is None else self._common.subset_seed
+
+    def _inputs_seed(self, seed):
+        return seed if self._common.inputs_seed is None else self._common.inputs_seed
 
     def _labels(self, trial, true):
         treat = treatments.LABELS[trial.recipe.labels.kind]
-        return treat(generator(trial.seed, "labels"), true, trial.recipe.labels.fraction, CLASSES)
+        chosen = trial.recipe.labels.seed
+        seed = trial.seed if chosen is None else chosen
+        return treat(generator(seed, "labels"), true, trial.recipe.labels.fraction, CLASSES)
 
     def _natural_images(self, device):
         with self._copying:
@@ -104,10 +115,14 @@ class TrainingData:
             return self._natural[device]
 
     def _treated_images(self, seeds, device):
-        treat = treatments.INPUTS[self._common.inputs]
         treated = [
-            treat(
-                generator(seed, "inputs"), self._dataset.train_images[self._subset(seed)], self._test, self.statistics
+            treatments.treat_inputs(
+                self._common.inputs,
+                self._common.inputs_fraction,
+                self._inputs_seed(seed),
+                self._dataset.train_images[self._subset(seed)],
+                self._test,
+                self.statistics,
             )
             for seed in seeds
         ]

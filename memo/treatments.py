@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from memo.randomness import generator as generator_of
+
 # Labels: (generator, labels [n] uint8, fraction 0..1, number of classes) -> labels [n] uint8.
 
 
@@ -72,3 +74,22 @@ INPUTS = {
     "random_pixels": _random_pixels,
     "gaussian": _gaussian,
 }
+
+
+def treat_inputs(
+    kind: str, fraction: float, seed: int, train: np.ndarray, test: np.ndarray, statistics: PixelStatistics
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images (train, test) as a treatment leaves them, uint8 or float32; `kind` is not natural.
+
+    At a `fraction` of 1 all of them are treated, the test images too: they ask for what was learned of such inputs. Below
+    it that share of the training images is, drawn so that a smaller one is part of a larger one, and each replaced image
+    is the same at every fraction; test images stay natural.
+    """
+    treated, treated_test = INPUTS[kind](generator_of(seed, "inputs"), train, test, statistics)
+    if fraction == 1:
+        return treated, treated_test
+    replaced = generator_of(seed, "inputs", 1).permutation(len(train))[: round(fraction * len(train))]
+    # Bytes stay bytes; floats lie on the scale where white is 1.
+    mixed = train.copy() if treated.dtype == np.uint8 else train.astype(np.float32) / np.float32(255)
+    mixed[replaced] = treated[replaced]
+    return mixed, test

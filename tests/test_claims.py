@@ -233,3 +233,39 @@ def test_write_names_a_place_that_cannot_be_written(tmp_path):
 def test_verdicts_are_the_documented_ones():
     assert VERDICTS == ("reproduced", "direction only", "not reproduced", "undecided", "not applicable")
     assert claims.REPRODUCED == "reproduced"
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    texts = {"source": "s", "statement": "None, or nan", "quantity": "q", "accept": (0, 1)}
+    rows = [
+        (Claim("bound", condition="width 16", **texts), Estimate(0.5, 0.25, math.inf, 5), "a note, with a comma"),
+        (Claim("none", **texts), None, "no network"),
+        (Claim("one-seed", **texts), Estimate(0.5, math.nan, math.nan, 1)),
+    ]
+    written = ledger(rows)
+    claims.write(written, tmp_path / "claims.csv")
+    pd.testing.assert_frame_equal(claims.read(tmp_path / "claims.csv"), written, check_dtype=True)
+    claims.write(ledger([]), tmp_path / "claims.csv")
+    assert claims.read(tmp_path / "claims.csv").empty
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda text: "", "cannot be read"),
+        (lambda text: text.replace("verdict", "opinion"), "lacks columns.*verdict"),
+        (lambda text: text.replace("reproduced", "proven"), "'proven'"),
+        (lambda text: text.replace("0.25", "about a quarter"), "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_ledger_is_refused(tmp_path, spoil, reason):
+    path = tmp_path / "claims.csv"
+    claims.write(ledger([(Claim("c", "s", "t", "q", (0, 1)), Estimate(0.5, 0.25, 0.75, 5))]), path)
+    path.write_text(spoil(path.read_text()))
+    with pytest.raises(Refusal, match=reason):
+        claims.read(path)
+
+
+def test_a_ledger_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(Refusal, match=r"claims\.csv cannot be read"):
+        claims.read(tmp_path / "claims.csv")

@@ -20,8 +20,14 @@ from memo.errors import Refusal
 REFUSED = [
     ("dataset.name", "cifar", "mnist, fashion_mnist"),
     ("dataset.n_train", 0, "whole number from 1"),
+    ("dataset.image_side", 0, "1 to 28, or null"),
+    ("dataset.image_side", 29, "1 to 28, or null"),
+    ("dataset.subset_seed", -1, "0 to 2147483647, or null"),
+    ("labels.seed", 2**31, "0 to 2147483647, or null"),
     ("dataset.n_test", -5, "null for all"),
     ("inputs.kind", "noise", "natural, shuffled_pixels, random_pixels, gaussian"),
+    ("inputs.fraction", 1.1, "0 to 1"),
+    ("inputs.seed", -1, "0 to 2147483647, or null"),
     ("labels.kind", "false", "true, shuffled, random"),
     ("labels.fraction", -0.1, "0 to 1"),
     ("labels.fraction", 1.01, "0 to 1"),
@@ -51,6 +57,8 @@ REFUSED = [
     ("regularization.input_noise", -0.1, "from 0"),
     ("regularization.noise_images", -0.1, "0 to 10"),
     ("regularization.noise_images", 11.0, "0 to 10"),
+    ("regularization.adversarial", 1.1, "0 to 1"),
+    ("regularization.adversarial_radius", 0.0, "above 0"),
     ("batch_size", 0, "from 1"),
     ("epochs", 0, "from 1"),
     ("stop_at_train_accuracy", 0.0, "null to never stop"),
@@ -79,8 +87,13 @@ OTHER = {
     "dataset.name": "fashion_mnist",
     "dataset.n_train": 1000,
     "dataset.n_test": 1000,
+    "dataset.image_side": 14,
+    "dataset.subset_seed": 3,
     "inputs.kind": "gaussian",
+    "inputs.fraction": 0.5,
+    "inputs.seed": 5,
     "labels.kind": "shuffled",
+    "labels.seed": 4,
     "labels.fraction": 0.25,
     "model.widths": [64, 63],
     "model.activation": "tanh",
@@ -98,6 +111,8 @@ OTHER = {
     "regularization.hidden_noise": 0.1,
     "regularization.input_noise": 0.3,
     "regularization.noise_images": 0.25,
+    "regularization.adversarial": 0.5,
+    "regularization.adversarial_radius": 0.2,
     "batch_size": 64,
     "epochs": 99,
     "stop_at_train_accuracy": None,
@@ -148,6 +163,10 @@ def test_other_values_are_accepted(settings):
     [
         ({"dataset.n_train": 60_001}, "dataset.n_train is 60001; mnist has 60000"),
         ({"dataset.n_test": 10_001}, "dataset.n_test is 10001; mnist has 10000"),
+        (
+            {"dataset.image_side": 10, "model.receptive_field": 11},
+            "model.receptive_field is 11; allowed is 1 to the 10",
+        ),
         ({"dataset.n_train": 100, "batch_size": 101}, "batch_size is 101; allowed is 1 to the 100"),
         ({"batch_size": 60_001}, "batch_size is 60001; allowed is 1 to the 60000"),
         ({"seed": 2**31 - 1, "seeds": 2}, "seeds"),
@@ -192,7 +211,10 @@ def test_the_default_trial_keeps_its_id():
 
 @pytest.mark.parametrize("name", OTHER)
 def test_each_recipe_key_changes_the_id(name):
-    common = {"labels.kind": "random"} if name == "labels.fraction" else {}
+    needs = {"labels": {"labels.kind": "random"}, "inputs": {"inputs.kind": "gaussian"}}.get(name.split(".")[0], {})
+    common = {} if name.endswith(".kind") else needs
+    if name == "regularization.adversarial_radius":
+        common = {"regularization.adversarial": 0.5}
     assert trial_id(common | {name: OTHER[name]}) != trial_id(common)
 
 
@@ -210,6 +232,12 @@ def test_each_recipe_key_changes_the_id(name):
         ({"labels.fraction": 0.3}, {"labels.fraction": 1.0}),
         ({"dataset.folder": "/somewhere"}, {}),
         ({"model.receptive_field": 28}, {}),
+        ({"dataset.image_side": 28}, {}),
+        ({"dataset.image_side": 10, "model.receptive_field": 10}, {"dataset.image_side": 10}),
+        ({"labels.seed": 7}, {}),
+        ({"inputs.seed": 7, "inputs.fraction": 0.5}, {}),
+        ({"inputs.kind": "gaussian", "inputs.fraction": 0}, {}),
+        ({"regularization.adversarial_radius": 0.3}, {}),
         ({"regularization.dropout": 0, "regularization.noise_images": 0}, {}),
         ({"regularization.input_noise": 1}, {"regularization.input_noise": 1.0}),
         ({"probes": ["confidence@5"]}, {}),
@@ -257,10 +285,12 @@ def test_a_recipe_that_was_written_down_before_a_key_came_has_its_default():
     [
         ({}, "mnist-64x64-true"),
         ({"model.widths": [], "labels.kind": "shuffled"}, "mnist-linear-shuffled"),
+        ({"dataset.image_side": 10}, "mnist-10px-64x64-true"),
         (
             {"labels.kind": "random", "labels.fraction": 0.5, "inputs.kind": "gaussian"},
             "mnist-64x64-random-0.5-gaussian",
         ),
+        ({"inputs.kind": "gaussian", "inputs.fraction": 0.25}, "mnist-64x64-true-gaussian-0.25"),
     ],
 )
 def test_a_recipe_is_described_for_people(settings, name):

@@ -5,18 +5,21 @@ import gzip
 import hashlib
 import http.server
 import io
+import itertools
 import logging
+import math
 import os
 import subprocess
 import sys
 import tarfile
 import threading
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from memo import datasets
-from memo.datasets import FILES, DataError, Entry, Source, load, parse_idx
+from memo.datasets import FILES, DataError, Entry, Source, area_average, load, parse_idx
 
 IMAGES, LABELS = FILES[:2]
 
@@ -463,3 +466,45 @@ def test_import_is_light():
     python = [sys.executable, "-c", script, datasets.__file__]
     done = subprocess.run(python, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def brute_average(image, side):
+    """Average one image [h, h] over the area of each new pixel, in exact fractions, halves rounded up."""
+    whole = len(image)
+    result = np.zeros((side, side), int)
+    for row, column in itertools.product(range(side), repeat=2):
+        total = Fraction(0)
+        for y, x in itertools.product(range(whole), repeat=2):
+            covered = [
+                max(Fraction(0), min(Fraction((at + 1) * whole, side), of + 1) - max(Fraction(at * whole, side), of))
+                for at, of in ((row, y), (column, x))
+            ]
+            total += covered[0] * covered[1] * int(image[y, x])
+        result[row, column] = math.floor(total * Fraction(side**2, whole**2) + Fraction(1, 2))
+    return result.ravel()
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 5, 7, 8, 11, 12])
+def test_area_average_is_the_mean_of_the_area(side):
+    images = np.random.default_rng(side).integers(0, 256, (3, 144), dtype=np.uint8)
+    averaged = area_average(images, side)
+    assert averaged.dtype == np.uint8
+    for image, own in zip(images.reshape(3, 12, 12), averaged):
+        np.testing.assert_array_equal(own, brute_average(image, side))
+
+
+def test_area_average_keeps_what_is_even_and_what_is_whole():
+    images = np.random.default_rng(0).integers(0, 256, (7001, 784), dtype=np.uint8)  # more than a block
+    np.testing.assert_array_equal(area_average(images, 28), images)
+    np.testing.assert_array_equal(area_average(np.full((2, 784), 201, np.uint8), 10), np.full((2, 100), 201))
+    halves = images.reshape(-1, 14, 2, 14, 2).astype(int).sum(axis=(2, 4))
+    np.testing.assert_array_equal(area_average(images, 14), (halves.reshape(-1, 196) + 2) // 4)
+
+
+def test_a_data_set_at_a_side(small_mnist):
+    assert small_mnist.at_side(None) is small_mnist
+    small = small_mnist.at_side(10)
+    assert small.train_images.shape == (2000, 100)
+    assert small.test_images.shape == (500, 100)
+    assert small.pixel_statistics[0] == pytest.approx(small_mnist.pixel_statistics[0], abs=0.002)
+    assert small.pixel_statistics[1] < small_mnist.pixel_statistics[1]

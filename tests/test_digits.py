@@ -94,7 +94,7 @@ def test_every_change_is_paired_with_the_network_it_changes(composed):
 def report(tmp_path_factory):
     """The folder of a run of the whole command with three seeds of each network at most, and a hundred images."""
     folder = tmp_path_factory.mktemp("digits")
-    roots = ("nielsen", "chosen", "tweak_32", "book_1000")
+    roots = ("nielsen", "chosen", "tweak_64", "book_1000")
     small = [f"experiment.arms.{name}.{key}" for name in roots for key in ("epochs=1", "evaluations=2")]
     small += [f"experiment.arms.{name}.dataset.n_train=100" for name in ("nielsen", "chosen")]
     small += ["experiment.arms.book_1000.dataset.n_train=100", "dataset.n_test=300"]

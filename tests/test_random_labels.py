@@ -18,7 +18,7 @@ import pytest
 from experiments.random_labels import capacity, corruption, kernel_fits
 from experiments.random_labels.analysis import analyse
 from experiments.random_labels.networks import measure, network_name
-from memo import arms, claims, experiment, hydra_app, kernels, mlp, nearest, report, treatments
+from memo import arms, claims, comparisons, experiment, hydra_app, kernels, mlp, nearest, report, treatments
 from memo.config import flatten, make_trials
 from memo.losses import LOSSES
 from memo.population import signature
@@ -124,7 +124,7 @@ def test_measure_reads_times_and_ends_off_a_curve():
 
 def test_least_rise_is_that_of_the_flattest_stretch():
     levels = pd.DataFrame({0.0: [0.1, 0.1], 0.5: [0.4, 0.3], 1.0: [0.9, np.nan]})
-    assert corruption.least_rise(levels).tolist() == pytest.approx([0.3, np.nan], nan_ok=True)
+    assert comparisons.least_rise(levels).tolist() == pytest.approx([0.3, np.nan], nan_ok=True)
 
 
 def test_boundary_is_interpolated_between_widths_on_a_log_axis():

@@ -18,6 +18,7 @@ from memo.training import Network, Static
 from memo.training_data import TrainingData
 
 STRENGTHS = {"dropout": 0.5, "input_dropout": 0.3, "hidden_noise": 0.5, "input_noise": 0.2}
+ATTACK = {"adversarial", "adversarial_radius"}
 REGULARIZED = {f"regularization.{name}": value for name, value in STRENGTHS.items()} | {
     "regularization.noise_images": 0.5
 }
@@ -36,7 +37,7 @@ def disturbed(name, value, values, key=0, depth=None):
 
 
 def test_every_strength_has_its_disturbance():
-    assert set(DISTURBANCES) == set(Strengths._fields) == set(STRENGTHS)
+    assert set(DISTURBANCES) == set(Strengths._fields) - ATTACK == set(STRENGTHS)
 
 
 @pytest.mark.parametrize("name", ["dropout", "input_dropout"])
@@ -80,9 +81,8 @@ def test_a_disturbance_acts_where_it_belongs_and_draws_on_its_own(name):
 
 def test_disturbances_draw_apart_from_each_other():
     ones = jnp.ones((100, 100))
-    both = disturb(("dropout", "hidden_noise"), Strengths(*map(jnp.float32, (0.5, 0, 1, 0))), jax.random.key(0))(
-        1, ones
-    )
+    own = strengths("dropout", 0.5)._replace(hidden_noise=jnp.float32(1))
+    both = disturb(("dropout", "hidden_noise"), own, jax.random.key(0))(1, ones)
     kept = disturbed("dropout", 0.5, ones) != 0
     # Dropped values are noise around 0, the others around 2; were both drawn from one key, noise would tell which.
     noise = np.asarray(both) - 2 * kept
@@ -157,6 +157,53 @@ def test_the_gradient_sees_one_draw_of_each_disturbance():
     shares = [np.mean(seen(step)) for step in range(5)]
     np.testing.assert_allclose(shares, 0.6, atol=5 * np.sqrt(0.24 / 784))
     assert not np.array_equal(seen(0), seen(1))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_adversarial_images_are_moved_against_the_network_before_it_learns(loss):
+    """Against the same by hand, image by image; the move itself has no gradient."""
+    rng = np.random.default_rng(0)
+    layers = mlp.initialise(jax.random.key(0), (784, 6, 10), "he")
+    pixels, labels = jnp.asarray(rng.random((4, 784), np.float32)), jnp.array([3, 1, 4, 1])
+    minibatch_loss = training.make_minibatch_loss(static((784, 6, 10), loss=loss, adversarial=True))
+    network = one_network(adversarial=0.3, adversarial_radius=0.05)
+
+    def cost(layers, pixels):
+        return jnp.mean(LOSSES[loss].per_example(mlp.apply(layers, pixels, "relu"), labels))
+
+    moved = pixels + 0.05 * jnp.sign(jax.grad(cost, 1)(layers, pixels))
+    assert cost(layers, moved) > cost(layers, pixels)
+
+    def expected(layers):
+        return 0.7 * cost(layers, pixels) + 0.3 * cost(layers, moved)
+
+    value, slope = jax.value_and_grad(minibatch_loss)(layers, pixels, labels, network, jnp.int32(0))
+    assert value == pytest.approx(float(expected(layers)), rel=1e-5)
+    for leaf, by_hand in zip(jax.tree.leaves(slope), jax.tree.leaves(jax.grad(expected)(layers))):
+        np.testing.assert_allclose(leaf, by_hand, atol=1e-6)
+
+
+def test_adversarial_training_makes_the_attack_weaker(trials, small_mnist):
+    common = {"dataset.n_train": 1000, "model.widths": [32], "optimizer.learning_rate": 0.05, "epochs": 30}
+    common["stop_at_train_accuracy"] = None
+    attacked = []
+    for own in ({}, {"regularization.adversarial": 0.5, "regularization.adversarial_radius": 0.1}):
+        (group,) = plan(trials(common | own))
+        trained = execution.train(group, small_mnist)
+        layers = jax.tree.map(lambda leaf: leaf[0], trained.layers)
+        pixels, labels = (
+            jnp.asarray(small_mnist.test_images / np.float32(255)),
+            jnp.asarray(small_mnist.test_labels, jnp.int32),
+        )
+
+        def cost(pixels, layers=layers, labels=labels):
+            return jnp.mean(LOSSES["cross_entropy"].per_example(mlp.apply(layers, pixels, "relu"), labels))
+
+        moved = pixels + 0.1 * jnp.sign(jax.grad(cost)(pixels))
+        answers = np.asarray(mlp.apply(layers, moved, "relu")).argmax(axis=1)
+        attacked.append(np.mean(answers == small_mnist.test_labels))
+        assert trained.curves.test_accuracy[0, -1] > 0.8
+    assert attacked[1] > attacked[0] + 0.1
 
 
 # Training

@@ -1,3 +1,4 @@
+import json
 import re
 from html.parser import HTMLParser
 
@@ -154,6 +155,7 @@ def test_files(written):
         "claims.csv",
         "findings.md",
         "report.html",
+        "report.json",
         "tables/summary.csv",
         "figures/curves.svg",
         "figures/strip.png",
@@ -175,6 +177,25 @@ def test_page_is_self_contained(written, page):
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
 
 
+def test_what_the_report_of_the_suite_reads(written):
+    stored = json.loads((written / "report.json").read_text())
+    assert stored["title"] == "Learning & memorising"
+    assert stored["findings"] == ["<b>Speed.</b> Slow.", "Sure."]
+    assert [figure["alt"] for figure in stored["figures"]] == ['Lines, "true" and shuffled.', "A strip."]
+    assert (stored["command"], stored["drawn"], stored["summary"]) == (COMMAND, None, None)
+    # A session once, and earlier ones as sessions of their own.
+    assert [session["train_seconds"] for session in stored["sessions"]] == [1.25, 9.0]
+    assert not any("earlier" in session for session in stored["sessions"])
+    assert stored["claims"] == report.digest(written / "claims.csv")
+
+
+def test_a_digest_is_that_of_the_text_whatever_its_ends_of_lines(tmp_path):
+    for name, text in (("unix", b"a,b\n1,2\n"), ("windows", b"a,b\r\n1,2\r\n"), ("other", b"a,b\n1,3\n")):
+        (tmp_path / name).write_bytes(text)
+    unix, windows, other = (report.digest(tmp_path / name) for name in ("unix", "windows", "other"))
+    assert unix == windows != other
+
+
 def test_every_claim_has_its_place(page):
     assert len(page.ids) == len(set(page.ids))
     for claim, *_ in rows():
@@ -184,7 +205,7 @@ def test_every_claim_has_its_place(page):
 def test_images(page):
     assert [image["alt"] for image in page.images] == ['Lines, "true" and shuffled.', "A strip."]
     kinds = [image["src"].split(",")[0] for image in page.images]
-    assert kinds == ["data:image/svg+xml;base64", "data:image/png;base64"]
+    assert kinds == ["data:image/svg+xml", "data:image/png;base64"]
     assert {"curves", "strip"} <= set(page.ids)
 
 

@@ -77,3 +77,52 @@ def test_what_a_trial_was_given_is_what_it_reads(trials, small_mnist):
             rows, labels = data.given(trial)
             np.testing.assert_array_equal(rows, slab.packs.rows[p])
             np.testing.assert_array_equal(labels, slab.networks.labels[p, m])
+
+
+def test_small_images_reach_every_treatment(read):
+    slab = read({"dataset.image_side": 10})
+    assert slab.images.train.shape == (1, 2000, 100)
+    assert slab.images.test.shape == (1, 300, 100)
+    assert slab.images.train.dtype == np.uint8
+    for kind in ("shuffled_pixels", "random_pixels", "gaussian"):
+        assert read({"dataset.image_side": 10, "inputs.kind": kind}).images.train.shape == (2, 256, 100)
+
+
+def test_seeds_may_share_images_and_labels_but_not_their_order(read):
+    slab, own = read({"dataset.subset_seed": 1, "labels.seed": 5}), read({})
+    np.testing.assert_array_equal(*slab.packs.rows)
+    np.testing.assert_array_equal(slab.packs.rows[0], own.packs.rows[1])  # those of seed 1
+    np.testing.assert_array_equal(key_bits(slab.packs.order), key_bits(own.packs.order))
+    np.testing.assert_array_equal(key_bits(slab.keys), key_bits(own.keys))
+    np.testing.assert_array_equal(slab.networks.labels[0], slab.networks.labels[1])
+    assert np.mean(slab.networks.labels[0, 0] != slab.networks.labels[0, 1]) > 0.8
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "random_pixels"])
+def test_a_share_of_the_inputs_is_replaced_and_a_smaller_one_is_part_of_a_larger(read, small_mnist, kind):
+    slabs = {f: read({"inputs.kind": kind, "inputs.fraction": f}) for f in (0.25, 0.75, 1.0)}
+    rows = read({}).packs.rows
+    for pack in range(2):
+        natural = small_mnist.train_images[rows[pack]]
+        images = {f: np.asarray(slab.images.train[slab.packs.source[pack]]) for f, slab in slabs.items()}
+        if kind == "gaussian":
+            natural = natural.astype(np.float32) / np.float32(255)
+        replaced = {f: (own != natural).any(axis=1) for f, own in images.items()}
+        assert [replaced[f].sum() for f in slabs] == [64, 192, 256]
+        assert (replaced[0.25] <= replaced[0.75]).all()
+        # Each replaced image is the same at every fraction.
+        np.testing.assert_array_equal(images[0.25][replaced[0.25]], images[1.0][replaced[0.25]])
+        np.testing.assert_array_equal(images[0.75][replaced[0.75]], images[1.0][replaced[0.75]])
+    natural_test = np.asarray(read({}).images.test[0])
+    np.testing.assert_array_equal(slabs[0.25].images.test[0], natural_test)
+    assert slabs[1.0].images.test.dtype != np.uint8 or not np.array_equal(slabs[1.0].images.test[0], natural_test)
+
+
+def test_one_draw_of_inputs_for_all_seeds(read):
+    own = read({"inputs.kind": "gaussian", "inputs.seed": 3, "dataset.subset_seed": 0})
+    assert own.packs.source.tolist() == [0, 0]
+    assert own.images.train.shape[0] == 1
+    # The noise alone is shared where images are each seed's own.
+    apart = read({"inputs.kind": "gaussian", "inputs.seed": 3})
+    assert apart.packs.source.tolist() == [0, 1]
+    np.testing.assert_array_equal(*np.asarray(apart.images.train))

@@ -18,7 +18,7 @@ from memo.training import as_pixels
 THREE = 3
 FIRST_THREE = "the first three of the test set"
 RECIPES = ("nielsen", "chosen", "relu")
-TWEAKS = ("tweak_32", "tweak_64", "tweak_100", "tweak_128")
+TWEAKS = ("tweak_64", "tweak_100", "tweak_128")
 # Row of the book: what the figure is of, his number, the tolerance of protocols fixed before the runs, and what it is.
 BOOK_ROWS = {
     "book_30_quadratic": ("test", 0.9542, 0.004, "[784,30,10], quadratic"),

@@ -110,7 +110,7 @@ def chapter(evidence: Evidence) -> Chapter:
     _draw_gradient(evidence, rows, stage, made)
     _draw_steps(evidence, whole, made)
     made.methods.append(
-        "Gradients: of the cost over 2,500 of each network's own training images. Random directions: 100, uniform on the "
+        "Gradients: of the cost over 1,000 of each network's own training images. Random directions: 100, uniform on the "
         "sphere, with the same short step (1e-4 of the norm of all weights) for them and for the gradient. Largest "
         "components: one step of the recipe's learning rate along the full gradient, in which only they move; random ones: "
         "mean over 20 draws. Step length: learning rate times the mean gradient norm of 20 minibatches of 10."

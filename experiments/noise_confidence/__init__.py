@@ -1,6 +1,6 @@
 """What do networks that learned, and networks that memorised, say about inputs that are nothing?
 
-    python -m experiments.noise_confidence                 about 8 minutes on two cores
+    python -m experiments.noise_confidence                 about 12 minutes on two cores
     python -m experiments.noise_confidence scale=quick     under a minute: the pipeline, not the finding
     python -m experiments.noise_confidence scale=paper     all 60,000 images throughout: a GPU
 

@@ -7,6 +7,7 @@ from experiments.random_labels.fitting import name_of
 from experiments.random_labels.networks import RANDOM, RANDOM_DEEP, TRUE, TRUE_DEEP, ZHANG, Networks
 from memo import datasets, figures, nearest
 from memo.claims import Claim
+from memo.comparisons import by_level, least_rise
 from memo.evidence import Chapter, Evidence
 from memo.plots import CHANCE
 from memo.report import Figure, number, with_interval
@@ -43,16 +44,6 @@ def along(networks: Networks, true: str, corrupted: str) -> pd.DataFrame:
     return both.assign(p=p).sort_values(["p", "seed"], ignore_index=True)
 
 
-def by_level(frame: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return a column with a row a seed and a column a level of corruption, ascending."""
-    return frame.pivot(index="seed", columns="p", values=column).sort_index(axis=1)
-
-
-def least_rise(levels: pd.DataFrame) -> pd.Series:
-    """Return by seed the smallest step from one level [seeds, levels] to the next; NaN where a level is missing."""
-    return levels.diff(axis=1).iloc[:, 1:].min(axis=1, skipna=False)
-
-
 def _neighbours(evidence):
     """Return by seed and level the test error of 1-nearest-neighbour with the labels that the networks were given."""
     images, true = evidence.test_images("one_true")
@@ -69,13 +60,13 @@ def _neighbours(evidence):
                 raise ValueError(f"The levels of corruption of seed {seed} have different images.")
             p = 0.0 if trial["labels.kind"] == "true" else trial["labels.fraction"]
             errors.append({"seed": seed, "p": p, "error": float(np.mean(labels[rows[seed][1]] != true))})
-    return by_level(pd.DataFrame(errors), "error")
+    return by_level(pd.DataFrame(errors), "error", "p")
 
 
 def _noise_curve(networks, one, neighbours, made):
     statement = "At every level of corruption the training set is fitted, and test error grows steadily to chance."
     name = name_of(networks, TRUE)
-    test = by_level(one, "test_error")
+    test = by_level(one, "test_error", "p")
     for p in test.columns:
         conditions = TRUE if p == 0 else {"arm": "one_corrupted", "fraction": p}
         claim = Claim(
@@ -135,7 +126,7 @@ def _noise_curve(networks, one, neighbours, made):
         sound = pairs.dropna()
         differences[p] = paired_difference(sound["network"], sound["neighbour"]) if len(sound) else None
         made.rows.append((claim, differences[p], _absent(pairs.isna().any(axis=1))))
-    best = by_level(one, "best_test_error")
+    best = by_level(one, "best_test_error", "p")
     middle = [p for p in test.columns if 0 < p < 1]
     if middle:
         p = middle[len(middle) // 2]
@@ -168,7 +159,7 @@ def _slow_down(networks, one, made):
             f"Z3-monotone-{time}", ZHANG, statement, f"smallest ratio of epochs to {level} from one level to the next",
             (1.0001, np.inf), None, "slowdown", condition="all levels",
         )  # fmt: skip
-        made.rows.append((claim, *_over(np.exp(least_rise(np.log(by_level(one, time)))))))
+        made.rows.append((claim, *_over(np.exp(least_rise(np.log(by_level(one, time, "p")))))))
     made.findings.append(
         f"<b>Slow-down.</b> {name_of(networks, TRUE)} takes {with_interval(answers['t99', '1'])} times as many epochs to 99 % "
         f"on {images:,} random labels as on true ones, {name_of(networks, TRUE_DEEP)} {with_interval(answers['t99', '3'])} "
@@ -190,12 +181,12 @@ def _absent(missing):
 
 def _draw_errors(evidence, one, neighbours, made):
     figure, [[train, test]] = figures.grid(1, 2, width=4.2, height=3.2)
-    levels = by_level(one, "test_error")
-    accuracy = 1 - by_level(one, "train_accuracy")
+    levels = by_level(one, "test_error", "p")
+    accuracy = 1 - by_level(one, "train_accuracy", "p")
     series = [
         (train, accuracy, "#D55E00", "s", "training error"),
         (test, levels, "#0072B2", "o", "network, all labels fitted"),
-        (test, by_level(one, "best_test_error"), "#56B4E9", "v", "network, best epoch"),
+        (test, by_level(one, "best_test_error", "p"), "#56B4E9", "v", "network, best epoch"),
         (test, neighbours, "#E69F00", "D", "1-nearest-neighbour"),
     ]
     for place, table, color, marker, words in series:
@@ -207,7 +198,7 @@ def _draw_errors(evidence, one, neighbours, made):
     for place in (train, test):
         place.set(xlabel="p: share of labels redrawn", xlim=(-0.05, 1.05))
     figures.legend(test, loc="upper left")
-    gains = (levels - by_level(one, "best_test_error")).mean().dropna()
+    gains = (levels - by_level(one, "best_test_error", "p")).mean().dropna()
     gain = f"up to {number(gains.max())}, at p = {gains.idxmax():g}" if len(gains) else "n/a"
     n = len(levels)
     made.figures.append(
@@ -243,7 +234,7 @@ def _draw_times(evidence, networks, one, made):
     said = []
     for (name, table), color in zip(tables.items(), ("#0072B2", "#D55E00")):
         for (time, level), marker in zip(FACTORS.items(), ("o", "^")):
-            times = by_level(table, time)
+            times = by_level(table, time, "p")
             _points(epochs, times, color, marker, f"{name}, {level}")
             if 0 not in times:
                 continue
@@ -285,7 +276,7 @@ def _draw_shapes(evidence, one, made):
     said = []
     for row, kind in zip(axes, ("loss", "accuracy")):
         for place, (measure, (title, straight)) in zip(row, MEASURES.items()):
-            table = by_level(one, f"{kind}_{measure}")
+            table = by_level(one, f"{kind}_{measure}", "p")
             _points(place, table, "#0072B2" if kind == "loss" else "#009E73", "o", title)
             place.axhline(straight, **figures.CHANCE_LINE)
             place.set(xlim=(-0.05, 1.05))
@@ -304,10 +295,10 @@ def _draw_shapes(evidence, one, made):
         Figure(
             figures.save(figure, evidence.folder, "shapes"),
             "The shape of the training curve along corruption",
-            f"{'; '.join(said)}. Measured as in the headline experiment: the loss until 90 % of it is lost, the accuracy "
+            f"{said[0][0].upper()}{'; '.join(said)[1:]}. Measured as in the headline experiment: the loss until 90 % of it is lost, the accuracy "
             f"from chance to 99 %. Points: means with 95 % intervals over the seeds that get there, of n = "
             f"{one['seed'].nunique()}; dotted: a straight line.",
             "Statistics of the shape of training curves against the share of labels redrawn.",
         )
     )
-    made.findings.append(f"<b>Shape.</b> {said[0][0].upper()}{said[0][1:]}; {said[1]}." if said else "")
+    made.findings.append(f"<b>Shape.</b> {said[0][0].upper()}{said[0][1:]}; {said[1]}.")

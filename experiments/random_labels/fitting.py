@@ -230,8 +230,8 @@ def _literal(evidence, networks, made):
             figures.save(figure, evidence.folder, "literal"),
             "The paper's schedule beside a tuned one",
             f"Training accuracy reached on {images:,} random labels by the paper's learning rate 0.01: {'; '.join(reached)}. "
-            f"All its epochs together are worth {0.01 / 0.05:.1f} = 20 at the first rate, and an epoch here has fewer steps "
-            "than the 390 of the paper's 50,000 images, so that the same decay is also taken by steps. Lines: means over "
+            "Decaying so, all epochs to come are worth 20 at the first rate; and as an epoch here has fewer steps than the 390 "
+            "of the paper's 50,000 images, the same decay is also taken by steps. Lines: means over "
             "seeds, bands: all seeds.",
             "Training accuracy by epoch for the literal and the tuned schedule, true and random labels, two networks.",
         )

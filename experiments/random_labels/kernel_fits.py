@@ -232,7 +232,7 @@ def _show(fits, bandwidth, made):
 
 
 def _draw(evidence, fits, bandwidths, bandwidth, made):
-    figure, [[errors, linear, norms, widths]] = figures.grid(1, 4, width=3.0, height=2.9)
+    figure, [[errors, linear], [norms, widths]] = figures.grid(2, 2, width=4.4, height=2.9)
     for column, (words, color, marker) in METHODS.items():
         _by_n(errors, fits, column, color, marker, words)
     figures.log_axis(errors)
@@ -245,15 +245,15 @@ def _draw(evidence, fits, bandwidths, bandwidth, made):
     ):
         _by_n(linear, fits, column, color, marker, words)
     linear.axvline(784, **CHANCE_LINE)
-    linear.set(ylabel="error, linear of least norm", ylim=(-0.02, 1))
-    figures.legend(linear)
+    linear.set(ylabel="error, linear fit", ylim=(-0.02, 1))
+    figures.legend(linear, loc="upper center")
     for column, words, color, marker in (
         ("norm", "true labels", "#0072B2", "o"),
         ("norm_random", "random labels", "#009E73", "^"),
     ):
         _by_n(norms, fits, column, color, marker, words)
     figures.log_axis(norms)
-    norms.set(ylabel="norm of the interpolant")
+    norms.set(ylabel="norm of kernel fit")
     figures.legend(norms)
     for place in (errors, linear, norms):
         figures.count_axis(place, sorted(fits["n"].unique()))
@@ -262,7 +262,7 @@ def _draw(evidence, fits, bandwidths, bandwidth, made):
     widths.plot(bandwidths["bandwidth"], bandwidths["held_out_error"], "o-", color="#0072B2")
     widths.axvline(bandwidth, **CHANCE_LINE)
     widths.set(xlabel="bandwidth (white is 1)", ylabel="held-out error", ylim=(0, None))
-    figures.shared_legend(figure, errors, 3)
+    figures.legend(errors)
     largest = int(fits["n"].max())
     own = fits[fits["n"] == largest]
     fitted = [f"{n:,}" for n, rows in fits.groupby("n") if (rows["linear_train_random"] == 0).all()]
@@ -275,7 +275,7 @@ def _draw(evidence, fits, bandwidths, bandwidth, made):
             f"{with_interval(_over(own['linear']), count=False)}. The linear solution fits all random labels of "
             f"{', '.join(fitted) or 'no number of'} images (second panel; dotted: 784 pixels). The norm of the interpolant of "
             f"random labels is {with_interval(_over(own['norm_random'] / own['norm']), count=False)} times that of true ones. "
-            f"Points: means over n = {fits['seed'].nunique()} draws of images with 95 % intervals. Right: error on held-out "
+            f"Points: means over n = {fits['seed'].nunique()} draws of images with 95 % intervals. Last: error on held-out "
             "training images by bandwidth; dotted: the one taken.",
             "Test errors of kernel and linear fits by number of images, norms, and the choice of the bandwidth.",
         )

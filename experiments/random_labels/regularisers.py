@@ -145,6 +145,9 @@ def _tables(networks, made):
                         "missing": note,
                     }
                 )
+    regularised = pd.DataFrame(second)
+    if not regularised["missing"].any():
+        regularised = regularised.drop(columns="missing")
     images = int(networks.where(**TRUE)["n"].iloc[0])
     seeds = networks.where(**TRUE)["seed"].nunique()
     made.shown += [
@@ -159,10 +162,10 @@ def _tables(networks, made):
             "Regularisers",
             f"Means over n = {seeds} seeds with 95 % intervals, {images:,} images. Early stopping takes the evaluation with the "
             "best test accuracy of each network, and is therefore optimistic.",
-            pd.DataFrame(second),
+            regularised,
         ),
     ]
-    made.tables["regularisers"] = pd.DataFrame(second)
+    made.tables["regularisers"] = regularised
 
 
 def _draw(evidence, networks, made):

@@ -16,11 +16,14 @@ from memo.probes import (
     answers,
     calibration,
     confidence,
+    critical_samples,
     drawings,
     first_layer,
     gradients,
+    hessian,
     noise_samples,
     out_of_distribution,
+    training_answers,
     weights,
 )
 
@@ -30,10 +33,14 @@ PROBES = {
     "noise_samples": noise_samples.measure,
     "answers": answers.measure,
     "calibration": calibration.measure,
+    "critical_samples": critical_samples.measure,
     "drawings": drawings.measure,
     "first_layer": first_layer.measure,
     "gradients": gradients.measure,
+    "hessian": hessian.measure,
+    "sharpness": hessian.measure_sharpness,
     "out_of_distribution": out_of_distribution.measure,
+    "training_answers": training_answers.measure,
     "weights": weights.measure,
 }
 

@@ -25,7 +25,7 @@ from memo.probes.networks import Networks
 from memo.randomness import generator
 from memo.training import Static, as_pixels
 
-SAMPLE = 2_500  # images at most, the first of each training subset
+SAMPLE = 1_000  # images at most, the first of each training subset
 QUANTILES = (0.1, 0.5, 0.9, 0.99)
 PERCENT = (1, 10)  # of the components: the largest, or as many random ones
 DIRECTIONS = 100
@@ -55,7 +55,7 @@ _OF_ALL_LAYERS = (
 
 
 def measure(networks: Networks) -> dict[str, np.ndarray]:
-    """Return one row for each network and `layer` (0: all layers together; 1: the first), over its first 2,500 images.
+    """Return one row for each network and `layer` (0: all layers together; 1: the first), over its first 1,000 images.
 
     `norm` is the length of the gradient; `largest` and `q10` ... `q99` are of the absolute components; `share_top_1`
     and `share_top_10` are the largest 1 % and 10 % of the components' shares of the squared norm (NaN for norm 0).

@@ -1,0 +1,524 @@
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.report import main
+from memo import claims, report, results, suite_report
+from memo.claims import Claim, ledger
+from memo.report import Figure, Report
+from memo.results import COMPLETE, EARLIER, HALF, MISSING, Experiment
+from memo.statistics import Estimate
+from tests.test_report import SESSION, Page
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMAND = "python -m experiments.report"
+DRAWN = {"finished": "2026-01-02T04:00:00+00:00", "seconds": 130.0, "processor": "Some one", "git": None}
+NAMES = ("headline", "digits", "earlier", "half", "missing", "speed")
+SPEED = """# Speed benchmark
+
+Written by `python -m experiments.speed` from readings.
+
+## Finding
+
+On 2 cores 1 of 2 goals is reached.
+
+- **Width 16**: 10.1 times <fast>.
+
+## Figures
+
+![Examples a second](figures/throughput.svg)
+
+The caption of `it`.
+
+## Method
+
+Timing: often.
+"""
+
+
+def experiment(name):
+    return Experiment(name, f"What of {name} & all?", "about 3 minutes")
+
+
+def claims_of(name):
+    """Return a claim for each verdict, of a source of its own and of one that all experiments share."""
+    texts = {"statement": "Networks <fit> labels.", "quantity": "accuracy | all", "accept": (0.5, 1)}
+    for width, estimate in (
+        ("16", Estimate(0.2, 0.1, 0.3, 5)),
+        ("64", Estimate(0.9, 0.8, 1.0, 5)),
+        ("256", Estimate(0.5, 0.4, 0.6, 5)),
+    ):
+        condition = f"width {width}"
+        yield Claim(f"fits-{width}", "Zhang & al.", condition=condition, figure="curves", **texts), estimate
+    own = {"source": f"a source of {name}", "statement": "It is slow.", "quantity": "ratio"}
+    yield Claim("slow", accept=(4, np.inf), direction=(1, np.inf), figure="strip", **own), Estimate(3, 2.5, np.inf, 5)
+    yield Claim("none", accept=(4, 5), **own), None, "no network is there"
+
+
+def draw(folder):
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    (folder / "figures" / "curves.svg").write_text(
+        '<svg width="720pt" height="300pt" xmlns="http://www.w3.org/2000/svg"><path d="M 0 0 L 720 300"/></svg>'
+    )
+    (folder / "figures" / "strip.png").write_bytes(b"\x89PNG")
+
+
+def make(folder, name):
+    """Write the results of an experiment as `memo.experiment` does."""
+    draw(folder)
+    made = Report(
+        title=f"Title of {name}",
+        question="?",
+        findings=[f"<b>Finding.</b> Of {name}.", "Another."],
+        ledger=ledger(claims_of(name)),
+        figures=[
+            Figure("figures/strip.png", "Strip", "A strip, <b>seen</b>.", f'The "strip" of {name}.'),
+            Figure("figures/curves.svg", "Curves", "They rise.", f"Curves of {name}."),
+        ],
+        methods=["Said by all.", f"Only by {name}."],
+        not_shown=[f"What {name} left out."],
+        summary=Figure("figures/curves.svg", "In short", "All of it.", "The finding."),
+    )
+    report.write(made, folder, [SESSION], f"python -m experiments.{name}", DRAWN)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Results of every state."""
+    folder = tmp_path_factory.mktemp("results")
+    for name in ("headline", "digits", "earlier"):
+        make(folder / name, name)
+    (folder / "earlier" / "report.json").unlink()
+    (folder / "half" / "runs" / "one").mkdir(parents=True)
+    (folder / "half" / "runs" / "one" / "done.json").write_text("{}")
+    (folder / "missing").mkdir()
+    draw(folder / "speed")
+    (folder / "speed" / "figures" / "curves.svg").rename(folder / "speed" / "figures" / "throughput.svg")
+    (folder / "speed" / "speed.md").write_text(SPEED)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(folder):
+    return {name: results.read(experiment(name), folder / name) for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def written(folder, found):
+    suite_report.write(list(found.values()), folder, COMMAND)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(written):
+    return Page((written / "report.html").read_text())
+
+
+def rows_of(html):
+    return re.findall(r'<tr class="claim"[^>]*>', html)
+
+
+def test_states(found):
+    states = {name: result.state for name, result in found.items()}
+    assert states == {
+        "headline": COMPLETE,
+        "digits": COMPLETE,
+        "earlier": EARLIER,
+        "half": HALF,
+        "missing": MISSING,
+        "speed": COMPLETE,
+    }
+    assert all(bool(result.problems) == (result.state != COMPLETE) for result in found.values())
+
+
+def test_a_result_is_what_was_written(found):
+    result = found["headline"]
+    pd.testing.assert_frame_equal(result.ledger, ledger(claims_of("headline")))
+    assert (result.title, result.page) == ("Title of headline", "report.html")
+    assert [figure.title for figure in result.figures] == ["Strip", "Curves"]
+    assert result.summary.alt == "The finding."
+    assert [session["networks"] for session in result.sessions] == [4]
+    assert result.drawn == DRAWN
+
+
+def test_an_earlier_version_still_has_its_claims_and_figures(found):
+    result = found["earlier"]
+    assert len(result.ledger) == len(list(claims_of("earlier")))
+    assert result.findings == ["<b>Finding.</b> Of earlier.", "Another."]
+    # In the order of the claims, with something to read instead of each picture.
+    assert [figure.file for figure in result.figures] == ["figures/curves.svg", "figures/strip.png"]
+    assert all(figure.alt for figure in result.figures)
+
+
+def test_an_experiment_without_claims_is_read_from_its_own_page(found):
+    result = found["speed"]
+    assert result.ledger.empty
+    assert (result.title, result.page) == ("Speed benchmark", "speed.md")
+    assert result.findings == ["On 2 cores 1 of 2 goals is reached.", "<b>Width 16</b>: 10.1 times &lt;fast>."]
+    assert [(figure.file, figure.caption) for figure in result.figures] == [
+        ("figures/throughput.svg", "The caption of <code>it</code>.")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (lambda folder: (folder / "claims.csv").write_text("claim\n"), "lacks columns"),
+        (lambda folder: (folder / "claims.csv").write_bytes(b""), "cannot be read"),
+        (lambda folder: (folder / "report.json").write_text("{"), "report.json cannot be read"),
+        (lambda folder: (folder / "figures" / "strip.png").unlink(), "figures/strip.png is missing"),
+        (lambda folder: (folder / "figures" / "curves.svg").unlink(), "figures/curves.svg is missing"),
+        (
+            lambda folder: claims.write(ledger(list(claims_of("x"))[1:]), folder / "claims.csv"),
+            "not the one its report was written with",
+        ),
+    ],
+)
+def test_what_is_spoiled_is_named(folder, tmp_path, spoil, problem):
+    shutil.copytree(folder / "headline", tmp_path / "headline")
+    spoil(tmp_path / "headline")
+    result = results.read(experiment("headline"), tmp_path / "headline")
+    assert result.state == HALF
+    assert problem in " ".join(result.problems)
+    assert str(tmp_path) not in " ".join(result.problems)
+    suite_report.write([result], tmp_path, COMMAND)
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text()
+        assert "Not complete" in text
+        assert "python -m experiments.headline" in text
+
+
+def test_every_claim_has_one_row(written, page):
+    html = (written / "report.html").read_text()
+    due = [(name, claim) for name in ("headline", "digits", "earlier") for claim in _claims_in(written / name)]
+    assert len(due) == 15
+    assert len(rows_of(html)) == len(due)
+    for name, claim in due:
+        assert page.ids.count(f"claim-{name}-{claim}") == 1
+    assert len(page.ids) == len(set(page.ids))
+
+
+def _claims_in(folder):
+    return pd.read_csv(folder / "claims.csv")["claim"].tolist()
+
+
+def test_rows_say_what_claims_csv_says(written):
+    html = (written / "report.html").read_text()
+    for row in pd.read_csv(written / "digits" / "claims.csv", keep_default_na=False).itertuples():
+        own = html.split(f'id="claim-digits-{row.claim}"')[1].split("</tr>")[0]
+        assert f'data-verdict="{row.verdict}"' in own
+        assert f">{row.verdict}</span>" in own
+        assert ("n&nbsp;=&nbsp;5" in own) == (row.n == "5")
+        assert (f'href="#digits-{row.figure}"' in own) == bool(row.figure)
+    assert "2.50 to ∞" in html
+    assert 'title="Curves">digits, figure&nbsp;2</a>' in html
+
+
+def test_claims_of_a_source_stand_together_across_experiments(written):
+    html = (written / "report.html").read_text()
+    assert html.count("<h3>Zhang &amp; al.</h3>") == 1
+    one = html.split('<tbody id="zhang-al-networks-fit-labels">')[1].split("</tbody>")[0]
+    assert len(rows_of(one)) == 9
+
+
+def test_counts(page):
+    # In each of three experiments: one of each verdict.
+    assert "15 claims of 4 sources: 3 reproduced 3 direction only 3 not reproduced 3 undecided 3 not applicable" in (
+        page.text
+    )
+    assert "Zhang & al. 3 3 3 9" in page.text
+
+
+def test_what_is_not_complete_is_named_with_its_command(written, page):
+    text = page.text.split("Experiments experiment question")[0]
+    markdown = (written / "report.md").read_text().split("## Experiments")[0]
+    for name, state in (("earlier", EARLIER), ("half", HALF), ("missing", MISSING)):
+        assert f"{name} is {state}." in text
+        assert f"**{name}** is {state}." in markdown
+        for own in (text, markdown):
+            assert f"python -m experiments.{name}" in own
+    assert "1 run folder is finished" in text
+    assert "headline is" not in text
+    for name in NAMES:
+        assert name in page.ids
+
+
+def test_statements_by_whether_they_were_reproduced(tmp_path):
+    texts = {"quantity": "q", "accept": (0.5, 1), "direction": (0.2, 1)}
+    yes, weak, no, open_ = (Estimate(value, value, value, n) for value, n in ((0.9, 5), (0.3, 5), (0.1, 5), (0.9, 2)))
+    cases = {
+        "all": [yes, yes, None],
+        "some": [yes, no],
+        "weak": [weak],
+        "doubt": [yes, open_],
+        "no": [no, None],
+        "nearly": [no, open_],
+        "few": [open_],
+        "nothing": [None],
+    }
+    rows = [
+        (Claim(f"{case}-{place}", "s", case, **texts), estimate, "why")
+        for case, estimates in cases.items()
+        for place, estimate in enumerate(estimates)
+    ]
+    result = results.Result(experiment("headline"), ledger=ledger(rows))
+    standing = suite_report._standing(result)
+    assert {name: [row["statement"] for row in own] for name, own in standing.items()} == {
+        suite_report.WHOLE: ["all"],
+        suite_report.PARTLY: ["some", "weak", "doubt"],
+        suite_report.NOT: ["no", "nearly"],
+        suite_report.OPEN: ["few", "nothing"],
+    }
+
+
+def test_nothing_comes_from_outside(written, page):
+    html = (written / "report.html").read_text()
+    assert not re.search(r"https?://", html)
+    assert "@import" not in html
+    assert "link" not in page.tags
+    assert all(link.startswith(("data:", "#")) for link in page.links)
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+
+
+def test_every_picture_has_a_description(page):
+    alts = [image["alt"] for image in page.images]
+    assert all(alts)
+    assert {"The finding.", 'The "strip" of digits.', "Curves of headline.", "Examples a second"} <= set(alts)
+    # The finding's; two of each of three experiments; one of the speed.
+    assert len(alts) == 8
+    wide = [image for image in page.images if image.get("width")]
+    assert {(image["width"], image["height"]) for image in wide} == {("960", "400")}
+
+
+def test_filters_are_hidden_until_a_script_shows_them(written):
+    html = (written / "report.html").read_text()
+    form = html.split('<form class="filters"')[1].split("</form>")[0]
+    assert form.startswith(' id="filters" hidden>')
+    assert re.findall(r'<select name="(\w+)">', form) == ["source", "experiment", "verdict"]
+    options = re.findall(r"<option>([^<]+)</option>", form)
+    assert options == [
+        "Zhang &amp; al.",
+        *(f"a source of {name}" for name in ("headline", "digits", "earlier")),
+        *("headline", "digits", "earlier"),
+        *claims.VERDICTS,
+    ]
+    # Complete without scripts: no row waits for one.
+    assert not any("hidden" in row for row in rows_of(html))
+
+
+def test_texts(page):
+    for text in (
+        "Finding. Of headline. Another.",
+        "What of digits & all?",
+        "A strip, seen .",
+        "What digits left out.",
+        "Only by headline.",
+        "4 networks trained in 1.2 s on 2 × cpu (Some <fast> one), analysed and drawn in 2.2 minutes.",
+        "c98b32551b, changed",
+        "headline, digits: python 3.11.7, jax 0.10.2.",
+        "train-images-idx3-ubyte",
+        "This page is redrawn by python -m experiments.report",
+    ):
+        assert text in page.text, text
+    assert page.text.count("Said by all.") == 1
+    assert not re.search(r"\bnan\b|\bNone\b|<NA>|Undefined", page.text)
+
+
+def test_markdown_has_the_same_rows_and_its_figures_exist(written):
+    text = (written / "report.md").read_text()
+    tables = text.split("### Zhang &amp; al.")[1].split("## Title of headline")[0]
+    verdicts = "|".join(claims.VERDICTS)
+    rows = re.findall(rf"^\|.*\| (?:{verdicts}) \| .* \|$", tables, re.MULTILINE)
+    assert len(rows) == 15
+    # A cell for every column, whatever a quantity is called.
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {7}
+    pictures = re.findall(r"!\[([^]]+)\]\(([^)]+)\)", text.replace("\\", ""))
+    assert len(pictures) == 8
+    for _, target in re.findall(r"\[([^]]+)\]\(([^)#]+)\)", text):
+        assert (written / target).exists(), target
+    assert not re.search(r"\bnan\b|\bNone\b|<NA>|Undefined", text)
+
+
+def test_without_any_result(tmp_path):
+    absent = [results.read(experiment(name), tmp_path / name) for name in NAMES]
+    suite_report.write(absent, tmp_path, COMMAND)
+    page = Page((tmp_path / "report.html").read_text())
+    assert "No experiment has left a finding yet." in page.text
+    assert all(f"{name} is missing." in page.text for name in NAMES)
+
+
+def test_every_experiment_is_discovered_and_describes_itself():
+    found = results.experiments()
+    assert {one.name for one in found} == {path.stem for path in ROOT.glob("conf/experiment/*.yaml")}
+    assert found[0].name == "headline"
+    for one in found:
+        assert one.question.rstrip(".)0123456789 ").endswith("?") or "?" in one.question, one
+        assert re.search(r"\d+ minutes", one.takes), one
+
+
+def test_a_new_experiment_appears_by_itself(tmp_path):
+    for folder in ("conf/experiment/scale", "experiments/other"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("conf/experiment/other.yaml", "conf/experiment/scale/other_quick.yaml", "conf/experiment/bare.yaml"):
+        (tmp_path / name).touch()
+    text = '"""What\nelse?\n\n    python -m experiments.other     a day\n    python -m experiments.other scale=quick   an hour\n"""\n'
+    (tmp_path / "experiments" / "other" / "__init__.py").write_text(text)
+    assert results.experiments(tmp_path) == [Experiment("bare", "Bare", ""), Experiment("other", "What else?", "a day")]
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Return `run(*words)`, the command with these words."""
+
+    def command(*words):
+        monkeypatch.setattr(sys, "argv", ["report", *map(str, words)])
+        main()
+
+    return command
+
+
+def test_command(written, tmp_path, run, capsys):
+    folder = tmp_path / "results"
+    shutil.copytree(written, folder)
+    run(folder)
+    # Those of conf/experiment/, of which only two are here; the same page when drawn again.
+    said = capsys.readouterr().out
+    assert "report.html: 10 claims" in said
+    assert "benchmark is missing." in said
+    first = (folder / "report.html").read_bytes()
+    run(folder)
+    assert (folder / "report.html").read_bytes() == first
+
+
+def test_command_refuses_a_folder_that_is_not_there(tmp_path, run):
+    with pytest.raises(SystemExit, match=r"Refused: .*nowhere is not a folder\."):
+        run(tmp_path / "nowhere")
+
+
+def test_the_committed_report_has_every_committed_claim():
+    # Fails after new results: python -m experiments.report writes the page anew.
+    html = (ROOT / "results" / "report.html").read_text()
+    due = [
+        f'id="claim-{path.parent.name}-{claim}" '
+        for path in sorted((ROOT / "results").glob("*/claims.csv"))
+        for claim in pd.read_csv(path)["claim"]
+    ]
+    assert due
+    assert [one for one in due if html.count(one) != 1] == []
+    assert len(rows_of(html)) == len(due)
+    assert len(html.encode()) < 20e6
+    markdown = (ROOT / "results" / "report.md").read_text()
+    assert [t for _, t in re.findall(r"\[([^]]+)\]\(([^)#]+)\)", markdown) if not (ROOT / "results" / t).exists()] == []
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed (Debian: apt-get install chromium)")
+
+
+def browse(page, *options):
+    """Return what chromium prints of a page and what its console says."""
+    words = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr", "--v=0"]
+    profile = f"--user-data-dir={page.parent / 'profile'}"
+    done = subprocess.run(
+        [CHROMIUM, *words, profile, *options, page.as_uri()], capture_output=True, text=True, timeout=120
+    )
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def with_script(written, tmp_path, script):
+    """Return a copy of the page that runs a script after its own."""
+    path = tmp_path / "page.html"
+    html = (written / "report.html").read_text()
+    path.write_text(html.replace("</body>", f"<script>{script}</script></body>"))
+    return path
+
+
+@browser
+def test_in_a_browser_every_row_is_there_and_the_console_is_silent(written, tmp_path):
+    shown, console = browse(with_script(written, tmp_path, ""), "--dump-dom")
+    assert console == []
+    assert len(rows_of(shown)) == 15
+    assert '<form class="filters" id="filters">' in shown
+    assert "15 of 15 claims</output>" in shown
+
+
+@browser
+def test_a_failing_script_would_be_seen(written, tmp_path):
+    _, console = browse(with_script(written, tmp_path, "nobody.knows()"), "--dump-dom")
+    assert len(console) == 1
+
+
+@browser
+def test_in_a_browser_filters_leave_what_is_asked_for(written, tmp_path):
+    choose = (
+        "const form = document.getElementById('filters');"
+        "form.verdict.value = 'not reproduced'; form.experiment.value = 'digits';"
+        "form.dispatchEvent(new Event('change', {bubbles: true}));"
+    )
+    shown, console = browse(with_script(written, tmp_path, choose), "--dump-dom")
+    assert console == []
+    left = [row for row in rows_of(shown) if "hidden" not in row]
+    assert len(left) == 1
+    assert 'id="claim-digits-fits-16"' in left[0]
+    assert "1 of 15 claims</output>" in shown
+    # Sources of which nothing is left are hidden with their headings.
+    assert len(re.findall(r'<section class="of-source"[^>]*hidden', shown)) == 3
+
+
+@browser
+def test_in_a_browser_a_link_finds_what_was_filtered_away(written, tmp_path):
+    follow = (
+        "const form = document.getElementById('filters'); form.experiment.value = 'digits';"
+        "form.dispatchEvent(new Event('change', {bubbles: true}));"
+        "document.querySelector('#headline .standing a[href=\"#a-source-of-headline-it-is-slow\"]').click();"
+    )
+    shown, _ = browse(with_script(written, tmp_path, follow), "--dump-dom")
+    assert "15 of 15 claims</output>" in shown
+
+
+@browser
+@pytest.mark.parametrize(("width", "height"), [(390, 1200), (1280, 1200)])
+def test_in_a_browser_the_page_has_the_width_of_the_window(written, tmp_path, width, height):
+    from matplotlib.image import imread
+
+    page = with_script(written, tmp_path, "parent.postMessage(document.documentElement.scrollWidth, '*')")
+    # In a frame, for a window of chromium is never narrower than 500 pixels.
+    around = tmp_path / "around.html"
+    around.write_text(
+        "<body><script>addEventListener('message', (event) => document.body.dataset.width = event.data)</script>"
+        f'<iframe src="page.html" width="{width}" height="{height}" style="border: 0"></iframe></body>'
+    )
+    shown, _ = browse(around, "--virtual-time-budget=5000", "--dump-dom")
+    assert f'data-width="{width}"' in shown
+    picture = tmp_path / "page.png"
+    browse(page, f"--window-size={width},{height}", f"--screenshot={picture}")
+    pixels = imread(picture)
+    assert pixels.shape[:2] == (height, width)
+    assert 0.02 < (pixels[..., :3].mean(axis=2) < 0.9).mean() < 0.9
+
+
+def test_another_size_than_the_standard_one_is_named(folder, tmp_path):
+    shutil.copytree(folder / "headline", tmp_path / "headline")
+    stored = json.loads((tmp_path / "headline" / "report.json").read_text())
+    quick = "python -m experiments.headline scale=quick"
+    (tmp_path / "headline" / "report.json").write_text(json.dumps(stored | {"command": quick}))
+    suite_report.write([results.read(experiment("headline"), tmp_path / "headline")], tmp_path, COMMAND)
+    assert f"here: {quick}" in Page((tmp_path / "report.html").read_text()).text
+    assert f"here: `{quick}`" in (tmp_path / "report.md").read_text()
+
+
+def test_a_report_without_what_the_templates_need_fails_loudly(folder, tmp_path):
+    shutil.copytree(folder / "headline", tmp_path / "headline")
+    stored = json.loads((tmp_path / "headline" / "report.json").read_text())
+    del stored["sessions"][0]["device"]
+    (tmp_path / "headline" / "report.json").write_text(json.dumps(stored))
+    result = results.read(experiment("headline"), tmp_path / "headline")
+    with pytest.raises(KeyError, match="device"):
+        suite_report.write([result], tmp_path, COMMAND)
