@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,8 @@ from memo.errors import Refusal
 
 TRIALS, DONE, PROVENANCE, LOCK = "trials.parquet", "done.json", "provenance.json", ".lock"
 WRITERS = 8  # threads that write run folders
-READERS = 8  # and that read them: a file is mostly waiting, and decoding holds no lock
+READERS = 8  # and that read their files
+BLOCK = 256  # run folders whose small tables are held before they become one
 
 
 class Tables(dict):
@@ -158,10 +158,26 @@ def _run_folders(root):
 
 def read(path: Path, columns: list[str] | None = None) -> pa.Table:
     """Return one stored table, or some of its columns; raises Refusal where it cannot be read."""
+    return _decode(path, _content(path), columns)
+
+
+def _content(path):
     try:
-        return pq.ParquetFile(path).read(columns)
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _decode(path, content, columns=None):
+    try:
+        # In this thread: a sweep's files are small, and pyarrow's own threads cost more than they decode.
+        return pq.ParquetFile(pa.BufferReader(content)).read(columns, use_threads=False)
     except (OSError, ValueError) as error:
-        raise Refusal(f"{path} is not a readable table ({error}); delete its folder to train it again.") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path, error):
+    return Refusal(f"{path} is not a readable table ({error}); delete its folder to train it again.")
 
 
 def load(
@@ -186,7 +202,7 @@ def parts(
     path: str | os.PathLike,
     select: Callable[[pd.DataFrame], pd.Series] | None = None,
     tables: Collection[str] | None = None,
-    folders: int = 256,
+    folders: int = BLOCK,
 ) -> Iterator[Tables]:
     """Yield what `load` returns, so many run folders at a time: for sweeps whose tables are more than the memory."""
     seen: set[str] = set()
@@ -214,40 +230,47 @@ def _finished(path):
 
 def _load(folders, select, tables):
     """Return the selected trials of run folders with their rows, or None where there are none."""
-    with ThreadPoolExecutor(READERS) as pool:
-        held = list(pool.map(lambda folder: read(folder / TRIALS), folders))
-        places = np.repeat(np.arange(len(folders)), [len(table) for table in held])
-        trials = _typed(pa.concat_tables(held, promote_options="permissive").to_pandas())
-        del held
-        keep = ~trials["trial"].duplicated()
-        if select is not None:
-            keep &= select(trials)
-        keep = keep.to_numpy()
-        if not keep.any():
-            return None
-        found = {"trials": trials[keep].reset_index(drop=True)}
-        names = trials["trial"].to_numpy(object)
-        bounds = np.searchsorted(places, np.arange(len(folders) + 1))
-        own = [slice(*pair) for pair in pairwise(bounds)]
-        wanted = [(place, names[rows][keep[rows]]) for place, rows in enumerate(own) if keep[rows].any()]
-        del trials
+    blocks = [range(start, min(start + BLOCK, len(folders))) for start in range(0, len(folders), BLOCK)]
+    held = [_read_block([folders[place] / TRIALS for place in block], block) for block in blocks]
+    trials = _typed(pa.concat_tables([table for table, _ in held], promote_options="permissive").to_pandas())
+    places = np.concatenate([of_row for _, of_row in held])
+    keep = ~trials["trial"].duplicated()
+    if select is not None:
+        keep &= select(trials)
+    keep = keep.to_numpy()
+    if not keep.any():
+        return None
+    found = {"trials": trials[keep].reset_index(drop=True)}
+    places = places[keep]
 
-        def rows(place, ids):
-            own, ids = {}, pa.array(ids)
+    others: dict[str, list[pa.Table]] = {}
+    for block in blocks:
+        own = slice(*np.searchsorted(places, [block.start, block.stop]))
+        files: dict[str, dict[int, Path]] = {}
+        for place in np.unique(places[own]):
             for file in sorted(folders[place].glob("*.parquet")):
                 if file.name != TRIALS and (tables is None or file.stem in tables):
-                    table = read(file)
-                    own[file.stem] = table.filter(pc.is_in(table["trial"], value_set=ids))
-            return own
-
-        others: dict[str, list[pa.Table]] = {}
-        for own in pool.map(lambda each: rows(*each), wanted):
-            for name, table in own.items():
-                others.setdefault(name, []).append(table)
+                    files.setdefault(file.stem, {})[place] = file
+        wanted = pa.array(found["trials"]["trial"][own])
+        for name, by_place in files.items():
+            table, of_row = _read_block(by_place.values(), by_place)
+            at = pc.index_in(table["trial"], value_set=wanted).fill_null(-1).to_numpy()
+            # From its own folder: another one may hold rows of the same trial.
+            kept = (at >= 0) & (places[own][at] == of_row)
+            others.setdefault(name, []).append(table.filter(pa.array(kept)).combine_chunks())
     for name in list(others):
         # Each taken out, so that it is held twice only while it is converted.
         found[name] = pa.concat_tables(others.pop(name), promote_options="permissive").to_pandas()
     return Tables(found)
+
+
+def _read_block(paths, places):
+    """Return tables as one, and the place of each of its rows; a thousand small ones hold ten times their bytes."""
+    paths = list(paths)
+    with ThreadPoolExecutor(READERS) as pool:  # waiting for files side by side; decoding holds Python's lock
+        parts = [_decode(path, content) for path, content in zip(paths, pool.map(_content, paths))]
+    of_row = np.repeat(np.array(list(places)), [len(part) for part in parts])
+    return pa.concat_tables(parts, promote_options="permissive").combine_chunks(), of_row
 
 
 def _typed(trials):

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def write(folder: Path, networks: int) -> None:
         tables = {path.stem: store.read(path) for path in Path(real).glob("run/*.parquet")}
     place = {trial.id: number for number, trial in enumerate(template)}
     numbers = {name: np.array([place[trial] for trial in table["trial"].to_pylist()]) for name, table in tables.items()}
-    for trials in recipes(count):
+
+    def write_run(trials):
         own, ids = {}, np.array([trial.id for trial in trials])
         for name, table in tables.items():
             own[name] = _set(table, "trial", pa.array(ids[numbers[name]]))
@@ -59,6 +61,9 @@ def write(folder: Path, networks: int) -> None:
         own["trials"] = _set(own["trials"], "optimizer.learning_rate", rate)
         run = folder / hydra_app.run_name(trials[0].recipe)
         store.write(run, own, {"simulated": True, "networks": SEEDS})
+
+    with ThreadPoolExecutor(store.WRITERS) as pool:
+        list(pool.map(write_run, recipes(count)))
 
 
 def _set(table, name, values):
