@@ -5,23 +5,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from memo.mlp import count_parameters
 from memo.population import Population
-
-
-class Report(NamedTuple):
-    """How far a sweep is: arithmetic done and in all, trials stored and in all, and what trains."""
-
-    done: float
-    total: float
-    stored: int
-    trials: int
-    now: str
 
 
 def cost(population: Population) -> int:
@@ -49,22 +38,22 @@ def bar(total: float) -> tqdm:
 
 
 class Progress:
-    """A bar over the steps of all populations; a context manager. `told` hears a Report about once a second."""
+    """A bar over the steps of all populations; a context manager. `told` hears what is left, about once a second."""
 
-    def __init__(self, populations: list[Population], stored: int, told: Callable[[Report], None] | None = None):
-        self._told, self._when, self._done, self._now = told, time.monotonic(), 0.0, ""
-        self._total = total_cost(populations)
+    def __init__(self, populations: list[Population], stored: int, told: Callable[[float], None] | None = None):
+        self._told, self._when = told, time.monotonic()
         self._left = sum(len(group.trials) for group in populations)
         self._stored = stored
-        self._bar = bar(self._total)
+        self._arithmetic = total_cost(populations)
+        self._bar = bar(self._arithmetic)
         self._access = threading.Lock()
 
-    def _move(self, by, now=False):
-        self._done += by
+    def _move(self, by):
+        self._arithmetic -= by
         self._bar.update(by)
-        if self._told and (now or time.monotonic() - self._when >= 1):
+        if self._told and time.monotonic() - self._when >= 1:
             self._when = time.monotonic()
-            self._told(Report(self._done, self._total, self._stored, self._stored + self._left, self._now))
+            self._told(self._arithmetic)
 
     def __enter__(self):
         return self
@@ -77,7 +66,6 @@ class Progress:
         self._group, self._slabs, self._steps = group, slabs, {}
         self._describe()
         self._bar.set_postfix_str("compiling")
-        self._move(0, now=True)
 
     def _describe(self):
         widths = "x".join(map(str, self._group.signature.static.sizes[1:-1])) or "linear"
@@ -88,8 +76,7 @@ class Progress:
         """Move the bar as a slab of the current population reaches a step; called from several threads."""
         with self._access:
             if accuracies.size:
-                self._now = f"{step:,} steps, accuracy {accuracies.mean():.3f}"
-                self._bar.set_postfix_str(self._now)
+                self._bar.set_postfix_str(f"{step:,} steps, accuracy {accuracies.mean():.3f}")
             self._move(cost(self._group) / self._slabs * (step - self._steps.get(slab, 0)))
             self._steps[slab] = step
 
@@ -98,5 +85,5 @@ class Progress:
         whole = self._slabs * self._group.signature.static.steps
         self._left -= len(self._group.trials)
         self._stored += len(self._group.trials)
-        self._move(cost(self._group) / self._slabs * (whole - sum(self._steps.values())), now=True)
+        self._move(cost(self._group) / self._slabs * (whole - sum(self._steps.values())))
         self._describe()

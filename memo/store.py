@@ -132,9 +132,11 @@ def _add(folder, tables, provenance):
     _mark_done(folder, len(table))
 
 
-def finish(folder: Path) -> None:
-    """Write the done marker of a run folder whose trials are all there."""
-    _mark_done(folder, len(read(folder / TRIALS, ["trial"])))
+def make_ready(folder: Path) -> None:
+    """Raise Refusal unless a run folder can be written; mark it done where a crash came between its trials and that."""
+    require_writable(folder)
+    if (folder / TRIALS).exists() and not (folder / DONE).exists():
+        _mark_done(folder, len(read(folder / TRIALS, ["trial"])))
 
 
 def _mark_done(folder, trials):

@@ -17,7 +17,7 @@ from memo.config import Execution, Trial, flatten
 from memo.errors import Refusal
 from memo.probes import PROBES, along, at_the_end, observed, places
 from memo.probes.networks import Networks
-from memo.progress import Progress, Report
+from memo.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -81,22 +81,20 @@ def complete(
     folder: str | None = None,
     how: Execution | None = None,
     root: Path | None = None,
-    told: Callable[[Report], None] | None = None,
+    told: Callable[[float], None] | None = None,
 ) -> int:
     """Train the trials that their run folders lack and return how many those were.
 
     `requests` are the trials wanted in each run folder; `folder` is where the data set's files lie, or None. What an
     earlier command was stopped in goes on from its checkpoints, which lie below `root` (None: memo.unfinished.root_of
-    these run folders). `told` hears how far it is, about once a second.
+    these run folders). `told` hears the arithmetic that is left (memo.progress), about once a second.
 
     Raises:
         Refusal: a run folder that cannot be written, or a data set that cannot be loaded.
     """
     how = how or Execution()
     for run in requests:
-        store.require_writable(run)
-        if (run / store.TRIALS).exists() and not (run / store.DONE).exists():
-            store.finish(run)
+        store.make_ready(run)
     lacking = missing(requests, probes)
     wanted = sum(len(trials) for trials in requests.values())
     if not lacking:

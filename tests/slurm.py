@@ -2,14 +2,17 @@
 
 import getpass
 import importlib.util
+import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
@@ -57,23 +60,31 @@ def absent() -> list[str]:
 
 @contextmanager
 def cluster() -> Iterator[dict[str, str]]:
-    """Yield the environment in which `sbatch` and its like reach a new cluster; its jobs and daemons end with the block.
+    """Yield the environment in which `sbatch` and its like reach a new cluster, which ends with the block, all its jobs too.
 
+    It is a process of its own that ends when its input does: so it cleans up after a test session that was killed as well.
     Raises RuntimeError, with what the daemons said, where the node does not come up within 30 s.
     """
+    command = [sys.executable, "-m", "tests.slurm"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as process:
+        if not (said := process.stdout.readline()):
+            raise RuntimeError("Slurm does not come up; see what tests.slurm has printed.")
+        yield os.environ | json.loads(said)
+        process.stdin.close()
+
+
+def main() -> None:
+    """Start a cluster, print its environment, and end it when the input ends."""
     # A short path, for a socket's may have 107 characters; munge wants it to be open to all.
     folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
     folder.chmod(0o755)
-    environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": PATH}
+    own = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": PATH}
+    environment = os.environ | own
     daemons: list[subprocess.Popen] = []
 
     def start(*command):
-        # Ends with this process too, however that ends.
-        tied = [tool, "--pdeathsig", "TERM"] if (tool := shutil.which("setpriv", path=PATH)) else []
         with (folder / f"{command[0]}.out").open("wb") as output:
-            daemons.append(
-                subprocess.Popen([*tied, *command], stdout=output, stderr=output, cwd=folder, env=environment)
-            )
+            daemons.append(subprocess.Popen(command, stdout=output, stderr=output, cwd=folder, env=environment))
 
     try:
         for name in ("state", "spool"):
@@ -96,23 +107,34 @@ def cluster() -> Iterator[dict[str, str]]:
         start("slurmctld", "-D")
         start("slurmd", "-D")
         _wait(lambda: "idle" in _ask(environment, "sinfo", "-h", "-o", "%T"), daemons, folder)
-        yield environment
+        print(json.dumps(own), flush=True)
+        sys.stdin.read()
     finally:
-        if len(daemons) == 3:
-            # Killed at once: a worker would take its time to keep what it has.
-            _ask(environment, "scancel", "--signal=KILL", "--full", f"--user={getpass.getuser()}")
-            _ask(environment, "scancel", f"--user={getpass.getuser()}")
-            until = time.monotonic() + 15
-            while time.monotonic() < until and _ask(environment, "squeue", "-h").strip():
-                time.sleep(0.2)
-        for daemon in reversed(daemons):
-            daemon.terminate()
-            try:
-                daemon.wait(10)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-                daemon.wait()
+        _end(environment, daemons)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(environment, daemons):
+    """End the jobs and the daemons, and then every process that was started in this environment and is still there."""
+    if len(daemons) == 3:
+        # Killed at once: a worker would take its time to keep what it has.
+        _ask(environment, "scancel", "--signal=KILL", "--full", f"--user={getpass.getuser()}")
+        _ask(environment, "scancel", f"--user={getpass.getuser()}")
+        until = time.monotonic() + 15
+        while time.monotonic() < until and _ask(environment, "squeue", "-h").strip():
+            time.sleep(0.2)
+    for daemon in reversed(daemons):
+        daemon.terminate()
+        try:
+            daemon.wait(10)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            daemon.wait()
+    mark = f"SLURM_CONF={environment['SLURM_CONF']}".encode()
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark in (path / "environ").read_bytes().split(b"\0"):
+                os.kill(int(path.name), signal.SIGKILL)
 
 
 def _ask(environment, *command):
@@ -137,3 +159,7 @@ def _free_ports(count):
     finally:
         for each in sockets:
             each.close()
+
+
+if __name__ == "__main__":
+    main()

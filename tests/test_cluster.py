@@ -1,20 +1,19 @@
 """Tasks of Slurm, as far as they need no Slurm; test_slurm has the rest."""
 
-import json
 import os
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict, fields
 
 import pandas as pd
 import pytest
 
 import memo
-from hydra_plugins.population_launcher import SlurmLauncherConf
-from memo import cluster, datasets, sweep, unfinished
-from memo.cluster import Settings, Work, as_bytes, as_minutes
-from memo.config import Execution
+from memo import datasets, population, sweep, throughput, unfinished
+from memo.cluster import head, planning
+from memo.cluster.planning import Work
+from memo.cluster.settings import Settings, as_bytes, as_minutes
+from memo.config import Execution, check
 from memo.errors import Refusal
 from tests.test_sweep import TINY
 
@@ -40,23 +39,16 @@ def test_durations(duration, expected):
 @pytest.mark.parametrize("key,value", [("mem", "much"), ("time", "never"), ("cpus_per_task", 0), ("gflops", -1.0)])
 def test_a_key_out_of_range_is_refused_by_name(key, value):
     with pytest.raises(Refusal, match=f"hydra.launcher.{key} is {value}; allowed is"):
-        Settings(**{key: value})
-
-
-def test_the_launcher_has_the_settings_and_their_defaults():
-    keys = asdict(SlurmLauncherConf())
-    del keys["_target_"]
-    assert keys == asdict(Settings())
-    types = {key.name: key.type for key in fields(SlurmLauncherConf)}
-    assert {key.name: key.type for key in fields(Settings)}.items() <= types.items()
+        check(Settings(**{key: value}), "hydra.launcher.")
 
 
 def test_a_task_trains_on_what_it_asks_for():
-    how = Settings(cpus_per_task=3, mem="4G").execution(Execution())
+    how = planning.execution_of(Settings(cpus_per_task=3, mem="4G"), Execution())
     assert (how.cores, how.memory_gb) == (3, pytest.approx(2**31 / 1e9))
-    assert Settings(cpus_per_task=3).execution(Execution(cores=1, memory_gb=1)) == Execution(cores=1, memory_gb=1)
-    assert Settings(gpus_per_node=2).execution(Execution()) == Execution()
-    assert Settings(gpus_per_node=2, gpu_memory_gb=10).machine == ("gpu", 2, 16_000_000_000)
+    own = Execution(cores=1, memory_gb=1)
+    assert planning.execution_of(Settings(cpus_per_task=3), own) == own
+    assert planning.execution_of(Settings(gpus_per_node=2), Execution()) == Execution()
+    assert planning.machine_of(Settings(gpus_per_node=2, gpu_memory_gb=10)) == ("gpu", 2, 16_000_000_000)
 
 
 @pytest.fixture(scope="module")
@@ -78,52 +70,57 @@ def tables(folder):
     return {name: memo.load(folder)[name].sort_values(key, ignore_index=True) for name, key in keys.items()}
 
 
+def planned(batch, settings, folder):
+    """Return the work of the tasks into which what a batch lacks is cut."""
+    lacking = sweep.missing(batch.requests, batch.probes)
+    packs = planning.packs_of(batch, lacking, settings)
+    cut = planning.cut(packs, settings, settings.array_parallelism)
+    return [planning.work_of(task, batch, lacking, settings, folder) for task in cut]
+
+
 def test_what_tasks_train_is_what_one_command_trains(wanted, tmp_path):
     whole, cut = wanted(tmp_path / "whole"), wanted(tmp_path / "cut")
     sweep.complete(*whole)
     settings = Settings(min_minutes=1e-9, array_parallelism=3)
-    planned = cluster._plan([cut], settings, tmp_path, 3, set())
-    assert (planned.wanted, planned.stored, len(planned.work)) == (4, 0, 3)
-    for work in planned.work:
+    works = planned(cut, settings, tmp_path)
+    assert len(works) == 3
+    for work in works:
         assert work.root == unfinished.root_of(list(cut.requests))
-        assert work.lacking() == len(work.trials)
+        assert (work.lacking(), work.done()) == (len(work.trials), 0)
         work()
-        assert work.lacking() == 0
-        said = json.loads(work.report.read_text())
-        assert (said["done"], said["stored"]) == (work.cost, len(work.trials))
+        assert (work.lacking(), work.done()) == (0, work.cost)
     for name, frame in tables(tmp_path / "cut").items():
         pd.testing.assert_frame_equal(frame, tables(tmp_path / "whole")[name], check_exact=True)
-    assert not cluster._plan([cut], settings, tmp_path, 3, set()).work
+    assert not planned(cut, settings, tmp_path)
 
 
 def test_what_was_left_unfinished_stays_in_one_task(wanted, tmp_path):
     batch = wanted(tmp_path)
-    (group,) = cluster.population.plan(batch.trials)
+    (group,) = population.plan(batch.trials)
     runs = {trial.id: run for run, trials in batch.requests.items() for trial in trials}
-    layout = cluster.population.lay_out(group, Settings().machine, Execution())
-    part = cluster.Population(group.signature, group.trials[1:3])
+    layout = population.lay_out(group, planning.machine_of(Settings()), Execution())
+    part = population.Population(group.signature, group.trials[1:3])
     unfinished.Unfinished(unfinished.root_of(list(batch.requests)), part, layout, runs, batch.probes, 1).begin()
-    planned = cluster._plan([batch], Settings(min_minutes=1e-9, array_parallelism=4), tmp_path, 4, set())
-    held = [set(work.trials) for work in planned.work]
-    assert len(held) == 3
-    assert {trial.id for trial in part.trials} in held
+    works = planned(batch, Settings(min_minutes=1e-9, array_parallelism=4), tmp_path)
+    assert len(works) == 3
+    assert {trial.id for trial in part.trials} in [{trial.id for trial in work.trials} for work in works]
 
 
 def test_memory_that_cannot_do_is_refused(wanted, tmp_path):
     with pytest.raises(Refusal, match=r"hydra.launcher.mem is 500M; a task that trains 784-4-10 needs 1.\d GB"):
-        cluster.show_plan([wanted(tmp_path)], Settings(mem="500M"), tmp_path)
+        planning.show_plan([wanted(tmp_path)], Settings(mem="500M"))
 
 
 def test_the_plan_says_where_hours_come_from(wanted, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MEMO_CACHE", str(tmp_path))
-    monkeypatch.setattr(cluster.throughput, "BENCHMARK", tmp_path / "none")
-    cluster.show_plan([wanted(tmp_path)], Settings(), tmp_path)
+    monkeypatch.setattr(throughput, "BENCHMARK", tmp_path / "none")
+    planning.show_plan([wanted(tmp_path)], Settings())
     said = capsys.readouterr().out
     assert "4 networks: 0 stored, 4 to train in 1 task," in said
     assert "Hours are unknown: no training on a core has been measured." in said
-    cluster.show_plan([wanted(tmp_path)], Settings(gflops=1e-5, time="10-0", gpus_per_node=1), tmp_path)
+    planning.show_plan([wanted(tmp_path)], Settings(gflops=1e-5, time="10-0", gpus_per_node=1))
     said = capsys.readouterr().out
-    assert "by 1e-05 GFLOP/s a GPU, as hydra.launcher.gflops says" in said
+    assert "by 1e-05 GFLOP/s a GPU, from hydra.launcher.gflops" in said
     rows = [line.split() for line in said.splitlines() if line.split()[:1] in (["1"], ["8"], ["64"])]
     assert [row[1] for row in rows] == ["1", "4", "4"]  # packs of one network
     assert float(rows[1][-1]) == pytest.approx(float(rows[0][-1]) / 4, abs=0.02)
@@ -132,18 +129,18 @@ def test_the_plan_says_where_hours_come_from(wanted, tmp_path, monkeypatch, caps
 def test_without_submitit_or_slurm_it_is_one_sentence(wanted, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(Refusal, match=r"pip install -e '.\[cluster\]'"):
-        cluster.complete([wanted(tmp_path)], Settings(), tmp_path)
+        head.complete([wanted(tmp_path)], Settings(), tmp_path)
     monkeypatch.setitem(sys.modules, "submitit", type(sys)("submitit"))
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(Refusal, match="sbatch and srun are not found"):
-        cluster.complete([wanted(tmp_path)], Settings(), tmp_path)
+        head.complete([wanted(tmp_path)], Settings(), tmp_path)
     assert not list(tmp_path.glob("*/*.parquet"))
 
 
 def test_stored_sweeps_need_no_cluster(wanted, tmp_path):
     batch = wanted(tmp_path)
     sweep.complete(*batch)
-    assert cluster.complete([batch], Settings(), tmp_path) == 0
+    assert head.complete([batch], Settings(), tmp_path) == 0
 
 
 def test_the_command_plans(tmp_path):
@@ -166,5 +163,5 @@ def test_the_command_plans(tmp_path):
 
 def test_work_is_requeued_as_it_is(wanted, tmp_path):
     pytest.importorskip("submitit")
-    work = Work((wanted(tmp_path),), tmp_path, tmp_path / "x.progress.json")
+    work = Work((wanted(tmp_path),), tmp_path, tmp_path / "x.json")
     assert work.checkpoint().function is work

@@ -3,7 +3,6 @@
 Skipped where Slurm is not installed, unless MEMO_SLURM=required.
 """
 
-import json
 import os
 import signal
 import subprocess
@@ -92,9 +91,8 @@ def until(true, process, seconds=200):
 
 
 def jobs(folder):
-    """Return the jobs under which the tasks of a sweep are recorded."""
-    records = [path for path in folder.glob(".slurm/*.json") if not path.name.endswith(".progress.json")]
-    return sorted(json.loads(path.read_text())["job"] for path in records)
+    """Return the jobs of the tasks that have not ended."""
+    return sorted(path.name.removesuffix("_submitted.pkl") for path in folder.glob(".slurm/*_submitted.pkl"))
 
 
 def workers(folder, job):

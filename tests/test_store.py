@@ -184,7 +184,7 @@ def test_load_ignores_a_folder_that_is_not_done(tmp_path):
         write(tmp_path / name, tables(name), PROVENANCE)
     (tmp_path / "2" / "done.json").unlink()
     assert memo.load(tmp_path).trials["trial"].tolist() == ["1"]
-    store.finish(tmp_path / "2")
+    store.make_ready(tmp_path / "2")
     assert memo.load(tmp_path).trials["trial"].tolist() == ["1", "2"]
 
 

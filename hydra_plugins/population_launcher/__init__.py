@@ -9,11 +9,13 @@ stored in the jobs' ordinary folders; then each job runs as Hydra runs any job, 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.launcher import Launcher
+
+from memo.cluster.settings import Settings
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -34,29 +36,10 @@ ConfigStore.instance().store(
 
 
 @dataclass
-class SlurmLauncherConf:
-    """What a task asks Slurm for, by Slurm's names; memo.cluster.Settings checks them."""
+class SlurmLauncherConf(Settings):
+    """What a task asks Slurm for."""
 
     _target_: str = "hydra_plugins.population_launcher.SlurmLauncher"
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    gpus_per_node: int = 0  # all for one task
-    cpus_per_task: int = 2
-    mem: str = "8G"  # of a task
-    time: str = "60"  # minutes, or D-HH:MM:SS; a task that needs longer is requeued and goes on
-    array_parallelism: int = 64  # tasks at once
-    max_tasks: int = 1000  # of an array job: Slurm's MaxArraySize is 1001 unless set
-    min_minutes: float = 5.0  # of work in a task, by estimate: fewer tasks before shorter ones
-    max_num_timeout: int = 20  # how often a task may run into its time limit
-    attempts: int = 3  # how often a task that is killed is submitted in all
-    signal_delay_s: int = 90  # before the time limit, a task is told to checkpoint
-    setup: list[str] = field(default_factory=list)  # lines of the batch script, such as module load cuda
-    additional_parameters: dict[str, Any] = field(default_factory=dict)  # of sbatch, such as {mail-type: END}
-    gpu_memory_gb: float = 40.0  # for the plan; a task asks its GPUs
-    gflops: float | None = None  # of a core or GPU, for the plan; null: as measured
-    poll_seconds: float = 5.0
 
 
 ConfigStore.instance().store(
@@ -89,4 +72,4 @@ class SlurmLauncher(PopulationLauncher):
     """Trains a batch of jobs as tasks of a Slurm cluster, then runs them here one by one on what is stored."""
 
     def __init__(self, **keys: Any):
-        """Take the keys of SlurmLauncherConf, which are read from the configuration when jobs are launched."""
+        """Take the keys of Settings, which are read from the configuration when jobs are launched."""

@@ -14,8 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.population_launcher._running import Job
 from memo import experiment, sweep
-from memo.cluster import Settings, complete, show_plan
-from memo.config import Execution
+from memo.cluster import head, planning
+from memo.cluster.settings import Settings
+from memo.config import Execution, check
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +43,13 @@ def launch(
 ) -> list[JobReturn]:
     """Train what the jobs ask for together, then run each of them; raises Refusal before anything is trained.
 
-    They train here, or as tasks of Slurm where the launcher has keys: those of memo.cluster.Settings.
+    They train here, or as tasks of Slurm where the launcher has keys: those of memo.cluster.settings.
     """
     keys = OmegaConf.to_container(config.hydra.launcher, resolve=True)
     del keys["_target_"]
     settings = Settings(**keys) if keys else None
+    if settings:
+        check(settings, "hydra.launcher.")
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
@@ -72,7 +75,7 @@ def launch(
         for probes, wanted in groups.items()
     ]
     if plan and settings:
-        show_plan(batches, settings, Path(str(config.hydra.sweep.dir)))
+        planning.show_plan(batches, settings)
     elif plan:
         for (_, how), groups in requests.items():
             sweep.show_plan(groups, Execution(*how))
@@ -80,7 +83,7 @@ def launch(
         return []
     logger.info("Training %d jobs together", len(jobs))
     if settings:
-        complete(batches, settings, Path(str(config.hydra.sweep.dir)))
+        head.complete(batches, settings, Path(str(config.hydra.sweep.dir)))
     else:
         for batch in batches:
             sweep.complete(*batch)
