@@ -261,8 +261,10 @@ def _load(folders, select, tables):
             kept = (at >= 0) & (places[own][at] == of_row)
             others.setdefault(name, []).append(table.filter(pa.array(kept)).combine_chunks())
     for name in list(others):
-        # Each taken out, so that it is held twice only while it is converted.
-        found[name] = pa.concat_tables(others.pop(name), promote_options="permissive").to_pandas()
+        # Each taken out, and let go column by column as it is converted.
+        table = pa.concat_tables(others.pop(name), promote_options="permissive")
+        found[name] = table.to_pandas(self_destruct=True)
+        del table
     return Tables(found)
 
 

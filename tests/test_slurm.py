@@ -175,38 +175,30 @@ def test_cancelled_and_killed_tasks_go_on_to_the_same_bits(cluster, local, tmp_p
     assert_identical(tmp_path, local(*LONG))
 
 
-def test_interrupted_and_started_again_it_submits_nothing_twice(cluster, local, tmp_path):
+def test_interrupted_and_started_again_it_watches_also_what_is_requeued(cluster, local, tmp_path):
     process = start(cluster, tmp_path, *LONG)
     until(in_training(tmp_path, 2), process)
-    submitted = jobs(tmp_path)
+    first, second = jobs(tmp_path)
     process.send_signal(signal.SIGINT)
     said = ended(process)
     assert process.returncode == 1
-    assert f"scancel {submitted[0].partition('_')[0]} ends them" in said and "Traceback" not in said
+    assert f"scancel {first.partition('_')[0]} ends them" in said and "Traceback" not in said
+    ask(cluster, "scancel", "--signal=USR2", first)  # what Slurm sends before a time limit, and on preemption
     again = start(cluster, tmp_path, *LONG)
+    # Slurm lets a requeued job wait for two minutes.
+    until(lambda: "BeginTime" in ask(cluster, "squeue", "--noheader", "--array", "--format=%i %r"), again)
+    ask(cluster, "scontrol", "update", f"JobId={first}", "StartTime=now")
     said = ended(again)
     assert again.returncode == 0, said
-    assert "Watching 2 tasks that an earlier command submitted." in said and "Submitted" not in said
+    assert "Watching 2 tasks that an earlier command submitted." in said
+    assert "Submitted" not in said and "is submitted again" not in said
+    logs = {job: "".join(path.read_text() for path in tmp_path.glob(f".slurm/{job}_*log*")) for job in (first, second)}
+    assert {job: log.count("Starting with JobEnvironment") for job, log in logs.items()} == {first: 2, second: 1}
+    assert "Requeued job" in logs[first] and "Going on with" in logs[first]
     assert_identical(tmp_path, local(*LONG))
-    networks = {(session["finished"], session["networks"]) for session in store.provenance(tmp_path)}
-    assert sum(count for _, count in networks) == 8
-
-
-def test_told_that_time_is_up_a_task_is_requeued_and_goes_on(cluster, local, tmp_path):
-    process = start(cluster, tmp_path, *LONG)
-    until(in_training(tmp_path, 2), process)
-    first, _ = jobs(tmp_path)
-    ask(cluster, "scancel", "--signal=USR2", first)  # what Slurm sends before a time limit, and on preemption
-    # Slurm lets a requeued job wait for two minutes.
-    until(lambda: "BeginTime" in ask(cluster, "squeue", "--noheader", "--array", "--format=%i %r"), process)
-    ask(cluster, "scontrol", "update", f"JobId={first}", "StartTime=now")
-    said = ended(process)
-    assert process.returncode == 0, said
-    assert "is submitted again" not in said
-    log = "".join(path.read_text() for path in tmp_path.glob(f".slurm/{first}_*log*"))
-    assert "Requeued job" in log and log.count("Starting with JobEnvironment") == 2
-    assert "Going on with" in log
-    assert_identical(tmp_path, local(*LONG))
+    # A session stands in each of its run folders.
+    sessions = {(one["finished"], one["train_seconds"]): one["networks"] for one in store.provenance(tmp_path)}
+    assert sum(sessions.values()) == 8
 
 
 def test_what_fails_in_a_task_is_said_in_a_sentence(cluster, tmp_path):
