@@ -72,7 +72,7 @@ def start(environment, folder, *overrides):
     )
 
 
-def ended(process, seconds=600):
+def ended(process, seconds=1200):
     said, _ = process.communicate(timeout=seconds)
     return said
 
@@ -81,7 +81,7 @@ def ask(environment, *words):
     return subprocess.run(words, capture_output=True, text=True, env=environment, check=True).stdout
 
 
-def until(true, process, seconds=200):
+def until(true, process, seconds=600):
     """Wait for a moment in the life of a command."""
     end = time.monotonic() + seconds
     while not (found := true()):
