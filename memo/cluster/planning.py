@@ -181,9 +181,9 @@ def show_plan(batches: Sequence[sweep.Batch], settings: Settings) -> None:
     hours = [_hours(cuts(at_once), at_once, known) for at_once in sorted({*DEVICES, settings.array_parallelism})]
     for table in (rows, hours):
         print(pd.DataFrame(table).to_string(index=False) + "\n")
-    lines = [_source(rate, "GPU" if gpus else "core") for rate in rates]
+    lines = [f"Hours are {_source(rate, 'GPU' if gpus else 'core')}" for rate in rates]
     if gpus:
-        lines += [f"Core hours, on CPU cores: {_source(_on_cpu(common), 'core')}" for common in groups]
+        lines += [f"Core hours, of CPUs, are {_source(_on_cpu(common), 'core')}" for common in groups]
     print("\n".join(dict.fromkeys(lines)))
 
 
@@ -232,8 +232,8 @@ def _hours(planned, at_once, known):
 def _source(rate, kind):
     if not rate.source:
         return (
-            f"Hours are unknown: no training on a {kind} has been measured. A first small sweep there of more than "
+            f"unknown: no training on a {kind} has been measured. A first small sweep there of more than "
             f"{throughput.SECONDS:g} s measures it; until then tasks are cut by {rate.flop / 1e9:g} GFLOP/s a {kind}."
         )
     by = f"trainings on {rate.device}" if rate.device else f"{rate.flop / 1e9:g} GFLOP/s a {kind}"
-    return f"Hours are at most, as if no network stopped early, by {by}, from {rate.source}."
+    return f"at most, as if no network stopped early, by {by}, from {rate.source}."
