@@ -211,6 +211,7 @@ class Execution:
     memory_gb: float | None = _key(
         None, "a number of gigabytes above 0, or null to choose", lambda v: v is None or v > 0, recipe=False
     )
+    cores: int | None = _count(None, optional=True, recipe=False, null="for all that this process may use")
     checkpoint_seconds: float = _key(10.0, "a number of seconds from 0", lambda v: v >= 0, recipe=False)
 
 

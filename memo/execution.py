@@ -96,11 +96,14 @@ def use_every_core() -> None:
         jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
-def worker_devices() -> list[jax.Device]:
-    """Return the device of each worker: every device once, and a CPU device once a core where calls run in parallel."""
+def worker_devices(cores: int | None = None) -> list[jax.Device]:
+    """Return the device of each worker: every device once, and a CPU device once a core where calls run in parallel.
+
+    `cores` are those to use, all that this process may where it is None.
+    """
     devices = jax.local_devices()
     if devices[0].platform == "cpu" and not jax.config.read("jax_cpu_enable_async_dispatch"):
-        return devices * max(1, _cores() // len(devices))
+        return devices * max(1, min(_cores(), cores or _cores()) // len(devices))
     return devices
 
 
@@ -110,7 +113,7 @@ def _cores():
 
 def this_machine(execution: Execution) -> Machine:
     """Return the machine that this process trains on, with the memory that it may take."""
-    devices = worker_devices()
+    devices = worker_devices(execution.cores)
     if execution.memory_gb is not None:
         memory = int(1e9 * execution.memory_gb)
     elif devices[0].platform == "cpu":

@@ -158,14 +158,18 @@ def images_bytes(common: Signature) -> int:
 
 
 def most_flop(population: Population) -> float:
-    """Return the operations of training a population whose networks never stop early, evaluations included.
+    """Return the operations of training a population whose networks never stop early, evaluations included."""
+    common, networks = population.signature, len(population.trials)
+    return networks * flop(common, common.static.steps, len(common.evaluation_steps))
+
+
+def flop(common: Signature, steps: int, evaluations: int) -> float:
+    """Return the operations of so many steps and full-pass evaluations, of one network or of many together.
 
     A full pass is 2 operations a weight and image.
     """
-    common, networks = population.signature, len(population.trials)
     weights = sum(inputs * outputs for inputs, outputs in pairwise(common.static.sizes))
-    passes = 2 * weights * (common.n_train + common.n_test) * len(common.evaluation_steps)
-    return float(networks * (step_flop(common.static) * common.static.steps + passes))
+    return float(step_flop(common.static) * steps + 2 * weights * (common.n_train + common.n_test) * evaluations)
 
 
 class Machine(NamedTuple):
@@ -203,8 +207,7 @@ def lay_out(population: Population, machine: Machine, execution: Execution) -> L
 
     pack_bytes = _pack_bytes(common, pack_size)
     workers = min(machine.workers, count, max(1, machine.memory // pack_bytes))
-    if machine.platform == "cpu" and mlp.count_parameters(common.static.sizes) >= WIDE:
-        workers = min(workers, max(1, machine.workers // 2))
+    workers = min(workers, max(1, machine.workers // cores_each(common, machine.platform)))
     packs = execution.packs
     if packs is None:
         # A core takes its packs one after the other, which keeps their weights in its cache; a GPU takes all that fit.
@@ -213,6 +216,11 @@ def lay_out(population: Population, machine: Machine, execution: Execution) -> L
             packs = min(packs, 4 if pack_size * step_flop(common.static) < SMALL_STEP else 1)
     packs = min(packs, math.ceil(count / workers))
     return Layout(math.ceil(count / math.ceil(count / packs)), pack_size, workers)
+
+
+def cores_each(common: Signature, platform: str) -> int:
+    """Return how many cores of a machine a worker has to itself."""
+    return 2 if platform == "cpu" and mlp.count_parameters(common.static.sizes) >= WIDE else 1
 
 
 def _pack_bytes(common, pack_size):
@@ -231,15 +239,18 @@ def slabs(population: Population, layout: Layout) -> list[np.ndarray]:
     Networks that probably train for long (random labels, small learning rates) come first and stand together: a pack
     costs what its slowest network does, and the last slabs to finish should be short ones.
     """
-    rows = []
-    for group in _sharing(population).values():
-        group = sorted(group, key=lambda place: _haste(population.trials[place]))
-        for start in range(0, len(group), layout.pack_size):
-            pack = group[start : start + layout.pack_size]
-            rows.append(pack + [-1] * (layout.pack_size - len(pack)))
+    rows = [pack + [-1] * (layout.pack_size - len(pack)) for pack in shared_packs(population, layout.pack_size)]
     rows.sort(key=lambda pack: _haste(population.trials[pack[0]]))
     rows += [[-1] * layout.pack_size] * (-len(rows) % layout.packs)
     return list(np.array(rows).reshape(-1, layout.packs, layout.pack_size))
+
+
+def shared_packs(population: Population, pack_size: int) -> list[list[int]]:
+    """Return the positions of trials that share minibatches, at most `pack_size` in a pack, seed by seed."""
+    groups = [
+        sorted(group, key=lambda place: _haste(population.trials[place])) for group in _sharing(population).values()
+    ]
+    return [group[start : start + pack_size] for group in groups for start in range(0, len(group), pack_size)]
 
 
 def _haste(trial):

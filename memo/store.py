@@ -27,6 +27,8 @@ from memo.errors import Refusal
 
 TRIALS, DONE, PROVENANCE, LOCK = "trials.parquet", "done.json", "provenance.json", ".lock"
 WRITERS = 8  # threads that write run folders
+READERS = 8  # and that read their files
+BLOCK = 256  # run folders whose small tables are held before they become one
 
 
 class Tables(dict):
@@ -130,9 +132,11 @@ def _add(folder, tables, provenance):
     _mark_done(folder, len(table))
 
 
-def finish(folder: Path) -> None:
-    """Write the done marker of a run folder whose trials are all there."""
-    _mark_done(folder, len(read(folder / TRIALS, ["trial"])))
+def make_ready(folder: Path) -> None:
+    """Raise Refusal unless a run folder can be written; mark it done where a crash came between its trials and that."""
+    require_writable(folder)
+    if (folder / TRIALS).exists() and not (folder / DONE).exists():
+        _mark_done(folder, len(read(folder / TRIALS, ["trial"])))
 
 
 def _mark_done(folder, trials):
@@ -156,10 +160,26 @@ def _run_folders(root):
 
 def read(path: Path, columns: list[str] | None = None) -> pa.Table:
     """Return one stored table, or some of its columns; raises Refusal where it cannot be read."""
+    return _decode(path, _content(path), columns)
+
+
+def _content(path):
     try:
-        return pq.ParquetFile(path).read(columns)
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _decode(path, content, columns=None):
+    try:
+        # In this thread: a sweep's files are small, and pyarrow's own threads cost more than they decode.
+        return pq.ParquetFile(pa.BufferReader(content)).read(columns, use_threads=False)
     except (OSError, ValueError) as error:
-        raise Refusal(f"{path} is not a readable table ({error}); delete its folder to train it again.") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path, error):
+    return Refusal(f"{path} is not a readable table ({error}); delete its folder to train it again.")
 
 
 def load(
@@ -173,15 +193,91 @@ def load(
     it is None. `model.widths` comes back as tuples; keys that are newer than a trial have the value it was trained with. A
     trial that stands in several folders is read once. Raises Refusal where there is no finished run.
     """
+    folders = _finished(path)
+    found = _load(folders, select, tables)
+    if found is None:
+        raise Refusal(f"No trial below {path} is selected.")
+    return found
+
+
+def parts(
+    path: str | os.PathLike,
+    select: Callable[[pd.DataFrame], pd.Series] | None = None,
+    tables: Collection[str] | None = None,
+    folders: int = BLOCK,
+) -> Iterator[Tables]:
+    """Yield what `load` returns, so many run folders at a time: for sweeps whose tables are more than the memory."""
+    seen: set[str] = set()
+    runs = _finished(path)
+
+    def fresh(trials):
+        return ~trials["trial"].isin(seen) & (True if select is None else select(trials))
+
+    for start in range(0, len(runs), folders):
+        found = _load(runs[start : start + folders], fresh, tables)
+        if found is not None:
+            seen.update(found.trials["trial"])
+            yield found
+
+
+def _finished(path):
     root = Path(path)
     if not root.is_dir():
         raise Refusal(f"{root} is not a folder.")
     folders = _run_folders(root)
     if not folders:
         raise Refusal(f"There is no finished run below {root}.")
-    parts = [read(folder / TRIALS) for folder in folders]
-    places = np.repeat(np.arange(len(folders)), [len(part) for part in parts])
-    trials = pa.concat_tables(parts, promote_options="permissive").to_pandas()
+    return folders
+
+
+def _load(folders, select, tables):
+    """Return the selected trials of run folders with their rows, or None where there are none."""
+    blocks = [range(start, min(start + BLOCK, len(folders))) for start in range(0, len(folders), BLOCK)]
+    held = [_read_block([folders[place] / TRIALS for place in block], block) for block in blocks]
+    trials = _typed(pa.concat_tables([table for table, _ in held], promote_options="permissive").to_pandas())
+    places = np.concatenate([of_row for _, of_row in held])
+    keep = ~trials["trial"].duplicated()
+    if select is not None:
+        keep &= select(trials)
+    keep = keep.to_numpy()
+    if not keep.any():
+        return None
+    found = {"trials": trials[keep].reset_index(drop=True)}
+    places = places[keep]
+
+    others: dict[str, list[pa.Table]] = {}
+    for block in blocks:
+        own = slice(*np.searchsorted(places, [block.start, block.stop]))
+        files: dict[str, dict[int, Path]] = {}
+        for place in np.unique(places[own]):
+            for file in sorted(folders[place].glob("*.parquet")):
+                if file.name != TRIALS and (tables is None or file.stem in tables):
+                    files.setdefault(file.stem, {})[place] = file
+        wanted = pa.array(found["trials"]["trial"][own])
+        for name, by_place in files.items():
+            table, of_row = _read_block(by_place.values(), by_place)
+            at = pc.index_in(table["trial"], value_set=wanted).fill_null(-1).to_numpy()
+            # From its own folder: another one may hold rows of the same trial.
+            kept = (at >= 0) & (places[own][at] == of_row)
+            others.setdefault(name, []).append(table.filter(pa.array(kept)).combine_chunks())
+    for name in list(others):
+        # Each taken out, and let go column by column as it is converted.
+        table = pa.concat_tables(others.pop(name), promote_options="permissive")
+        found[name] = table.to_pandas(self_destruct=True)
+        del table
+    return Tables(found)
+
+
+def _read_block(paths, places):
+    """Return tables as one, and the place of each of its rows; a thousand small ones hold ten times their bytes."""
+    paths = list(paths)
+    with ThreadPoolExecutor(READERS) as pool:  # waiting for files side by side; decoding holds Python's lock
+        parts = [_decode(path, content) for path, content in zip(paths, pool.map(_content, paths))]
+    of_row = np.repeat(np.array(list(places)), [len(part) for part in parts])
+    return pa.concat_tables(parts, promote_options="permissive").combine_chunks(), of_row
+
+
+def _typed(trials):
     trials["model.widths"] = [tuple(int(width) for width in widths) for widths in trials["model.widths"]]
     for name, value in ADDED.items():
         if name not in trials:
@@ -192,23 +288,7 @@ def load(
     counts = ("dataset.n_train", "dataset.n_test", "model.receptive_field")
     trials = trials.astype(dict.fromkeys(counts, "Int64") | {"stop_at_train_accuracy": float})
     trials["probes"] = [tuple(probes) for probes in trials["probes"]]
-    keep = ~trials["trial"].duplicated()
-    if select is not None:
-        keep &= select(trials)
-    keep = keep.to_numpy()
-    if not keep.any():
-        raise Refusal(f"No trial below {root} is selected.")
-    found = {"trials": trials[keep].reset_index(drop=True)}
-    others: dict[str, list[pa.Table]] = {}
-    for place, wanted in trials[keep].groupby(places[keep]):
-        ids = pa.array(wanted["trial"])
-        for file in sorted(folders[place].glob("*.parquet")):
-            if file.name != TRIALS and (tables is None or file.stem in tables):
-                table = read(file)
-                others.setdefault(file.stem, []).append(table.filter(pc.is_in(table["trial"], value_set=ids)))
-    for name, parts in others.items():
-        found[name] = pa.concat_tables(parts, promote_options="permissive").to_pandas()
-    return Tables(found)
+    return trials
 
 
 def as_frame(columns: dict[str, np.ndarray]) -> pd.DataFrame:

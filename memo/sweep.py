@@ -4,15 +4,15 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import pandas as pd
 
-from memo import datasets, execution, mlp, population, provenance, store, unfinished
+from memo import datasets, execution, mlp, population, provenance, store, throughput, unfinished
 from memo.config import Execution, Trial, flatten
 from memo.errors import Refusal
 from memo.measurement import measure
@@ -22,13 +22,27 @@ from memo.progress import Progress
 logger = logging.getLogger(__name__)
 
 
+class Batch(NamedTuple):
+    """What is wanted of one measurement: trials by run folder, probes, where the data lie, how to train."""
+
+    requests: Mapping[Path, Sequence[Trial]]
+    probes: Sequence[str]
+    folder: str | None
+    how: Execution
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Return the trials of all run folders."""
+        return [trial for trials in self.requests.values() for trial in trials]
+
+
 def show_plan(groups: Mapping[tuple[str, ...], Mapping[Path, Sequence[Trial]]], how: Execution) -> None:
     """Print the programs that `complete` would train for each list of probes, and train nothing."""
     execution.use_every_core()
     machine = execution.this_machine(how)
     rows: list[dict[str, Any]] = []
-    missing = [_missing(requests, probes) for probes, requests in groups.items()]
-    plans = [population.plan([trial for trial, _ in found.values()]) for found in missing]
+    lacking = [missing(requests, probes) for probes, requests in groups.items()]
+    plans = [population.plan([trial for trial, _ in found.values()]) for found in lacking]
     for group in itertools.chain(*plans):
         static, flop = group.signature.static, population.most_flop(group)
         layout = population.lay_out(group, machine, how)
@@ -52,12 +66,13 @@ def show_plan(groups: Mapping[tuple[str, ...], Mapping[Path, Sequence[Trial]]], 
         print(pd.DataFrame(rows).to_string(index=False))
 
 
-def _missing(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str]) -> dict[str, tuple[Trial, Path]]:
-    missing: dict[str, tuple[Trial, Path]] = {}
+def missing(requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str]) -> dict[str, tuple[Trial, Path]]:
+    """Return the trials that their run folders lack, or lack with some of these probes, each with its folder, by id."""
+    found: dict[str, tuple[Trial, Path]] = {}
     for run, trials in requests.items():
         have = store.finished(run, list(probes))
-        missing |= {trial.id: (trial, run) for trial in trials if trial.id not in have}
-    return missing
+        found |= {trial.id: (trial, run) for trial in trials if trial.id not in have}
+    return found
 
 
 def complete(
@@ -65,50 +80,51 @@ def complete(
     probes: Sequence[str],
     folder: str | None = None,
     how: Execution | None = None,
+    root: Path | None = None,
+    told: Callable[[float], None] | None = None,
 ) -> int:
     """Train the trials that their run folders lack and return how many those were.
 
     `requests` are the trials wanted in each run folder; `folder` is where the data set's files lie, or None. What an
-    earlier command was stopped in goes on from its checkpoints (memo.unfinished).
+    earlier command was stopped in goes on from its checkpoints, which lie below `root` (None: memo.unfinished.root_of
+    these run folders). `told` hears the arithmetic that is left (memo.progress), about once a second.
 
     Raises:
         Refusal: a run folder that cannot be written, or a data set that cannot be loaded.
     """
     how = how or Execution()
     for run in requests:
-        store.require_writable(run)
-        if (run / store.TRIALS).exists() and not (run / store.DONE).exists():
-            store.finish(run)
-    missing = _missing(requests, probes)
+        store.make_ready(run)
+    lacking = missing(requests, probes)
     wanted = sum(len(trials) for trials in requests.values())
-    if not missing:
+    if not lacking:
         logger.info("Every trial asked for (%d) is already stored; nothing to train.", wanted)
         return 0
 
     execution.use_every_core()
     _keep_compiled_programs()
-    root = unfinished.root_of(list(requests))
+    root = root or unfinished.root_of(list(requests))
     work = [
         left
         for left in unfinished.find(root, how.checkpoint_seconds)
-        if left.runs.keys() & missing.keys() and set(probes) <= set(left.probes)
+        if left.runs.keys() & lacking.keys() and set(probes) <= set(left.probes)
     ]
     if work:
         logger.info(
             "Going on with %d networks that an earlier command left unfinished.", sum(len(left.runs) for left in work)
         )
     covered = set().union(*(left.runs for left in work))
-    runs = {trial_id: run for trial_id, (_, run) in missing.items()}
+    runs = {trial_id: run for trial_id, (_, run) in lacking.items()}
     machine = execution.this_machine(how)
     work += [
         unfinished.Unfinished(
             root, group, population.lay_out(group, machine, how), runs, probes, how.checkpoint_seconds
         )
-        for group in population.plan([trial for trial, _ in missing.values() if trial.id not in covered])
+        for group in population.plan([trial for trial, _ in lacking.values() if trial.id not in covered])
     ]
     names = {job.population.signature.dataset for job in work}
     data = {name: datasets.load(name, folder) for name in names}
-    with Progress([job.population for job in work], stored=wanted - len(missing)) as progress:
+    with Progress([job.population for job in work], wanted - len(lacking), told) as progress:
         for job in work:
             progress.start(job.population, len(population.slabs(job.population, job.layout)))
             with job.open():
@@ -117,17 +133,20 @@ def complete(
                     _train(job, data[job.population.signature.dataset], progress)
                 job.remove()
             progress.finish()
-    return len(missing)
+    return len(lacking)
 
 
 def _train(job: unfinished.Unfinished, dataset: datasets.Dataset, progress: Progress) -> None:
     """Train, probe and store one population."""
     started = time.perf_counter()
+    whole = not job.begun
     job.begin()
-    group, probing = job.population, []
+    group, probing, trained_flop = job.population, [], []
 
     def finish(slab, trained):
         begun = time.perf_counter()
+        evaluations = int(np.count_nonzero(np.isfinite(trained.curves.train_loss)))
+        trained_flop.append(population.flop(group.signature, int(trained.stopped_at.sum()), evaluations))
         measured = measure(trained, job.probes)
         probing.append(time.perf_counter() - begun)
         job.add(slab, _tables(group.signature, trained, measured, job.probes))
@@ -143,6 +162,11 @@ def _train(job: unfinished.Unfinished, dataset: datasets.Dataset, progress: Prog
         observed=observed(job.probes, len(group.signature.evaluation_steps)),
     )
     tables = job.tables()
+    if whole:
+        device = jax.devices()[0]
+        kind = provenance.processor() if device.platform == "cpu" else device.device_kind
+        workers = job.layout.workers * population.cores_each(group.signature, device.platform)
+        throughput.record(group.signature, kind, device.platform, workers, sum(trained_flop), seconds["train"])
     # Workers probe side by side, each when its slab has finished.
     seconds["probe"] = sum(probing) / job.layout.workers
     seconds["train"] -= seconds["probe"]

@@ -93,9 +93,14 @@ class Unfinished:
                     self.folder.parent.rmdir()
             lock.release()
 
+    @property
+    def begun(self) -> bool:
+        """Return whether an earlier session has left something of this population."""
+        return (self.folder / RECORD).exists()
+
     def begin(self) -> None:
         """Write down what is to train, or read what of it has finished already."""
-        if not (self.folder / RECORD).exists():
+        if not self.begun:
             shutil.rmtree(self.folder, ignore_errors=True)  # left by a crash while it was being removed
             with store.replacing(self.folder / RECORD) as path:
                 path.write_text(self._record)

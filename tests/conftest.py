@@ -1,7 +1,10 @@
 """Set before JAX is first used: a worker for each core, as commands have it, and JAX's strict modes."""
 
 import os
+import shutil
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -17,6 +20,18 @@ from memo.config import Config, Dataset, Model, make_trials
 execution.use_every_core()
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_configure(config):
+    """Give the session a cache of its own, with the user's data sets and programs: what tests train is not measured."""
+    if hasattr(config, "workerinput"):
+        return  # a process of a session that has one
+    user, own = datasets.cache_folder(), Path(tempfile.mkdtemp(prefix="memo-tests-"))
+    for name in (*datasets.NAMES, "programs"):
+        (user / name).mkdir(parents=True, exist_ok=True)
+        (own / name).symlink_to(user / name)
+    os.environ["MEMO_CACHE"] = str(own)
+    config.add_cleanup(lambda: shutil.rmtree(own, ignore_errors=True))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -125,6 +125,7 @@ CORE = [
     "memo.optimizers",
     "memo.population",
     "memo.probes",
+    "memo.tasks",
     "memo.training",
     "memo.treatments",
 ]

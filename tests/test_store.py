@@ -12,6 +12,7 @@ import pytest
 
 import memo
 from memo import store
+from memo.benchmark import simulated
 from memo.config import ADDED
 from memo.errors import Refusal
 from memo.store import Tables
@@ -157,12 +158,33 @@ def test_load_reads_the_tables_that_are_named(tmp_path):
     assert set(memo.load(tmp_path, tables=("curves",))) == {"trials", "curves"}
 
 
+def test_parts_hold_together_what_load_returns(tmp_path):
+    for number in range(7):
+        # Each folder repeats a trial of the one before, in another part.
+        write(tmp_path / str(number), tables(f"t{number}", f"t{number + 1}", offset=number), PROVENANCE)
+    for select in (None, lambda trials: trials["trial"] != "t3"):
+        whole = store.load(tmp_path, select)
+        parts = list(store.parts(tmp_path, select, folders=2))
+        assert len(parts) == 4
+        for name, frame in whole.items():
+            pd.testing.assert_frame_equal(pd.concat([part[name] for part in parts], ignore_index=True), frame)
+    assert [*store.parts(tmp_path, lambda trials: trials["trial"] == "nowhere")] == []
+
+
+def test_a_simulated_sweep_reads_as_one_that_was_trained(tmp_path):
+    simulated.write(tmp_path, 2 * simulated.SEEDS)
+    found = memo.load(tmp_path)
+    asked = {trial.id for trials in simulated.recipes(2) for trial in trials}
+    assert set(found.trials["trial"]) == set(found.curves["trial"]) == set(found.confidence["trial"]) == asked
+    assert all(session["simulated"] for session in store.provenance(tmp_path))
+
+
 def test_load_ignores_a_folder_that_is_not_done(tmp_path):
     for name in ("1", "2"):
         write(tmp_path / name, tables(name), PROVENANCE)
     (tmp_path / "2" / "done.json").unlink()
     assert memo.load(tmp_path).trials["trial"].tolist() == ["1"]
-    store.finish(tmp_path / "2")
+    store.make_ready(tmp_path / "2")
     assert memo.load(tmp_path).trials["trial"].tolist() == ["1", "2"]
 
 

@@ -10,10 +10,12 @@ stored in the jobs' ordinary folders; then each job runs as Hydra runs any job, 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.launcher import Launcher
+
+from memo.cluster.settings import Settings
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -30,6 +32,18 @@ class PopulationLauncherConf:
 
 ConfigStore.instance().store(
     group="hydra/launcher", name="population", node=PopulationLauncherConf, provider="population_launcher"
+)
+
+
+@dataclass
+class SlurmLauncherConf(Settings):
+    """What a task asks Slurm for."""
+
+    _target_: str = "hydra_plugins.population_launcher.SlurmLauncher"
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="population_slurm", node=SlurmLauncherConf, provider="population_launcher"
 )
 
 
@@ -52,3 +66,10 @@ class PopulationLauncher(Launcher):
         from hydra_plugins.population_launcher._launching import launch
 
         return launch(self.config, self.task_function, self.hydra_context, job_overrides, initial_job_idx)
+
+
+class SlurmLauncher(PopulationLauncher):
+    """Trains a batch of jobs as tasks of a Slurm cluster, then runs them here one by one on what is stored."""
+
+    def __init__(self, **keys: Any):
+        """Take the keys of Settings, which are read from the configuration when jobs are launched."""

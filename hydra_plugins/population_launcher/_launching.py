@@ -15,7 +15,9 @@ from omegaconf import DictConfig
 
 from hydra_plugins.population_launcher._running import Job
 from memo import experiment, sweep
-from memo.config import Execution
+from memo.cluster import head, planning
+from memo.cluster.settings import Settings
+from memo.config import Execution, check
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +42,16 @@ def launch(
     job_overrides: Sequence[Sequence[str]],
     first: int,
 ) -> list[JobReturn]:
-    """Train what the jobs ask for together, then run each of them; raises Refusal before anything is trained."""
+    """Train what the jobs ask for together, then run each of them; raises Refusal before anything is trained.
+
+    They train here, or as tasks of Slurm where the launcher has keys: those of memo.cluster.settings.
+    """
+    keys = OmegaConf.to_container(config.hydra.launcher, resolve=True)
+    assert isinstance(keys, dict)
+    del keys["_target_"]
+    settings = Settings(**{str(key): value for key, value in keys.items()}) if keys else None
+    if settings:
+        check(settings, "hydra.launcher.")
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
@@ -60,16 +71,27 @@ def launch(
             for run, trials in runs.items():
                 requests[shared][probes][run] += trials
 
-    if plan:
+    batches = [
+        sweep.Batch(wanted, probes, folder, Execution(*how))
+        for (folder, how), groups in requests.items()
+        for probes, wanted in groups.items()
+    ]
+    if plan and settings:
+        planning.show_plan(batches, settings)
+    elif plan:
         for (_, how), groups in requests.items():
             sweep.show_plan(groups, Execution(*how))
+    if plan:
         return []
     logger.info("Training %d jobs together", len(jobs))
+    if settings:
+        head.complete(batches, settings, Path(str(config.hydra.sweep.dir)))
+    else:
+        for batch in batches:
+            sweep.complete(*batch)
     stored = experiment.Stored()
-    for (folder, how), groups in requests.items():
-        for probes, wanted in groups.items():
-            sweep.complete(wanted, probes, folder, Execution(*how))
-            stored.add(wanted, probes)
+    for batch in batches:
+        stored.add(batch.requests, batch.probes)
 
     results = []
     with stored.known_to_train():

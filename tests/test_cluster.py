@@ -1,0 +1,167 @@
+"""Tasks of Slurm, as far as they need no Slurm; test_slurm has the rest."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+import memo
+from memo import datasets, population, sweep, throughput, unfinished
+from memo.cluster import head, planning
+from memo.cluster.planning import Work
+from memo.cluster.settings import Settings, as_bytes, as_minutes
+from memo.config import Execution, check
+from memo.errors import Refusal
+from tests.test_sweep import TINY
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [("1K", 1024), ("500M", 500 * 2**20), ("32G", 2**35), ("32GB", 2**35), ("2t", 2**41), ("4000", 4000 * 2**20)]
+    + [(word, 0) for word in ("", "0", "G", "1.5G", "-1G", "lots")],
+)
+def test_sizes(size, expected):
+    assert as_bytes(size) == expected
+
+
+@pytest.mark.parametrize(
+    ("duration", "expected"),
+    [("60", 60), ("90:30", 91), ("1:30:00", 90), ("1-0", 1440), ("2-12:30", 3630), ("0:0:1", 1), ("1-00:00:30", 1441)]
+    + [(word, 0) for word in ("", "0", "1h", "-5", "1:2:3:4")],
+)
+def test_durations(duration, expected):
+    assert as_minutes(duration) == expected
+
+
+@pytest.mark.parametrize(("key", "value"), [("mem", "much"), ("time", "never"), ("cpus_per_task", 0), ("gflops", -1.0)])
+def test_a_key_out_of_range_is_refused_by_name(key, value):
+    with pytest.raises(Refusal, match=f"hydra.launcher.{key} is {value}; allowed is"):
+        check(Settings(**{key: value}), "hydra.launcher.")
+
+
+def test_a_task_trains_on_what_it_asks_for():
+    how = planning.execution_of(Settings(cpus_per_task=3, mem="4G"), Execution())
+    assert (how.cores, how.memory_gb) == (3, pytest.approx(2**31 / 1e9))
+    own = Execution(cores=1, memory_gb=1)
+    assert planning.execution_of(Settings(cpus_per_task=3), own) == own
+    assert planning.execution_of(Settings(gpus_per_node=2), Execution()) == Execution()
+    assert planning.machine_of(Settings(gpus_per_node=2, gpu_memory_gb=10)) == ("gpu", 2, 16_000_000_000)
+
+
+@pytest.fixture(scope="module")
+def wanted(trials, mnist, tmp_path_factory):
+    """Return `wanted(folder) -> a batch` of two recipes with two seeds each."""
+
+    def make(folder):
+        recipes = {"true": {}, "shuffled": {"labels.kind": "shuffled"}}
+        requests = {folder / name: trials(TINY | {"seeds": 2} | own) for name, own in recipes.items()}
+        return sweep.Batch(requests, ["confidence"], None, Execution(pack_size=1))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets, "load", lambda name, folder=None: mnist)
+        yield make
+
+
+def tables(folder):
+    keys = {"trials": ["trial"], "curves": ["trial", "step"], "confidence": ["trial", "inputs"]}
+    return {name: memo.load(folder)[name].sort_values(key, ignore_index=True) for name, key in keys.items()}
+
+
+def planned(batch, settings, folder):
+    """Return the work of the tasks into which what a batch lacks is cut."""
+    lacking = sweep.missing(batch.requests, batch.probes)
+    packs = planning.packs_of(batch, lacking, settings)
+    cut = planning.cut(packs, settings, settings.array_parallelism)
+    return [planning.work_of(task, batch, lacking, settings, folder) for task in cut]
+
+
+def test_what_tasks_train_is_what_one_command_trains(wanted, tmp_path):
+    whole, cut = wanted(tmp_path / "whole"), wanted(tmp_path / "cut")
+    sweep.complete(*whole)
+    settings = Settings(min_minutes=1e-9, array_parallelism=3)
+    works = planned(cut, settings, tmp_path)
+    assert len(works) == 3
+    for work in works:
+        assert work.root == unfinished.root_of(list(cut.requests))
+        assert (work.lacking(), work.done()) == (len(work.trials), 0)
+        work()
+        assert (work.lacking(), work.done()) == (0, work.cost)
+    for name, frame in tables(tmp_path / "cut").items():
+        pd.testing.assert_frame_equal(frame, tables(tmp_path / "whole")[name], check_exact=True)
+    assert not planned(cut, settings, tmp_path)
+
+
+def test_what_was_left_unfinished_stays_in_one_task(wanted, tmp_path):
+    batch = wanted(tmp_path)
+    (group,) = population.plan(batch.trials)
+    runs = {trial.id: run for run, trials in batch.requests.items() for trial in trials}
+    layout = population.lay_out(group, planning.machine_of(Settings()), Execution())
+    part = population.Population(group.signature, group.trials[1:3])
+    unfinished.Unfinished(unfinished.root_of(list(batch.requests)), part, layout, runs, batch.probes, 1).begin()
+    works = planned(batch, Settings(min_minutes=1e-9, array_parallelism=4), tmp_path)
+    assert len(works) == 3
+    assert {trial.id for trial in part.trials} in [{trial.id for trial in work.trials} for work in works]
+
+
+def test_memory_that_cannot_do_is_refused(wanted, tmp_path):
+    with pytest.raises(Refusal, match=r"hydra.launcher.mem is 500M; a task that trains 784-4-10 needs 1.\d GB"):
+        planning.show_plan([wanted(tmp_path)], Settings(mem="500M"))
+
+
+def test_the_plan_says_where_hours_come_from(wanted, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MEMO_CACHE", str(tmp_path))
+    monkeypatch.setattr(throughput, "BENCHMARK", tmp_path / "none")
+    planning.show_plan([wanted(tmp_path)], Settings())
+    said = capsys.readouterr().out
+    assert "4 networks: 0 stored, 4 to train in 1 task," in said
+    assert "Hours are unknown: no training on a core has been measured." in said
+    planning.show_plan([wanted(tmp_path)], Settings(gflops=1e-5, time="10-0", gpus_per_node=1))
+    said = capsys.readouterr().out
+    assert "by 1e-05 GFLOP/s a GPU, from hydra.launcher.gflops" in said
+    rows = [line.split() for line in said.splitlines() if line.split()[:1] in (["1"], ["8"], ["64"])]
+    assert [row[1] for row in rows] == ["1", "4", "4"]  # packs of one network
+    assert float(rows[1][-1]) == pytest.approx(float(rows[0][-1]) / 4, abs=0.02)
+
+
+def test_without_submitit_or_slurm_it_is_one_sentence(wanted, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(Refusal, match=r"pip install -e '.\[cluster\]'"):
+        head.complete([wanted(tmp_path)], Settings(), tmp_path)
+    monkeypatch.setitem(sys.modules, "submitit", type(sys)("submitit"))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(Refusal, match="sbatch and srun are not found"):
+        head.complete([wanted(tmp_path)], Settings(), tmp_path)
+    assert not list(tmp_path.glob("*/*.parquet"))
+
+
+def test_stored_sweeps_need_no_cluster(wanted, tmp_path):
+    batch = wanted(tmp_path)
+    sweep.complete(*batch)
+    assert head.complete([batch], Settings(), tmp_path) == 0
+
+
+def test_the_command_plans(tmp_path):
+    arguments = ["hydra/launcher=population_slurm", "plan=true", "labels.kind=true,shuffled", "seeds=2"]
+    arguments += [
+        "hydra.launcher.gpus_per_node=1",
+        "hydra.launcher.time=2:00:00",
+        "hydra.launcher.setup=['module load x']",
+    ]
+    command = [sys.executable, "-m", "experiments.train", "--multirun", f"hydra.sweep.dir={tmp_path}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"MEMO_CACHE": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert "4 networks: 0 stored, 4 to train in 1 task," in done.stdout
+    assert "A task has 1 GPU, 2 cores, 8G of memory, 2:00:00 of time." in done.stdout
+    refused = subprocess.run([*command, "hydra.launcher.mem=much"], capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "hydra.launcher.mem is much; allowed is a size such as 500M or 32G." in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_work_is_requeued_as_it_is(wanted, tmp_path):
+    pytest.importorskip("submitit")
+    work = Work((wanted(tmp_path),), tmp_path, tmp_path / "x.json")
+    assert work.checkpoint().function is work

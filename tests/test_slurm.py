@@ -1,0 +1,217 @@
+"""Real sweeps on a real Slurm of one node: cancelled, killed, interrupted, requeued, the tables are a local run's.
+
+Skipped where Slurm is not installed, unless MEMO_SLURM=required.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import memo
+from memo import store
+from memo.unfinished import FOLDER
+from tests import slurm
+
+SWEEP = [
+    "labels.kind=true,shuffled",
+    "model.widths=[8],[6,6]",
+    "seeds=2",
+    "dataset.n_train=512",
+    "dataset.n_test=200",
+    "batch_size=32",
+    "epochs=60",
+    "evaluations=12",
+    "stop_at_train_accuracy=null",
+    "probes=[confidence,confidence@4]",
+    "execution.checkpoint_seconds=0.2",
+    "execution.pack_size=1",  # what a network trains beside is then the same in a task: equal to the last bit
+]
+LONG = ["epochs=1500", "evaluations=60"]
+TASKS = [
+    "hydra/launcher=population_slurm",
+    "hydra.launcher.min_minutes=1e-6",
+    "hydra.launcher.array_parallelism=2",
+    "hydra.launcher.mem=4G",
+    "hydra.launcher.poll_seconds=0.5",
+]
+KEYS = {
+    "trials": ["trial"],
+    "curves": ["trial", "step"],
+    "confidence": ["trial", "inputs"],
+    "confidence_along": ["trial", "step", "inputs"],
+}
+
+pytestmark = pytest.mark.slurm
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Return the environment in which commands reach a cluster."""
+    if absent := slurm.absent():
+        message = f"Slurm tests need {', '.join(absent)} (Debian: slurm-wlm, munge; Python: the extra [cluster])"
+        assert os.environ.get("MEMO_SLURM") != "required", message
+        pytest.skip(message)
+    with slurm.cluster() as environment:
+        yield environment
+
+
+def command(folder, *overrides):
+    return [sys.executable, "-m", "experiments.train", "--multirun", f"hydra.sweep.dir={folder}", *SWEEP, *overrides]
+
+
+def start(environment, folder, *overrides):
+    arguments = command(folder, *TASKS, *overrides)
+    return subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, bufsize=1
+    )
+
+
+def ended(process, seconds=1200):
+    said, _ = process.communicate(timeout=seconds)
+    return said
+
+
+def ask(environment, *words):
+    return subprocess.run(words, capture_output=True, text=True, env=environment, check=True).stdout
+
+
+def until(true, process, seconds=600):
+    """Wait for a moment in the life of a command."""
+    end = time.monotonic() + seconds
+    while not (found := true()):
+        assert process.poll() is None and time.monotonic() < end, ended(process)
+        time.sleep(0.05)
+    return found
+
+
+def jobs(folder):
+    """Return the jobs of the tasks that have not ended."""
+    return sorted(path.name.removesuffix("_submitted.pkl") for path in folder.glob(".slurm/*_submitted.pkl"))
+
+
+def workers(folder, job):
+    """Return the processes of a task."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (path / "cmdline").read_bytes().split(b"\0")
+            surroundings = (path / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        array, index = job.encode().split(b"_")
+        mine = {b"SLURM_ARRAY_JOB_ID=" + array, b"SLURM_ARRAY_TASK_ID=" + index} <= set(surroundings)
+        if (
+            mine
+            and b"submitit.core._submit" in words
+            and b"srun" not in words[0]
+            and str(folder / ".slurm").encode() in words
+        ):
+            found.append(int(path.name))
+    return found
+
+
+def in_training(folder, count):
+    """Return a function that tells whether so many populations have checkpoints."""
+    return lambda: len({path.parent for path in folder.glob(f"{FOLDER}/*/slabs/*")}) >= count
+
+
+def assert_identical(folder, other):
+    tables, expected = memo.load(folder), memo.load(other)
+    assert tables.keys() == expected.keys() == KEYS.keys()
+    for name, keys in KEYS.items():
+        one, two = (frame[name].sort_values(keys, ignore_index=True) for frame in (tables, expected))
+        pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    """Return `local(*overrides) -> the folder of the sweep that one machine runs`, once for each."""
+    folders = {}
+
+    def run(*overrides):
+        if overrides not in folders:
+            folders[overrides] = tmp_path_factory.mktemp("local")
+            here = command(folders[overrides], "hydra/launcher=population", *overrides)
+            subprocess.run(here, check=True, capture_output=True)
+        return folders[overrides]
+
+    return run
+
+
+def test_a_sweep_gives_the_tables_and_folders_of_a_local_one(cluster, local, tmp_path):
+    process = start(cluster, tmp_path)
+    said = ended(process)
+    assert process.returncode == 0, said
+    assert "Submitted 2 tasks for 8 networks" in said
+    assert_identical(tmp_path, local())
+    assert len(list(tmp_path.glob("*/.hydra"))) == len(list(local().glob("*/.hydra"))) == 4
+    assert not (tmp_path / FOLDER).exists()
+    assert {path.suffix for path in tmp_path.glob(".slurm/[!.]*")} == {".out", ".err", ".sh"}
+    again = start(cluster, tmp_path)
+    said = ended(again)
+    assert again.returncode == 0, said
+    assert "nothing to train" in said and "Submitted" not in said
+
+
+def test_cancelled_and_killed_tasks_go_on_to_the_same_bits(cluster, local, tmp_path):
+    process = start(cluster, tmp_path, *LONG)
+    until(in_training(tmp_path, 2), process)
+    first, second = jobs(tmp_path)
+    ask(cluster, "scancel", first)
+    killed = workers(tmp_path, second)
+    assert killed
+    for worker in killed:
+        os.kill(worker, signal.SIGKILL)
+    said = ended(process)
+    assert process.returncode == 0, said
+    for job in (first, second):
+        assert f"Task {job} ended with" in said
+    assert_identical(tmp_path, local(*LONG))
+
+
+def test_interrupted_and_started_again_it_watches_also_what_is_requeued(cluster, local, tmp_path):
+    process = start(cluster, tmp_path, *LONG)
+    until(in_training(tmp_path, 2), process)
+    first, second = jobs(tmp_path)
+    process.send_signal(signal.SIGINT)
+    said = ended(process)
+    assert process.returncode == 1
+    assert f"scancel {first.partition('_')[0]} ends them" in said and "Traceback" not in said
+    ask(cluster, "scancel", "--signal=USR2", first)  # what Slurm sends before a time limit, and on preemption
+    again = start(cluster, tmp_path, *LONG)
+    # Slurm lets a requeued job wait for two minutes.
+    until(lambda: "BeginTime" in ask(cluster, "squeue", "--noheader", "--array", "--format=%i %r"), again)
+    ask(cluster, "scontrol", "update", f"JobId={first}", "StartTime=now")
+    said = ended(again)
+    assert again.returncode == 0, said
+    assert "Watching 2 tasks that an earlier command submitted." in said
+    assert "Submitted" not in said and "is submitted again" not in said
+    logs = {job: "".join(path.read_text() for path in tmp_path.glob(f".slurm/{job}_*log*")) for job in (first, second)}
+    assert {job: log.count("Starting with JobEnvironment") for job, log in logs.items()} == {first: 2, second: 1}
+    assert "Requeued job" in logs[first] and "Going on with" in logs[first]
+    assert_identical(tmp_path, local(*LONG))
+    # A session stands in each of its run folders.
+    sessions = {(one["finished"], one["train_seconds"]): one["networks"] for one in store.provenance(tmp_path)}
+    assert sum(sessions.values()) == 8
+
+
+def test_what_fails_in_a_task_is_said_in_a_sentence(cluster, tmp_path):
+    process = start(cluster, tmp_path, "hydra.launcher.partition=nowhere")
+    said = ended(process)
+    assert process.returncode == 1
+    assert "Refused: Slurm takes no tasks: " in said and "invalid partition" in said and "Traceback" not in said
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_a_task_that_raises_is_not_submitted_again(cluster, tmp_path):
+    process = start(cluster, tmp_path, "hydra.launcher.setup=['export JAX_PLATFORMS=none']")
+    said = ended(process)
+    assert process.returncode == 1
+    assert "Refused: 2 of 2 tasks failed and 8 networks are missing; task" in said
+    assert "is submitted again" not in said and "Traceback" not in said
