@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.population_launcher._running import Job
 from memo import experiment, sweep
