@@ -49,7 +49,9 @@ def wanted(tmp_path_factory, tiny, small_mnist):
 def uris(tmp_path_factory):
     # One for all tests: trackio knows one folder a process.
     folder = tmp_path_factory.mktemp("tracked")
-    return {"mlflow": f"sqlite:///{folder}/mlflow.db", "trackio": f"{folder}/trackio"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRACKIO_DIR", f"{folder}/trackio")  # whoever imports it first
+        yield {"mlflow": f"sqlite:///{folder}/mlflow.db", "trackio": f"{folder}/trackio"}
 
 
 def read_mlflow(uri, project):
@@ -253,11 +255,11 @@ def test_tracking_is_no_part_of_a_recipe(tiny):
 TINY = ("dataset.n_train=128", "dataset.n_test=200", "model.widths=[4]", "batch_size=32", "evaluations=4", "epochs=2")
 
 
-def command(folder, *arguments):
+def command(folder, *arguments, **environment):
     return subprocess.run(
-        [sys.executable, "-m", "experiments.train", *TINY, *arguments],
+        [sys.executable, "-m", "experiments.train", *arguments, *TINY],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
         capture_output=True,
         text=True,
         timeout=120,
@@ -277,16 +279,16 @@ def test_a_sweep_of_the_population_launcher_by_its_command(tmp_path):
 
 
 @needs("mlflow")
-def test_a_run_outlives_its_tracker(tmp_path):
+def test_a_run_outlives_its_tracker(tmp_path, uris):
     run = (f"hydra.run.dir={tmp_path}/run", "tracking.to=mlflow")
-    done = command(tmp_path, *run, "tracking.uri=http://127.0.0.1:9")
+    done = command(tmp_path, *run, "tracking.uri=http://127.0.0.1:9", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("mlflow has not taken all curves (") == 1
     assert store.finished(tmp_path / "run", ["confidence"])
-    again = command(tmp_path, *run, "tracking.project=mine")
+    again = command(tmp_path, *run, f"tracking.uri={uris['mlflow']}", "tracking.project=mine")
     assert (again.returncode, again.stderr) == (0, "")
     assert (
         "nothing to train" in again.stdout
         and "Sent to mlflow, project mine: 1 networks (0 were there)." in again.stdout
     )
-    assert (tmp_path / "mlflow.db").exists()  # MLflow's own default
+    assert set(read("mlflow", uris, "mine")) == set(memo.load(tmp_path / "run").trials["trial"])
