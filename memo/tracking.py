@@ -113,10 +113,7 @@ def to_trackio(runs: Sequence[Run], project: str, uri: str | None) -> int:
     Raises OSError where trackio could not write, or writes elsewhere in this process.
     """
     with _trackio_here(uri) as trackio:
-        try:
-            held = {run.name for run in trackio.Api().runs(project)}
-        except ValueError:  # no such project
-            held = set()
+        held = {run.name for run in _trackio_runs(trackio, project)}
         missing = [run for run in runs if run.name not in held]
         for run in missing:
             config = run.recipe | run.tags | run.outcome
@@ -128,11 +125,17 @@ def to_trackio(runs: Sequence[Run], project: str, uri: str | None) -> int:
                 trackio.finish()
             except BaseException:  # half a curve would pass for a whole one
                 trackio.finish()
-                for half in trackio.Api().runs(project):
+                for half in _trackio_runs(trackio, project):
                     if half.name == run.name:
                         half.delete()
                 raise
         return len(missing)
+
+
+def _trackio_runs(trackio, project):
+    with contextlib.suppress(ValueError):  # where there is no such project yet
+        return list(trackio.Api().runs(project))
+    return []
 
 
 @contextlib.contextmanager
