@@ -5,16 +5,15 @@
 A tracker is read before it is written to: what it holds is not sent again, and what was deleted there is.
 """
 
-import contextlib
 import importlib.util
-import io
 import json
 import logging
 import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,7 +53,7 @@ def stored_runs(folder: Path, trials: Sequence[Trial], arms: Mapping[str, str] |
         tags = {"trial": trial, "group": group, "status": row["status"], "folder": str(folder)}
         if arms and trial in arms:
             tags["arms"] = arms[trial]
-        points = curves[trial].sort_values("step")[["step", *METRICS]].to_dict("records") if trial in curves else []
+        points = curves[trial].sort_values("step")[["step", *METRICS]].to_dict("records")
         curve = [(int(point["step"]), _finite(point, METRICS)) for point in points]
         recipe = flatten(recipes[trial]) | {"seed": row["seed"]}
         runs.append(Run(f"{group}-seed{row['seed']}", recipe, tags, _finite(row, OUTCOME), curve))
@@ -79,12 +78,13 @@ def to_mlflow(runs: Sequence[Run], project: str, uri: str | None) -> int:
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(project)
     place = client.create_experiment(project) if experiment is None else experiment.experiment_id
-    held = set()
+    held, wanted = set(), {run.tags["trial"] for run in runs}
     for group in {run.tags["group"] for run in runs}:
         for earlier in client.search_runs([place], f"tags.`group` = '{group}'", max_results=RUNS_AN_ANSWER):
+            trial = earlier.data.tags.get("trial")
             if earlier.info.status == "FINISHED":
-                held.add(earlier.data.tags["trial"])
-            else:  # an interrupted command's
+                held.add(trial)
+            elif trial in wanted:  # an interrupted command's
                 client.delete_run(earlier.info.run_id)
     missing = [run for run in runs if run.tags["trial"] not in held]
     for run in missing:
@@ -108,71 +108,31 @@ def to_trackio(runs: Sequence[Run], project: str, uri: str | None) -> int:
     """Send the runs that a local trackio project lacks and return how many those were.
 
     `uri` is a folder (None: what TRACKIO_DIR names, or trackio's own in the user's cache). `trackio sync` takes a project
-    from there to a Space.
-
-    Raises OSError where trackio could not write, or writes elsewhere in this process.
+    from there to a Space. Raises OSError where trackio already writes elsewhere in this process.
     """
-    with _trackio_here(uri) as trackio:
-        held = {run.name for run in _trackio_runs(trackio, project)}
-        missing = [run for run in runs if run.name not in held]
-        for run in missing:
-            config = run.recipe | run.tags | run.outcome
-            options = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}
-            sent = trackio.init(project, run.name, run.tags["group"], config=config, **options)
-            try:
-                for step, values in run.curve:
-                    sent.log(values, step=step)
-                trackio.finish()
-            except BaseException:  # half a curve would pass for a whole one
-                trackio.finish()
-                for half in _trackio_runs(trackio, project):
-                    if half.name == run.name:
-                        half.delete()
-                raise
-        return len(missing)
+    if uri is not None:
+        os.environ["TRACKIO_DIR"] = os.path.abspath(uri)  # which trackio reads when it is imported
+    # Its storage, as in its own importers, and not trackio.init and log: a run is then one transaction, there as a whole
+    # or not at all, and an error is raised here; a thread of trackio's would say in a warning what it could not write.
+    from trackio.sqlite_storage import TRACKIO_DIR, SQLiteStorage
 
-
-def _trackio_runs(trackio, project):
-    with contextlib.suppress(ValueError):  # where there is no such project yet
-        return list(trackio.Api().runs(project))
-    return []
-
-
-@contextlib.contextmanager
-def _trackio_here(folder: str | None) -> Iterator[Any]:
-    # Written to at once and on this machine: neither a server nor an inbox could be asked which runs it holds.
-    local = {"TRACKIO_SPACE_ID": None, "TRACKIO_SERVER_URL": None, "TRACKIO_STORAGE_MODE": "sqlite"}
-    with _environment(local):
-        if folder is not None:
-            os.environ["TRACKIO_DIR"] = os.path.abspath(folder)  # which trackio reads when it is imported
-        import trackio
-        from trackio.utils import TRACKIO_DIR
-
-        if folder is not None and Path(TRACKIO_DIR) != Path(os.path.abspath(folder)):
-            raise OSError(f"trackio writes to {TRACKIO_DIR} in this process")
-        # It prints three lines a run, and takes what it cannot write for a warning.
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("always", UserWarning)
-            yield trackio
-        if said:
-            raise OSError(str(said[0].message))
-
-
-@contextlib.contextmanager
-def _environment(changes: Mapping[str, str | None]) -> Iterator[None]:
-    def apply(values):
-        for name, value in values.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
-
-    earlier = {name: os.environ.get(name) for name in changes}
-    apply(changes)
-    try:
-        yield
-    finally:
-        apply(earlier)
+    if uri is not None and Path(TRACKIO_DIR) != Path(os.path.abspath(uri)):
+        raise OSError(f"trackio writes to {TRACKIO_DIR} in this process")
+    SQLiteStorage.validate_project_name(project)
+    held = {record["id"] for record in SQLiteStorage.get_run_records(project)}
+    missing = [run for run in runs if run.tags["trial"] not in held]
+    for run in missing:
+        # Under the names that trackio.init gives to a run's group and time.
+        its_own = {"_Group": run.tags["group"], "_Created": datetime.now(UTC).isoformat()}
+        SQLiteStorage.bulk_log(
+            project,
+            run.name,
+            [values for _, values in run.curve],
+            [step for step, _ in run.curve],
+            config=run.recipe | run.tags | run.outcome | its_own,
+            run_id=run.tags["trial"],
+        )
+    return len(missing)
 
 
 class Tracker(NamedTuple):
