@@ -1,9 +1,11 @@
 """Trackers hold what the tables hold, once; and no tracker is worth a finished run."""
 
+import contextlib
 import importlib.util
 import logging
 import math
 import os
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +18,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 import memo
-from memo import datasets, experiment, hydra_app, store, sweep, tracking
+from memo import datasets, experiment, hydra_app, sweep, tracking
 from memo.config import Config, Tracking, flatten, make_trials
 from memo.errors import Refusal
 
@@ -262,41 +264,40 @@ def test_tracking_is_no_part_of_a_recipe(tiny):
     assert [trial.id for trial in make_trials(sent)] == [trial.id for trial in make_trials(config)]
 
 
-TINY = ("dataset.n_train=128", "dataset.n_test=200", "model.widths=[4]", "batch_size=32", "evaluations=4", "epochs=2")
-
-
-def command(folder, *arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.train", *arguments, *TINY],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
-        capture_output=True,
-        text=True,
-    )
+@needs("mlflow")
+def test_a_server_that_does_not_answer_costs_one_sentence(monkeypatch, wanted, caplog):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert not tracking.send(Tracking("mlflow", uri="http://127.0.0.1:9"), "any", wanted)
+    (sentence,) = caplog.messages
+    assert sentence.startswith("mlflow has not taken all curves (API request to http://127.0.0.1:9/")
 
 
 @needs("trackio")
-def test_a_sweep_of_the_population_launcher_by_its_command(tmp_path):
-    sweeping = ("--multirun", "hydra/launcher=population", f"hydra.sweep.dir={tmp_path}/sweep", "seeds=2")
-    sending = ("labels.kind=true,shuffled", "tracking.to=trackio", f"tracking.uri={tmp_path}/tracked")
-    for sent in ("2 networks (0 were there)", "0 networks (2 were there)"):
-        done = command(tmp_path, *sweeping, *sending)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.count(f"Sent to trackio, project train: {sent}.") == 2
-    assert (tmp_path / "tracked" / "train.db").exists()
+def test_a_sweep_by_its_command_outlives_its_tracker_and_is_sent_later(tmp_path):
+    tiny = "dataset.n_train=128 dataset.n_test=200 model.widths=[4] batch_size=32 evaluations=4 epochs=2 seeds=2"
+    sweep = f"--multirun hydra/launcher=population hydra.sweep.dir={tmp_path}/sweep labels.kind=true,shuffled {tiny}"
+    folder = tmp_path / "tracked"
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.train",
+        *sweep.split(),
+        "tracking.to=trackio",
+        f"tracking.uri={folder}",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
 
-
-@needs("mlflow")
-def test_a_run_outlives_its_tracker(tmp_path, uris):
-    run = (f"hydra.run.dir={tmp_path}/run", "tracking.to=mlflow")
-    done = command(tmp_path, *run, "tracking.uri=http://127.0.0.1:9", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
+    folder.touch()  # a file: trackio cannot write below it
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("mlflow has not taken all curves (") == 1
-    assert store.finished(tmp_path / "run", ["confidence"])
-    again = command(tmp_path, *run, f"tracking.uri={uris['mlflow']}", "tracking.project=mine")
-    assert (again.returncode, again.stderr) == (0, "")
-    assert (
-        "nothing to train" in again.stdout
-        and "Sent to mlflow, project mine: 1 networks (0 were there)." in again.stdout
-    )
-    assert set(read("mlflow", uris, "mine")) == set(memo.load(tmp_path / "run").trials["trial"])
+    assert done.stdout.count("trackio has not taken all curves (") == 1
+    stored = memo.load(tmp_path / "sweep").trials["trial"]
+    assert len(stored) == 4
+
+    folder.unlink()
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("Sent to trackio, project train: 2 networks (0 were there).") == 2
+    assert "nothing to train" in done.stdout
+    with contextlib.closing(sqlite3.connect(folder / "train.db")) as database:
+        assert {trial for (trial,) in database.execute("SELECT run_id FROM configs")} == set(stored)
