@@ -216,6 +216,16 @@ class Execution:
 
 
 @dataclass
+class Tracking:
+    """Where the curves of finished trials are sent as well (memo.tracking); null is nowhere."""
+
+    # Which trackers there are is known by memo.tracking, which reads tables and so is no part of the core.
+    to: str | None = _key(None, "the name of a tracker, such as mlflow, or null", lambda v: True, recipe=False)
+    project: str | None = _key(None, "a name, or null for the experiment's", lambda v: v is None or v, recipe=False)
+    uri: str | None = _key(None, "a folder or URI, or null for the tracker's own", lambda v: True, recipe=False)
+
+
+@dataclass
 class Config(Recipe):
     """A recipe and what a command does with it."""
 
@@ -228,6 +238,7 @@ class Config(Recipe):
         recipe=False,
     )
     execution: Execution = field(default_factory=Execution)
+    tracking: Tracking = field(default_factory=Tracking)
     plan: bool = _key(False, "true to print what would train, and train nothing", lambda v: True, recipe=False)
     scale: str = _key("standard", "quick, standard or paper", lambda v: True, recipe=False)
     experiment: dict[str, Any] = field(default_factory=dict, metadata={"recipe": False})

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from memo import hydra_app, provenance, store, sweep
+from memo import hydra_app, provenance, store, sweep, tracking
 from memo.arms import arms, dotted, settings, swept
 from memo.config import Config, Trial, flatten, make_recipe, make_trials
 from memo.errors import Refusal
@@ -101,6 +102,8 @@ def admitted(config: DictConfig, overrides: Sequence[str]) -> Config:
     """Return a composed configuration as its dataclasses; `overrides` are those of the task; raises Refusal."""
     typed = hydra_app.read(config)
     check(typed, {override.lstrip("+").split("=")[0] for override in overrides})
+    if typed.tracking.to is not None:
+        tracking.require(typed.tracking.to)
     return typed
 
 
@@ -118,6 +121,28 @@ class CheckBeforeRun(Callback):
         if typed.plan:
             sweep.show_plan(groups, typed.execution)
             raise SystemExit(0)
+
+
+class TrackAfterJob(Callback):
+    """Sends what a job's trials have stored to the tracker that `tracking.to` names, when all else is written.
+
+    A tracker that fails costs a warning, not the job, and is left alone for the rest of the command.
+    """
+
+    def __init__(self):
+        self._failed = False
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: object) -> None:
+        """Send the trials of a job that has ended well and that the tracker lacks."""
+        if config.get("tracking", {}).get("to") is None or job_return.status != JobStatus.COMPLETED or self._failed:
+            return
+        typed = admitted(config, config.hydra.overrides.task)
+        if typed.plan:
+            return
+        groups = requests(typed, Path(str(config.hydra.runtime.output_dir)))
+        wanted = {run: trials for runs in groups.values() for run, trials in runs.items()}
+        arms = members(typed).groupby("trial")["arm"].agg(", ".join).to_dict()
+        self._failed = not tracking.send(typed.tracking, typed.experiment.get("name", "train"), wanted, arms)
 
 
 class Stored:
