@@ -42,7 +42,7 @@ AccountingStorageType=accounting_storage/none
 MpiDefault=none
 MailProg=/bin/true
 ReturnToService=2
-KillWait=5
+KillWait=1
 MinJobAge=2
 JobRequeue=1
 SchedulerParameters=sched_min_interval=0,batch_sched_delay=0

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 import memo
+from hydra_plugins.population_launcher.settings import Settings, as_bytes, as_minutes
 from memo import datasets, population, sweep, throughput, unfinished
 from memo.cluster import head, planning
 from memo.cluster.planning import Work
-from memo.cluster.settings import Settings, as_bytes, as_minutes
 from memo.config import Execution, check
 from memo.errors import Refusal
 from tests.test_sweep import TINY

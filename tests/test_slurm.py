@@ -32,7 +32,7 @@ SWEEP = [
     "execution.checkpoint_seconds=0.2",
     "execution.pack_size=1",  # what a network trains beside is then the same in a task: equal to the last bit
 ]
-LONG = ["epochs=1500", "evaluations=60"]
+LONG = ["epochs=2000", "evaluations=60"]
 TASKS = [
     "hydra/launcher=population_slurm",
     "hydra.launcher.min_minutes=1e-6",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.launcher import Launcher
 
-from memo.cluster.settings import Settings
+from hydra_plugins.population_launcher.settings import Settings
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn

@@ -14,9 +14,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.population_launcher._running import Job
+from hydra_plugins.population_launcher.settings import Settings
 from memo import experiment, sweep
 from memo.cluster import head, planning
-from memo.cluster.settings import Settings
 from memo.config import Execution, check
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def launch(
 ) -> list[JobReturn]:
     """Train what the jobs ask for together, then run each of them; raises Refusal before anything is trained.
 
-    They train here, or as tasks of Slurm where the launcher has keys: those of memo.cluster.settings.
+    They train here, or as tasks of Slurm where the launcher has keys: those of Settings.
     """
     keys = OmegaConf.to_container(config.hydra.launcher, resolve=True)
     assert isinstance(keys, dict)

@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hydra_plugins.population_launcher.settings import Settings, as_minutes
 from memo import datasets, progress, store, sweep
 from memo.cluster import planning
 from memo.cluster.planning import Lacking, Work
-from memo.cluster.settings import Settings, as_minutes
 from memo.errors import Refusal
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from hydra_plugins.population_launcher.settings import Settings, as_bytes, as_minutes
 from memo import mlp, population, progress, sweep, tasks, throughput, unfinished
-from memo.cluster.settings import Settings, as_bytes, as_minutes
 from memo.config import Execution, Trial
 from memo.errors import Refusal
 from memo.population import Machine, Population, Signature

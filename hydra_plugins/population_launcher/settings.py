@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-# Hydra imports this at the start of every application: nothing that takes time belongs here.
+# Hydra imports this at the start of every application, also of others: so it is here, and imports nothing of memo.
 
 
 def _key(default: Any, allowed: str, check: Callable[[Any], bool]) -> Any:
