@@ -52,6 +52,16 @@ def test_findings_stand_in_the_readme_word_for_word():
     assert [line for line in lines if line not in README.splitlines()] == []
 
 
+def test_the_table_of_experiments_has_each_of_them_and_a_number_of_its_findings():
+    rows = re.findall(r"^\| .*`python -m experiments\.(\w+)`.*$", README, re.MULTILINE)
+    assert {*rows, "headline"} == {path.parent.name for path in RESULTS.glob("*/findings.md")}
+    for row in README.splitlines():
+        for name in re.findall(r"^\| .*`python -m experiments\.(\w+)`", row):
+            findings = (RESULTS / name / "findings.md").read_text()
+            numbers = re.findall(r"[\d.]+ \[[^\]]+, [^\]]+\](?!\()", row)
+            assert numbers and all(number in findings for number in numbers), row
+
+
 def test_every_key_of_a_configuration_is_in_the_readme():
     rows = [row.split(" | ")[0] for row in README.splitlines() if row.startswith("| `")]
     named = set()
