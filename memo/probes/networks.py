@@ -54,7 +54,8 @@ def _uniform(generator, pixels, statistics):
 
 
 def _clipped_gaussian(generator, pixels, statistics):
-    return np.clip(gaussian_images(generator, pixels.shape, statistics), 0, 1)
+    drawn = gaussian_images(generator, pixels.shape, statistics)
+    return np.clip(drawn, 0, 1, out=drawn)
 
 
 # (generator, test pixels [M, pixels], statistics) -> pixels [M, pixels]. The position numbers the draw: append only.
