@@ -68,12 +68,11 @@ def test_what_hydra_refuses_is_refused_in_its_words(loader, override):
     assert str(actual.value) == str(expected.value)
 
 
-def test_other_applications_of_hydra_load_the_launchers_keys_and_no_more_of_the_suite():
+def test_other_applications_of_hydra_load_neither_the_suite_nor_jax():
     found = "from hydra.core.plugins import Plugins; Plugins.instance(); import sys; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", found], capture_output=True, text=True, check=True).stdout.split()
     assert "hydra_plugins.population_launcher" in modules
-    assert not {"jax", "pandas", "submitit"} & set(modules)
-    assert {name for name in modules if name.startswith("memo")} == {"memo", "memo.cluster", "memo.cluster.settings"}
+    assert not {"jax", "pandas", "submitit", "memo"} & set(modules)
 
 
 def multirun(folder, *arguments, modules=""):
