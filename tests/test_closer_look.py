@@ -194,7 +194,13 @@ def test_sensitivity_statistics():
 
 def test_a_setting_of_the_talk():
     cell = pd.DataFrame(
-        {"seed": [0, 0, 1, 1], "labels": ["true", "shuffled"] * 2, "t90": [1, 3, 2, 6], "loss_steepness": [4, 1, 0, 0]}
+        {
+            "seed": [0, 0, 1, 1],
+            "width": 8,
+            "labels": ["true", "shuffled"] * 2,
+            "t90": [1, 3, 2, 6],
+            "loss_steepness": [4, 1, 0, 0],
+        }
     )
     assert talk.measured(cell, "t90", "slower")[0].value == pytest.approx(3)
     assert talk.measured(cell, "t90", "ratio")[0].value == pytest.approx(1 / 3)

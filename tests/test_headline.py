@@ -302,6 +302,7 @@ def test_runs_that_go_nowhere_make_a_report(analysed, tmp_path, rate):
 def test_what_could_not_be_analysed_is_refused(change, sentence):
     twins = {"labels": {"kind": ["true", "shuffled"]}, "model": {"widths": [[4]]}}
     needs = {
+        "name": "headline",
         "axes": ["model.widths", "labels.kind"],
         "compares": {"labels.kind": ["true", "shuffled"]},
         "fixed": {"labels.fraction": 1.0},

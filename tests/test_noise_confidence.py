@@ -13,7 +13,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 import memo
-from experiments.noise_confidence import doubt, equal, far, fooling, hendrycks, populations
+from experiments.noise_confidence import doubt, equal, fooling, hendrycks, populations
 from experiments.noise_confidence.analysis import analyse
 from memo import claims, datasets, experiment, hydra_app, report, store
 from memo.statistics import Estimate
@@ -94,11 +94,6 @@ def test_words_for_the_direction_of_differences():
     assert equal.direction([above, below]) == equal.direction([above, around]) == "mixed"
     assert equal.direction([above._replace(n=4)]) == equal.direction([]) == "undecided"
     assert set(equal.WORDS) == {"more", "less", "neither", "mixed", "undecided"}
-
-
-def test_steps_of_confidence_far_away():
-    sure = pd.DataFrame([[0.1, 0.2, 0.5, 0.9, 0.8]], columns=list(far.SCALED.values()))
-    np.testing.assert_allclose(far._steps(sure), [[0.4, -0.1]])
 
 
 def test_what_a_temperature_takes():

@@ -32,7 +32,8 @@ SWEEP = [
     "execution.checkpoint_seconds=0.2",
     "execution.pack_size=1",  # what a network trains beside is then the same in a task: equal to the last bit
 ]
-LONG = ["epochs=2000", "evaluations=60"]
+# Tasks that are still in training when a command has been started again beside them.
+LONG = ["epochs=8000", "evaluations=60"]
 TASKS = [
     "hydra/launcher=population_slurm",
     "hydra.launcher.min_minutes=1e-6",

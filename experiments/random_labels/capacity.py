@@ -167,7 +167,8 @@ def parameters(width: np.ndarray | pd.Series | pd.DataFrame) -> np.ndarray | pd.
 def _map(evidence, networks, made):
     cells = networks.frame[networks.frame["arm"].str.startswith("map_")].drop_duplicates("trial")
     table = {
-        n: own.pivot(index="seed", columns="width", values="train_accuracy").sort_index(axis=1)
+        # As floats, which a column is not where all networks diverged.
+        n: own.pivot(index="seed", columns="width", values="train_accuracy").sort_index(axis=1).astype(np.float32)
         for n, own in cells.groupby("n")
     }
     edges = pd.DataFrame({n: boundary(own) for n, own in table.items()})
