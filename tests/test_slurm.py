@@ -40,6 +40,7 @@ TASKS = [
     "hydra.launcher.array_parallelism=2",
     "hydra.launcher.mem=4G",
     "hydra.launcher.poll_seconds=0.5",
+    "hydra.launcher.gflops=10",  # not what a busy machine has just reached, of which the number of tasks would depend
 ]
 KEYS = {
     "trials": ["trial"],
