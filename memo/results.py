@@ -155,9 +155,8 @@ def load(folder: str | os.PathLike) -> Tables:
 def _typed(column):
     """Return a column of texts as numbers or booleans where all that are not empty are; kinds of labels stay texts."""
     empty = column == ""
-    if (
-        not empty.any() and column.isin(("True", "False")).all()
-    ):  # as pandas writes booleans; "true" is a kind of labels
+    # As pandas writes booleans; "true" is a kind of labels.
+    if not empty.any() and column.isin(("True", "False")).all():
         return column == "True"
     try:
         return pd.to_numeric(column.mask(empty))

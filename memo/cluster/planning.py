@@ -79,7 +79,7 @@ class Work:
             self._tell(before, 0.0)
 
     def _tell(self, reached, left):
-        """Say how much of its cost is done, of what it is done with or at, and of what is left of that."""
+        """Say how much of its cost is done: what it has reached the end of, or is in, less what is left of that."""
         temporary = self.report.with_suffix(".new")
         with suppress(OSError):  # a word that is lost is no harm
             temporary.write_text(json.dumps({"done": reached - left}))
