@@ -13,9 +13,9 @@ import pandas as pd
 import seaborn as sns
 
 import memo
-from memo import figures
-from memo.plots import CHANCE
-from memo.statistics import mean_interval
+from memo.reporting import figures
+from memo.reporting.panels import CHANCE
+from memo.statistics.intervals import mean_interval
 
 RESULTS = Path(memo.__file__).parents[1] / "results"
 
@@ -44,7 +44,7 @@ print(slower[["condition", "measured", "low", "high", "n", "verdict"]].to_string
 # `headline.shapes` has one row for each network and curve. `width`: units of both hidden layers; `labels`: true, or shuffled
 # once for all epochs; `curve`: which one is measured, the training loss or the training accuracy; `t50`, `t90`, `t99`:
 # epochs until that share of the loss is lost, or until that accuracy (empty where a network never gets there); `area`,
-# `linearity`, `steepness`, `early_share`: the shape of the curve (`memo.curves.shape`). Networks of one `seed` share their
+# `linearity`, `steepness`, `early_share`: the shape of the curve (`memo.statistics.curve_shape.shape`). Networks of one `seed` share their
 # images and the order of minibatches.
 
 # %%

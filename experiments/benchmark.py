@@ -17,8 +17,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from memo import hydra_app
 from memo.benchmark import command, sizes
+from memo.commands import hydra_app
 from memo.config import Config
 from memo.errors import Refusal
 

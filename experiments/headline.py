@@ -18,16 +18,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from memo import comparisons, datasets, experiment, figures, plots
-from memo.claims import Claim, ledger
-from memo.comparisons import KINDS
+from memo.commands import experiment
 from memo.config import Config
-from memo.curves import loss_progress, shape
-from memo.outcomes import LEVELS, SHAPES, training_images
-from memo.plots import CHANCE
-from memo.report import Figure, Report, number, with_interval
-from memo.statistics import Estimate, binomial_band, mean_interval
-from memo.store import Tables
+from memo.data import datasets
+from memo.reporting import figures, panels
+from memo.reporting.claims import Claim, ledger
+from memo.reporting.panels import CHANCE
+from memo.reporting.report import Figure, Report, number, with_interval
+from memo.statistics import over_seeds
+from memo.statistics.curve_shape import loss_progress, shape
+from memo.statistics.curve_summary import LEVELS, SHAPES, training_images
+from memo.statistics.intervals import Estimate, binomial_band, mean_interval
+from memo.statistics.over_seeds import KINDS
+from memo.storage.run_folders import Tables
 
 ZHANG, ARPIT, HENDRYCKS = "Zhang et al. 2017", "Arpit et al. 2017", "Hendrycks and Gimpel 2017"
 TALK, TALK_ON_ARPIT = "the talk, of its digit network", "the talk, of Arpit et al. 2017"
@@ -36,7 +39,7 @@ TALK, TALK_ON_ARPIT = "the talk, of its digit network", "the talk, of Arpit et a
 def analyse(tables: Tables, config: Config, folder: Path) -> Report:
     """Return the report of the trials in `tables`, drawing its figures into `folder`."""
     trials = tables.trials.sort_values(["parameters", "seed"])
-    trials["width"] = [comparisons.width_name(widths) for widths in trials["model.widths"]]
+    trials["width"] = [over_seeds.width_name(widths) for widths in trials["model.widths"]]
     trials["labels"] = trials["labels.kind"]
     trials["epochs_trained"] = trials["trial"].map(tables.curves.groupby("trial")["epoch"].max())
     facts = trials.set_index("trial")[["width", "labels"]]
@@ -101,7 +104,7 @@ def _summary(trials: pd.DataFrame, shapes: pd.DataFrame, confidence: pd.DataFram
     finals = [f"final_{part}_{measure}" for part in ("train", "test") for measure in ("loss", "accuracy")]
     sure = confidence.melt([*keys, "inputs"], ["mean_confidence", "share_above_0.9", "auroc_vs_test"], "quantity")
     curve = shapes.melt([*keys, "curve"], ["t50", "t90", "t99", *SHAPES], "quantity")
-    return comparisons.summarise(
+    return over_seeds.summarise(
         pd.concat(
             [
                 trials.melt(keys, finals, "quantity"),
@@ -117,9 +120,9 @@ def _claims(
 ) -> Iterator[tuple[Claim, Estimate | None, str]]:
     seeds = trials["seed"].nunique()
     curve = {kind: shapes[shapes["curve"] == kind] for kind in LEVELS}
-    mean = partial(comparisons.mean, seeds=seeds)
-    difference = partial(comparisons.difference, seeds=seeds)
-    ratio = partial(comparisons.ratio, seeds=seeds)
+    mean = partial(over_seeds.mean, seeds=seeds)
+    difference = partial(over_seeds.difference, seeds=seeds)
+    ratio = partial(over_seeds.ratio, seeds=seeds)
 
     def each_width(name, source, statement, quantity, accept, direction, figure, answer):
         for width in widths:
@@ -141,10 +144,10 @@ def _claims(
     def test_accuracy(width):
         if width not in memorised:
             return unfitted
-        values = comparisons.twins(trials, "final_test_accuracy", width)[["shuffled"]]
+        values = over_seeds.twins(trials, "final_test_accuracy", width)[["shuffled"]]
         inside = values["shuffled"].between(low, high).sum()
         note = f"{inside} of {len(values)} networks inside the 99 % binomial band, {low:.3f} to {high:.3f}"
-        return comparisons.answer(values, lambda values: mean_interval(values["shuffled"]), seeds, note)
+        return over_seeds.answer(values, lambda values: mean_interval(values["shuffled"]), seeds, note)
 
     quantity = "test accuracy, shuffled"
     yield from each_width("chance", ZHANG, statement, quantity, (0.09, 0.11), None, "accuracy", test_accuracy)
@@ -162,7 +165,7 @@ def _claims(
     statement = "True labels are learned faster than random ones."
     for time in ("t90", "t99"):
         quantity = f"epochs to {time[1:]} % training accuracy, shuffled / true"
-        answer = partial(comparisons.slowdown, curve["accuracy"], trials, time)
+        answer = partial(over_seeds.slowdown, curve["accuracy"], trials, time)
         accept, direction = (2, np.inf), (1, np.inf)
         name = f"faster-{time}"
         yield from each_width(name, ARPIT, statement, quantity, accept, direction, "shapes_accuracy", answer)
@@ -409,9 +412,9 @@ def _draw_summary(curves, confidence, width, folder):
     """Draw the finding in one picture, for the README and the suite's report."""
     figure, [[train, test, sure]] = figures.grid(1, 3, width=3.6, height=2.9)
     for place, part in ((train, "train"), (test, "test")):
-        plots.accuracy_curves(place, curves[curves["width"] == width], part)
+        panels.accuracy_curves(place, curves[curves["width"] == width], part)
     train.set_title(f"width {width}")
-    plots.estimates(sure, confidence[confidence["width"] == width], "mean_confidence", "inputs", list(figures.INPUTS))
+    panels.estimates(sure, confidence[confidence["width"] == width], "mean_confidence", "inputs", list(figures.INPUTS))
     names = [name.replace(", ", ",\n").replace(" ", "\n", 1) for name in figures.INPUT_NAMES.values()]
     sure.set_xticks(range(len(names)), names, fontsize=8)
     sure.axhline(CHANCE, **figures.CHANCE_LINE)
@@ -424,7 +427,7 @@ def _draw_curves(curves, widths, folder):
     figure, axes = figures.grid(2, len(widths), sharey=True)
     for column, width in enumerate(widths):
         for row, part in enumerate(("train", "test")):
-            plots.accuracy_curves(axes[row][column], curves[curves["width"] == width], part)
+            panels.accuracy_curves(axes[row][column], curves[curves["width"] == width], part)
         axes[0][column].set(title=f"width {width}", xlabel="")
     figures.shared_legend(figure, axes[0][0])
     return figures.save(figure, folder, "curves")
@@ -433,7 +436,7 @@ def _draw_curves(curves, widths, folder):
 def _draw_accuracy(trials, widths, folder):
     figure, [[train, test]] = figures.grid(1, 2, width=4.2, height=3)
     for place, part in ((train, "train"), (test, "test")):
-        plots.estimates(place, trials, f"final_{part}_accuracy", "width", widths)
+        panels.estimates(place, trials, f"final_{part}_accuracy", "width", widths)
         place.axhline(CHANCE, **figures.CHANCE_LINE)
         name = "training accuracy" if part == "train" else "test accuracy"
         place.set(ylim=(0, 1.03), ylabel=name, xlabel="width")
@@ -469,15 +472,15 @@ def _draw_scaled(curves, shapes, widths, folder):
 
 
 def _draw_shapes(shapes, kind, widths, folder):
-    panels = {
+    shown = {
         **{f"t{level}": (f"epochs to {level} %", None) for level in (50, 90, 99)},
         **SHAPES,
     }
     figure, axes = figures.grid(2, 4, width=2.6, height=2.4)
     places = [place for row in axes for place in row]
     own = shapes[shapes["curve"] == kind]
-    for place, (column, (title, straight)) in zip(places, panels.items()):
-        plots.estimates(place, own, column, "width", widths)
+    for place, (column, (title, straight)) in zip(places, shown.items()):
+        panels.estimates(place, own, column, "width", widths)
         place.set(title=title, xlabel="width")
         if straight is None:
             figures.log_axis(place)
@@ -493,7 +496,7 @@ def _draw_confidence(confidence, widths, folder):
     for row, labels in zip(axes, KINDS):
         for place, width in zip(row, widths):
             own = confidence[(confidence["width"] == width) & (confidence["labels"] == labels)]
-            plots.confidence_boxes(place, own)
+            panels.confidence_boxes(place, own)
         row[0].set_ylabel(f"{labels} labels", fontweight="bold")
     for above, below, width in zip(axes[0], axes[-1], widths):
         above.set_title(f"width {width}")
@@ -504,7 +507,7 @@ def _draw_confidence(confidence, widths, folder):
 def _draw_samples(samples, trials, width, folder):
     first = trials[(trials["width"] == width) & (trials["seed"] == trials["seed"].min())]
     twins = first.set_index("labels")["trial"]
-    figure = plots.sample_strip({kind: samples[samples["trial"] == twins[kind]] for kind in KINDS})
+    figure = panels.sample_strip({kind: samples[samples["trial"] == twins[kind]] for kind in KINDS})
     return figures.save(figure, folder, "samples", dense=True)
 
 

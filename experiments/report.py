@@ -12,8 +12,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from memo import results, suite_report
 from memo.errors import Refusal
+from memo.reporting import results, suite_report
 
 
 def main() -> None:

@@ -11,7 +11,8 @@ import logging
 
 from omegaconf import DictConfig
 
-from memo import experiment, hydra_app, store
+from memo.commands import experiment, hydra_app
+from memo.storage import run_folders
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ def train(cfg: DictConfig) -> None:
     _, _, wanted = experiment.train(cfg)
     for folder, asked in wanted.items():
         ids = {trial.id for trial in asked}
-        stored = store.load(folder, tables=()).trials
+        stored = run_folders.load(folder, tables=()).trials
         trials = stored[stored["trial"].isin(ids)]
         status = trials["status"].value_counts().to_dict()
         sound = trials[trials["status"] != "diverged"]

@@ -4,8 +4,8 @@
     make_recipe, Trial ──> complete ──> load                 by way of run folders, which keep what has been trained
     load_results                                             what an experiment of this suite reports
 
-docs/extending.md has each as an example. All else is found in the modules (`memo.treatments`, `memo.probes`,
-`memo.claims`, `memo.figures`, ...), and may change between versions.
+docs/extending.md has each as an example. All else is found in the modules (`memo.data.treatments`, `memo.probes`,
+`memo.reporting.claims`, `memo.reporting.figures`, ...), and may change between versions.
 """
 
 from importlib import import_module
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from memo.config import Recipe, Trial, make_recipe
-    from memo.datasets import load as load_dataset
+    from memo.data.datasets import load as load_dataset
     from memo.errors import Refusal
-    from memo.execution import Trained, train
-    from memo.measurement import measure
-    from memo.population import Population, plan
-    from memo.results import load as load_results
-    from memo.store import Tables, load
-    from memo.sweep import complete
+    from memo.reporting.results import load as load_results
+    from memo.storage.run_folders import Tables, load
+    from memo.storage.sweep import complete
+    from memo.training.execution import Trained, train
+    from memo.training.measurement import measure
+    from memo.training.population import Population, plan
 
 __all__ = [
     "Population",
@@ -42,14 +42,14 @@ __all__ = [
 # By module, imported when it is asked for: who trains needs no pandas, and a Hydra plug-in no JAX.
 _HOMES = {
     "config": {"Recipe": "Recipe", "Trial": "Trial", "make_recipe": "make_recipe"},
-    "datasets": {"load_dataset": "load"},
+    "data.datasets": {"load_dataset": "load"},
     "errors": {"Refusal": "Refusal"},
-    "execution": {"Trained": "Trained", "train": "train"},
-    "measurement": {"measure": "measure"},
-    "population": {"Population": "Population", "plan": "plan"},
-    "results": {"load_results": "load"},
-    "store": {"Tables": "Tables", "load": "load"},
-    "sweep": {"complete": "complete"},
+    "training.execution": {"Trained": "Trained", "train": "train"},
+    "training.measurement": {"measure": "measure"},
+    "training.population": {"Population": "Population", "plan": "plan"},
+    "reporting.results": {"load_results": "load"},
+    "storage.run_folders": {"Tables": "Tables", "load": "load"},
+    "storage.sweep": {"complete": "complete"},
 }
 
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from memo import datasets
+from memo.data import datasets
+from memo.data.treatments import INPUTS, LABELS
 from memo.errors import Refusal
-from memo.losses import LOSSES
-from memo.mlp import ACTIVATIONS, INITIALISERS
-from memo.optimizers import OPTIMIZERS, SCHEDULES
+from memo.networks.losses import LOSSES
+from memo.networks.mlp import ACTIVATIONS, INITIALISERS
+from memo.networks.optimizers import OPTIMIZERS, SCHEDULES
 from memo.probes import PROBES, known
-from memo.treatments import INPUTS, LABELS
 
 # Part of every trial's hash: raise it when a change of the code alters what a recipe trains.
 PROTOCOL = 1
@@ -217,9 +217,9 @@ class Execution:
 
 @dataclass
 class Tracking:
-    """Where the curves of finished trials are sent as well (memo.tracking); null is nowhere."""
+    """Where the curves of finished trials are sent as well (memo.storage.trackers); null is nowhere."""
 
-    # Which trackers there are is known by memo.tracking, which reads tables and so is no part of the core.
+    # Which trackers there are is known by memo.storage.trackers, which reads tables and so is no part of the core.
     to: str | None = _key(None, "the name of a tracker, such as mlflow, or null", lambda v: True, recipe=False)
     project: str | None = _key(None, "a name, or null for the experiment's", lambda v: v is None or v, recipe=False)
     uri: str | None = _key(None, "a folder or URI, or null for the tracker's own", lambda v: True, recipe=False)

@@ -14,8 +14,9 @@ import jax
 import optax
 import pytest
 
-from memo import datasets, execution
 from memo.config import Config, Dataset, Model, make_trials
+from memo.data import datasets
+from memo.training import execution
 
 execution.use_every_core()
 jax.config.update("jax_numpy_dtype_promotion", "strict")

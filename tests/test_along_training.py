@@ -9,13 +9,16 @@ import pandas as pd
 import pytest
 
 import memo
-from memo import datasets, execution, mlp, sweep, training
 from memo.config import Execution
-from memo.measurement import measure
-from memo.population import plan, signature
+from memo.data import datasets
+from memo.data.randomness import purpose_key
+from memo.networks import mlp, program
 from memo.probes import PROBES, along, at_the_end, known, observed, places
 from memo.probes.networks import Networks
-from memo.randomness import purpose_key
+from memo.storage import sweep
+from memo.training import execution
+from memo.training.measurement import measure
+from memo.training.population import plan, signature
 
 TINY = {
     "dataset.n_train": 128,
@@ -194,7 +197,7 @@ def test_an_observed_network_is_that_of_its_evaluation(trials, small_mnist, monk
     recipes = ({"stop_at_train_accuracy": 0.3}, {"labels.kind": "shuffled"}, {})
     (group,) = plan(trials({"seeds": 2, "stop_at_train_accuracy": None, "epochs": 12}, *recipes))
     trained = execution.train(group, small_mnist, Execution(pack_size=2), observed=[1, 4, 7])
-    evaluate = jax.jit(training.make_evaluate(group.signature.static))
+    evaluate = jax.jit(program.make_evaluate(group.signature.static))
     for at, layers in zip([1, 4, 7], trained.snapshots, strict=True):
         for place in range(len(group.trials)):
             if np.isfinite(trained.curves.test_loss[place, at]):

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 import memo
-from memo import datasets, mlp, store, sweep, training_data
+from memo.data import datasets
+from memo.data.treatments import PixelStatistics
+from memo.networks import mlp
+from memo.networks.program import Images, Static
 from memo.probes import answers, weights
 from memo.probes.networks import BLOCK, Networks, finite
-from memo.training import Images, Static
-from memo.treatments import PixelStatistics
+from memo.storage import run_folders, sweep
+from memo.training import inputs
 
 SIZES = (784, 8, 6, 10)
 SEEDS = np.array([5, 3, 5, 4])
@@ -143,7 +146,7 @@ def test_weights_of_other_sizes_are_refused(networks):
 @pytest.mark.parametrize("probe", [answers, weights])
 def test_bytes_pass_through_a_table(networks, probe):
     rows = probe.measure(networks())
-    back = store.as_table(store.as_frame(rows)).to_pandas()
+    back = run_folders.as_table(run_folders.as_frame(rows)).to_pandas()
     for name in rows:
         assert (back[name].to_numpy() == rows[name]).all()
 
@@ -154,7 +157,7 @@ def test_stored_answers_are_right_as_often_as_the_trial(trials, small_mnist, tmp
     tables = memo.load(tmp_path)
     assert len(tables.first_layer) == 2 * 8
     assert len(tables.weights) == 2
-    labels = small_mnist.test_labels[training_data.test_rows(500, 300)]
+    labels = small_mnist.test_labels[inputs.test_rows(500, 300)]
     for rows, curve in (
         (tables.answers, tables.trials.rename(columns={"final_test_accuracy": "test_accuracy"})),
         (tables.answers_along, tables.curves),

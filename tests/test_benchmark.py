@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from memo import mlp
 from memo.benchmark import command, contestants, goals, launchers, ours, peers_jax, results, sizes, suite
 from memo.benchmark.journal import EARLIER, FILE, Journal
 from memo.benchmark.measure import Contestant, LeftOut, Reading, explain, fastest, interleave, order
 from memo.benchmark.work import BATCH, LEARNING_RATES, Examples, Work, composition, examples, sized
+from memo.data.randomness import purpose_key
 from memo.errors import Refusal
-from memo.randomness import purpose_key
+from memo.networks import mlp
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = sizes.of_scale("quick")

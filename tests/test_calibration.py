@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from memo.calibration import expected_calibration_error, fit_temperature, reliability
+from memo.measures.calibration import expected_calibration_error, fit_temperature, reliability
 
 
 def test_a_table_by_hand():

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memo import mlp
-from memo.calibration import expected_calibration_error, fit_temperature, log_probabilities
-from memo.detection import auroc, average_precision
+from memo.measures.calibration import expected_calibration_error, fit_temperature, log_probabilities
+from memo.measures.ranking import auroc, average_precision
+from memo.networks import mlp
+from memo.networks.program import Images, Static
 from memo.probes import calibration
 from memo.probes.networks import Networks, outputs
-from memo.training import Images, Static
 
 SEEDS = np.array([0, 1])
 

@@ -7,10 +7,10 @@ import math
 import pandas as pd
 import pytest
 
-from memo import claims
-from memo.claims import VERDICTS, Claim, judge, ledger, write
 from memo.errors import Refusal
-from memo.statistics import Estimate, mean_interval
+from memo.reporting import claims
+from memo.reporting.claims import VERDICTS, Claim, judge, ledger, write
+from memo.statistics.intervals import Estimate, mean_interval
 
 INF = math.inf
 RANK = {"not reproduced": 0, "undecided": 1, "direction only": 2, "reproduced": 3}

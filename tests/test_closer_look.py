@@ -14,14 +14,16 @@ import pytest
 from experiments.closer_look import capacity, early_learning, easy_examples, noise, regularisers, sensitivity, talk
 from experiments.closer_look.analysis import analyse
 from experiments.closer_look.networks import measure, noise_of, rank_correlation
-from memo import arms, claims, experiment, hydra_app, mlp, report
-from memo.comparisons import least_rise
+from memo.commands import arms, experiment, hydra_app
 from memo.config import flatten, make_recipe, make_trials
-from memo.population import signature
+from memo.networks import mlp
 from memo.probes.critical_samples import RADII
 from memo.probes.training_answers import WATCHED
-from memo.store import Tables
-from memo.training_data import TrainingData
+from memo.reporting import claims, report
+from memo.statistics.over_seeds import least_rise
+from memo.storage.run_folders import Tables
+from memo.training.inputs import TrainingData
+from memo.training.population import signature
 from tests.pages import NO_NUMBER, visible
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -340,7 +342,7 @@ def made_up(small, small_mnist):
 @pytest.fixture
 def written(small, made_up, small_mnist, tmp_path, monkeypatch):
     """Return `written(change) -> (report, text of its page)` of made-up tables after `change(tables)`."""
-    from memo import datasets
+    from memo.data import datasets
 
     monkeypatch.setattr(datasets, "load", lambda name, folder=None: small_mnist)
     monkeypatch.setattr(sensitivity, "_measure", made_up_sensitivity)

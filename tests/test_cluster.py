@@ -10,11 +10,13 @@ import pytest
 
 import memo
 from hydra_plugins.population_launcher.settings import Settings, as_bytes, as_minutes
-from memo import datasets, population, sweep, throughput, unfinished
 from memo.cluster import head, planning
 from memo.cluster.planning import Work
 from memo.config import Execution, check
+from memo.data import datasets
 from memo.errors import Refusal
+from memo.storage import checkpoints, sweep, throughput
+from memo.training import population
 from tests.test_sweep import TINY
 
 
@@ -85,7 +87,7 @@ def test_what_tasks_train_is_what_one_command_trains(wanted, tmp_path):
     works = planned(cut, settings, tmp_path)
     assert len(works) == 3
     for work in works:
-        assert work.root == unfinished.root_of(list(cut.requests))
+        assert work.root == checkpoints.root_of(list(cut.requests))
         assert (work.lacking(), work.done()) == (len(work.trials), 0)
         work()
         assert (work.lacking(), work.done()) == (0, work.cost)
@@ -100,7 +102,7 @@ def test_what_was_left_unfinished_stays_in_one_task(wanted, tmp_path):
     runs = {trial.id: run for run, trials in batch.requests.items() for trial in trials}
     layout = population.lay_out(group, planning.machine_of(Settings()), Execution())
     part = population.Population(group.signature, group.trials[1:3])
-    unfinished.Unfinished(unfinished.root_of(list(batch.requests)), part, layout, runs, batch.probes, 1).begin()
+    checkpoints.Unfinished(checkpoints.root_of(list(batch.requests)), part, layout, runs, batch.probes, 1).begin()
     works = planned(batch, Settings(min_minutes=1e-9, array_parallelism=4), tmp_path)
     assert len(works) == 3
     assert {trial.id for trial in part.trials} in [{trial.id for trial in work.trials} for work in works]

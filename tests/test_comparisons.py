@@ -4,52 +4,52 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from memo import comparisons
-from memo.statistics import mean_interval, paired_difference, paired_ratio
+from memo.statistics import over_seeds
+from memo.statistics.intervals import mean_interval, paired_difference, paired_ratio
 
 
 def test_a_mean_is_over_the_seeds_that_have_a_value_and_the_others_are_counted():
-    estimate, note = comparisons.over_seeds([1.0, np.nan, 3.0, np.inf], "lost")
+    estimate, note = over_seeds.over_seeds([1.0, np.nan, 3.0, np.inf], "lost")
     assert estimate == mean_interval([1.0, 3.0])
     assert note == "2 of 4 seeds have no value: lost"
-    assert comparisons.over_seeds([1, 3]) == (mean_interval([1, 3]), "")
-    assert comparisons.over_seeds([np.nan])[0] is None
-    assert comparisons.over_seeds([]) == (None, "no such network was trained")
+    assert over_seeds.over_seeds([1, 3]) == (mean_interval([1, 3]), "")
+    assert over_seeds.over_seeds([np.nan])[0] is None
+    assert over_seeds.over_seeds([]) == (None, "no such network was trained")
 
 
 def test_a_difference_is_within_the_seeds_that_both_have():
     one, other = pd.Series({0: 1.0, 1: 5.0, 2: np.nan}), pd.Series({1: 2.0, 0: 4.0, 3: 1.0})
-    estimate, note = comparisons.over_pairs(one, other)
+    estimate, note = over_seeds.over_pairs(one, other)
     assert estimate == paired_difference([1, 5], [4, 2])
-    assert note == f"2 of 4 seeds have no value: {comparisons.NEVER}"
-    assert comparisons.over_pairs(pd.Series(dtype=float), pd.Series(dtype=float))[0] is None
+    assert note == f"2 of 4 seeds have no value: {over_seeds.NEVER}"
+    assert over_seeds.over_pairs(pd.Series(dtype=float), pd.Series(dtype=float))[0] is None
 
 
 def test_twins_without_a_value_are_noted_in_the_same_words():
     frame = pd.DataFrame(
-        [(seed, kind, "8", value) for seed, pair in enumerate([(1, 2), (2, 8), (3, np.nan)]) for kind, value in zip(comparisons.KINDS, pair)],
+        [(seed, kind, "8", value) for seed, pair in enumerate([(1, 2), (2, 8), (3, np.nan)]) for kind, value in zip(over_seeds.KINDS, pair)],
         columns=["seed", "labels", "width", "t90"],
     )  # fmt: skip
-    assert comparisons.ratio(frame, "t90", "8", 3) == (
+    assert over_seeds.ratio(frame, "t90", "8", 3) == (
         paired_ratio([2, 8], [1, 2]),
-        f"1 of 3 seeds have no value: {comparisons.NEVER}",
+        f"1 of 3 seeds have no value: {over_seeds.NEVER}",
     )
 
 
 def test_rows_that_meet_every_condition():
     frame = pd.DataFrame({"arm": ["a", "a", "b"], "labels.kind": ["true", "random", "true"]})
-    assert comparisons.where(frame, **{"arm": "a", "labels.kind": "true"}).index.tolist() == [0]
-    assert comparisons.where(frame) is frame
+    assert over_seeds.where(frame, **{"arm": "a", "labels.kind": "true"}).index.tolist() == [0]
+    assert over_seeds.where(frame) is frame
 
 
 def test_slopes_in_logarithms_are_exponents():
     levels = pd.DataFrame({100: [2.0, 1.0, 0.0], 400: [16.0, np.nan, 1.0], 1600: [128.0, 3.0, 2.0]})
-    assert comparisons.log_slope(levels).tolist() == pytest.approx([1.5, np.nan, np.nan], nan_ok=True)
-    assert comparisons.log_slope(levels[[100]]).isna().all()
+    assert over_seeds.log_slope(levels).tolist() == pytest.approx([1.5, np.nan, np.nan], nan_ok=True)
+    assert over_seeds.log_slope(levels[[100]]).isna().all()
 
 
 @pytest.mark.parametrize(
     ("widths", "name"), [((64, 64), "64"), ((64,), "1×64"), ((8, 8, 8), "3×8"), ((8, 4), "8×4"), ((), "0")]
 )
 def test_names_of_widths(widths, name):
-    assert comparisons.width_name(widths) == name
+    assert over_seeds.width_name(widths) == name

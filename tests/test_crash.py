@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import memo
-from memo.unfinished import FOLDER
+from memo.storage.checkpoints import FOLDER
 
 KILLS = 20
 SWEEP = [

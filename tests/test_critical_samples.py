@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memo import mlp
+from memo.data.treatments import PixelStatistics
+from memo.networks import mlp
+from memo.networks.program import Images, Static
 from memo.probes import critical_samples, training_answers
 from memo.probes.critical_samples import RADII, search
 from memo.probes.networks import Networks
-from memo.training import Images, Static
-from memo.treatments import PixelStatistics
 
 
 def static(sizes):

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from memo import curves
-from memo.curves import area, early_share, linearity, loss_progress, shape, steepness, time_to
+from memo.statistics import curve_shape
+from memo.statistics.curve_shape import area, early_share, linearity, loss_progress, shape, steepness, time_to
 
 SPAN = ("area", "linearity", "steepness", "early_share")
 
@@ -258,14 +258,14 @@ def test_bad_settings():
 
 def test_a_curve_read_where_another_reaches_a_level():
     accuracy, sure = [0.1, 0.4, 0.8, 0.7, 1.0], [0.2, 0.3, 0.7, 0.6, 0.9]
-    assert curves.at_level(accuracy, sure, 0.6) == pytest.approx(0.5)  # half way from 0.4 to 0.8
-    assert curves.at_level(accuracy, sure, 0.8) == pytest.approx(0.7)
-    assert curves.at_level(accuracy, sure, 0.9) == pytest.approx(0.8)  # the second rise, from 0.7 to 1.0
-    assert curves.at_level(accuracy, sure, 1.0) == pytest.approx(0.9)
-    assert curves.at_level(accuracy, sure, 0.05) == pytest.approx(0.2)  # passed before the first evaluation
-    assert math.isnan(curves.at_level(accuracy, sure, 1.01))
-    assert math.isnan(curves.at_level([math.nan, 0.2], [0.5, 0.6], 0.5))
+    assert curve_shape.at_level(accuracy, sure, 0.6) == pytest.approx(0.5)  # half way from 0.4 to 0.8
+    assert curve_shape.at_level(accuracy, sure, 0.8) == pytest.approx(0.7)
+    assert curve_shape.at_level(accuracy, sure, 0.9) == pytest.approx(0.8)  # the second rise, from 0.7 to 1.0
+    assert curve_shape.at_level(accuracy, sure, 1.0) == pytest.approx(0.9)
+    assert curve_shape.at_level(accuracy, sure, 0.05) == pytest.approx(0.2)  # passed before the first evaluation
+    assert math.isnan(curve_shape.at_level(accuracy, sure, 1.01))
+    assert math.isnan(curve_shape.at_level([math.nan, 0.2], [0.5, 0.6], 0.5))
     # Stored as float32, 0.9 lies below 0.9.
-    assert curves.at_level(np.float32([0.1, 0.9]), [0.0, 1.0], 0.9) == pytest.approx(1)
+    assert curve_shape.at_level(np.float32([0.1, 0.9]), [0.0, 1.0], 0.9) == pytest.approx(1)
     # A falling loss, read upside down.
-    assert curves.at_level(-np.array([2.3, 0.3, 0.1]), [0, 1, 2], -0.2) == pytest.approx(1.5)
+    assert curve_shape.at_level(-np.array([2.3, 0.3, 0.1]), [0, 1, 2], -0.2) == pytest.approx(1.5)

@@ -18,8 +18,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from memo import datasets
-from memo.datasets import FILES, DataError, Entry, Source, area_average, load, parse_idx
+from memo.data import datasets
+from memo.data.datasets import FILES, DataError, Entry, Source, area_average, load, parse_idx
 
 IMAGES, LABELS = FILES[:2]
 

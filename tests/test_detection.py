@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from memo.detection import auroc, average_precision
+from memo.measures.ranking import auroc, average_precision
 
 
 def by_thresholds(positives, negatives):

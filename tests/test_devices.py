@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import memo
-from memo import store
+from memo.storage import run_folders
 
 SWEEP = [
     "hydra/launcher=population",
@@ -40,9 +40,9 @@ def swept(tmp_path_factory):
 
 def test_eight_devices_each_train_their_slabs(swept):
     for devices, folder in swept.items():
-        for session in store.provenance(folder):
+        for session in run_folders.provenance(folder):
             assert session["device"]["count"] == devices
-    assert {session["layout"]["workers"] for session in store.provenance(swept[8])} == {8}
+    assert {session["layout"]["workers"] for session in run_folders.provenance(swept[8])} == {8}
 
 
 def test_eight_devices_give_the_tables_of_one(swept):

@@ -11,9 +11,11 @@ import pytest
 
 from experiments.digits import mistakes
 from experiments.digits.accuracy import BOOK_ROWS
-from memo import arms, claims, hydra_app, mlp
+from memo.commands import arms, hydra_app
+from memo.commands.evidence import paired
 from memo.config import make_trials
-from memo.evidence import paired
+from memo.networks import mlp
+from memo.reporting import claims
 
 ROOT = Path(__file__).resolve().parent.parent
 # A number that is none, where a reader would see it.

@@ -3,12 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memo import mlp
-from memo.losses import LOSSES
+from memo.data.treatments import PixelStatistics
+from memo.networks import mlp
+from memo.networks.losses import LOSSES
+from memo.networks.program import Images, Static
 from memo.probes import PROBES, drawings
 from memo.probes.networks import INPUTS, Networks, draw
-from memo.training import Images, Static
-from memo.treatments import PixelStatistics
 
 STATISTICS = PixelStatistics(0.1307, 0.3081)
 SEEDS = np.array([5, 3, 5])

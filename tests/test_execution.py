@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from memo import execution
 from memo.config import Execution
-from memo.population import Layout, Population, plan, step_flop
+from memo.training import execution
+from memo.training.population import Layout, Population, plan, step_flop
 
 
 def outcome(trained, place=slice(None)):
@@ -242,7 +242,7 @@ import sys, jax, numpy as np
 jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
 from memo import execution
 from memo.config import Config, Dataset, Model, make_trials
-from memo.population import plan
+from memo.training.population import plan
 from memo import datasets
 config = Config(dataset=Dataset(n_train=256, n_test=300), model=Model(widths=[8]), batch_size=64, epochs=4, seeds=5)
 (group,) = plan(make_trials(config))

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 import memo
-from memo import arms as described
-from memo import datasets, execution, experiment, hydra_app, sweep
+from memo.commands import arms as described
+from memo.commands import experiment, hydra_app
 from memo.config import Config, Dataset, Execution, Model, make_recipe, make_trials
+from memo.data import datasets
 from memo.errors import Refusal
+from memo.storage import sweep
+from memo.training import execution
 
 ROOT = Path(__file__).resolve().parent.parent
 ARMS = {

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from memo.expressivity import BLOCK, MIDPOINT, construct, count_weights, evaluate, largest_fit, residual
-from memo.randomness import generator
+from memo.data.randomness import generator
+from memo.measures.expressivity import BLOCK, MIDPOINT, construct, count_weights, evaluate, largest_fit, residual
 
 
 def random_line(n, seed=0):

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 import memo
-from memo import claims, mlp, results
+from memo.data.treatments import LABELS, PixelStatistics
+from memo.networks import mlp
+from memo.networks.program import Images, Static
 from memo.probes import PROBES
 from memo.probes.networks import Networks
-from memo.training import Images, Static
-from memo.treatments import LABELS, PixelStatistics
+from memo.reporting import claims, results
 from tests.test_readme import WITHOUT
 
 ROOT = Path(__file__).resolve().parent.parent

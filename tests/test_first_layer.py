@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memo import mlp
+from memo.networks import mlp
+from memo.networks.program import Static
 from memo.probes import first_layer
 from memo.probes.networks import Networks
-from memo.training import Static
 
 NAMES = ("autocorrelation", "participation", "middle")
 

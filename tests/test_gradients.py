@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memo import mlp
-from memo.optimizers import Hyperparameters
+from memo.data.randomness import generator
+from memo.networks import mlp
+from memo.networks.optimizers import Hyperparameters
+from memo.networks.program import Images, Static
 from memo.probes import gradients
 from memo.probes.networks import Networks
-from memo.randomness import generator
-from memo.training import Images, Static
 
 SEEDS = np.array([5, 3, 5])
 IMAGES, TRAINED_ON, STEP = 900, 620, 7

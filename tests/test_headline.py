@@ -14,9 +14,12 @@ import pytest
 
 import memo
 from experiments import headline
-from memo import arms, claims, comparisons, experiment, figures, plots, report, store, sweep
+from memo.commands import arms, experiment
 from memo.config import Config, Dataset, Model, Optimizer
-from memo.store import Tables
+from memo.reporting import claims, figures, panels, report
+from memo.statistics import over_seeds
+from memo.storage import run_folders, sweep
+from memo.storage.run_folders import Tables
 from tests.pages import NO_NUMBER, visible
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -157,7 +160,7 @@ def analysed(results):
         tables = tables or memo.load(results)
         change(tables)
         made = headline.analyse(tables, Config(scale="quick"), folder)
-        report.write(made, folder, store.provenance(results), "python -m experiments.headline")
+        report.write(made, folder, run_folders.provenance(results), "python -m experiments.headline")
         assert plt.get_fignums() == []
         return made
 
@@ -336,14 +339,14 @@ def frames(true, shuffled, diverged=()):
 
 
 def test_slowdown_is_the_geometric_mean_within_pairs():
-    estimate, note = comparisons.slowdown(*frames([1, 2, 4], [2, 16, 8]), "t99", "8")
+    estimate, note = over_seeds.slowdown(*frames([1, 2, 4], [2, 16, 8]), "t99", "8")
     assert estimate.value == pytest.approx((2 * 8 * 2) ** (1 / 3))
     assert 2 <= estimate.low <= estimate.value <= estimate.high <= 8
     assert (estimate.n, note) == (3, "")
 
 
 def test_slowdown_is_a_lower_bound_where_shuffled_labels_are_never_fitted():
-    estimate, note = comparisons.slowdown(*frames([1, 2, 4], [2, np.nan, np.nan]), "t99", "8")
+    estimate, note = over_seeds.slowdown(*frames([1, 2, 4], [2, np.nan, np.nan]), "t99", "8")
     assert estimate.value == pytest.approx((2 * 40 * 20) ** (1 / 3))  # with the 80 epochs they were trained for
     assert 2 <= estimate.low <= estimate.value
     assert estimate.high == np.inf
@@ -352,7 +355,7 @@ def test_slowdown_is_a_lower_bound_where_shuffled_labels_are_never_fitted():
 
 def test_slowdown_leaves_out_pairs_with_a_diverged_network():
     times = [1, 2, np.nan, 3], [2, np.nan, 7, np.nan]
-    estimate, note = comparisons.slowdown(*frames(*times, {(1, "shuffled"), (2, "true")}), "t99", "8")
+    estimate, note = over_seeds.slowdown(*frames(*times, {(1, "shuffled"), (2, "true")}), "t99", "8")
     assert estimate.value == pytest.approx((2 * 80 / 3) ** 0.5)
     assert (estimate.n, estimate.high) == (2, np.inf)
     assert note == "a lower bound: 1 of 2 shuffled curves never get there; 2 of 4 pairs have a diverged network"
@@ -366,27 +369,27 @@ def test_slowdown_leaves_out_pairs_with_a_diverged_network():
     ],
 )
 def test_slowdown_without_an_answer(true, diverged, reason):
-    assert comparisons.slowdown(*frames(true, [4, 8], diverged), "t99", "8") == (None, reason)
+    assert over_seeds.slowdown(*frames(true, [4, 8], diverged), "t99", "8") == (None, reason)
 
 
 def test_differences_and_ratios_are_paired():
     shapes, _ = frames([1, 2, 4, np.nan], [2, 16, 8, 9])
-    estimate, note = comparisons.difference(shapes, "t99", "8", 4)
+    estimate, note = over_seeds.difference(shapes, "t99", "8", 4)
     assert estimate.value == pytest.approx((1 + 14 + 4) / 3)
     assert estimate.n == 3
     assert note.startswith("1 of 4 seeds have no value")
-    ratio, _ = comparisons.ratio(shapes, "t99", "8", 4)
-    inverse, _ = comparisons.ratio(shapes, "t99", "8", 4, inverse=True)
+    ratio, _ = over_seeds.ratio(shapes, "t99", "8", 4)
+    inverse, _ = over_seeds.ratio(shapes, "t99", "8", 4, inverse=True)
     assert ratio.value == pytest.approx(32 ** (1 / 3))
     assert inverse.value == pytest.approx(1 / ratio.value)
-    mean, _ = comparisons.mean(shapes, "t99", "shuffled", "8", 4)
+    mean, _ = over_seeds.mean(shapes, "t99", "shuffled", "8", 4)
     assert (mean.value, mean.n) == (pytest.approx(35 / 4), 4)
-    assert comparisons.mean(shapes, "t99", "true", "16", 4)[0] is None
+    assert over_seeds.mean(shapes, "t99", "true", "16", 4)[0] is None
 
 
 def test_summary_counts_what_is_missing():
     long = pd.DataFrame({"width": "8", "labels": "true", "quantity": ["a", "a", "b"], "value": [1.0, np.nan, np.nan]})
-    summary = comparisons.summarise(long).set_index("quantity")
+    summary = over_seeds.summarise(long).set_index("quantity")
     assert summary.loc["a", ["mean", "n", "missing"]].tolist() == [1, 1, 1]
     assert summary.loc["b", ["n", "missing"]].tolist() == [0, 1]
     assert np.isnan(summary.loc["b", "mean"])
@@ -395,7 +398,7 @@ def test_summary_counts_what_is_missing():
 def test_a_legend_names_each_kind_of_labels_once():
     shapes, _ = frames([1, 2], [3, 4])
     figure, [[axes]] = figures.grid(1, 1)
-    plots.estimates(axes, pd.concat([shapes, shapes.assign(width="16")]), "t99", "width", ["8", "16"])
+    panels.estimates(axes, pd.concat([shapes, shapes.assign(width="16")]), "t99", "width", ["8", "16"])
     figures.shared_legend(figure, axes)
     texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     plt.close(figure)
@@ -408,7 +411,7 @@ def test_the_strip_of_a_diverged_network_shows_no_nan(results):
     pair = tables.trials[tables.trials["seed"] == 0].set_index("labels.kind")["trial"]
     diverge(tables, [pair["true"]])
     samples = tables.noise_samples
-    figure = plots.sample_strip({kind: samples[samples["trial"] == pair[kind]] for kind in ("true", "shuffled")})
+    figure = panels.sample_strip({kind: samples[samples["trial"] == pair[kind]] for kind in ("true", "shuffled")})
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     plt.close(figure)
     assert sum("(" in text for text in texts) >= 4 * 8  # the sound twin's answers

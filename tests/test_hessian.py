@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memo import hessian, mlp
-from memo.losses import LOSSES
+from memo.measures import hessian
+from memo.networks import mlp
+from memo.networks.losses import LOSSES
+from memo.networks.program import Images, Static
 from memo.probes import hessian as probe
 from memo.probes.networks import Networks
-from memo.training import Images, Static
 
 
 def static_of(sizes, activation="tanh", loss="cross_entropy"):

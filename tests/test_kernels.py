@@ -5,9 +5,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from memo import kernels
-from memo.kernels import bytes_needed, error, gaussian_kernel, interpolate, minimum_norm, one_hot, predict
-from memo.randomness import generator
+from memo.data.randomness import generator
+from memo.measures import kernels
+from memo.measures.kernels import bytes_needed, error, gaussian_kernel, interpolate, minimum_norm, one_hot, predict
 
 BANDWIDTH = 5.0
 

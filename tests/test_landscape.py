@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memo import landscape, mlp
-from memo.training import Static
+from memo.measures import landscape
+from memo.networks import mlp
+from memo.networks.program import Static
 
 
 def static_of(sizes=(30, 8, 7, 4), loss="cross_entropy"):

@@ -16,7 +16,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.population_launcher._running import Job
-from memo.hydra_app import CONF
+from memo.commands.hydra_app import CONF
 
 logger = logging.getLogger("task")
 

@@ -11,8 +11,9 @@ import pytest
 
 from experiments.local_minima import barriers, minima, populations, structure
 from experiments.local_minima.sources import CORRELATIONS
-from memo import arms, claims, hydra_app
+from memo.commands import arms, hydra_app
 from memo.config import make_trials
+from memo.reporting import claims
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_NUMBER = r"(?<![\w/])(nan|inf|NaT|None(?! of))(?![\w/])"

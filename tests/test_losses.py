@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memo.losses import LOSSES
+from memo.networks.losses import LOSSES
 
 OUTPUTS = np.random.default_rng(0).normal(0, 3, (6, 10))
 LABELS = np.array([0, 9, 3, 3, 5, 1])

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from memo import minibatches
-from memo.minibatches import Orders, by_permutation, by_sorting
+from memo.training import minibatches
+from memo.training.minibatches import Orders, by_permutation, by_sorting
 
 KEYS = jax.random.split(jax.random.key(3), 2)
 EPOCHS = np.array([0, 1, 7], np.int32)

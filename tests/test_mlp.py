@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from memo import mlp
+from memo.networks import mlp
 
 NUMPY = {
     "relu": lambda x: np.maximum(x, 0),

@@ -2,8 +2,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memo import nearest as module
-from memo.nearest import QUERIES, classify, nearest
+from memo.measures import nearest_neighbours as module
+from memo.measures.nearest_neighbours import QUERIES, classify, nearest
 
 
 def brute_force(queries, images):

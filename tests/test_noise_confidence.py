@@ -15,8 +15,11 @@ from hydra import compose, initialize_config_dir
 import memo
 from experiments.noise_confidence import doubt, equal, fooling, hendrycks, populations
 from experiments.noise_confidence.analysis import analyse
-from memo import claims, datasets, experiment, hydra_app, report, store
-from memo.statistics import Estimate
+from memo.commands import experiment, hydra_app
+from memo.data import datasets
+from memo.reporting import claims, report
+from memo.statistics.intervals import Estimate
+from memo.storage import run_folders
 from tests.pages import NO_NUMBER, visible
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -191,7 +194,7 @@ def analysed(results):
         tables["arms"] = experiment.members(config)
         change(tables)
         made = analyse(tables, config, folder)
-        report.write(made, folder, store.provenance(results / "runs"), "python -m experiments.noise_confidence")
+        report.write(made, folder, run_folders.provenance(results / "runs"), "python -m experiments.noise_confidence")
         assert plt.get_fignums() == []
         return made
 

@@ -2,8 +2,8 @@ import jax
 import numpy as np
 import pytest
 
-from memo.mlp import Layer
-from memo.optimizers import OPTIMIZERS, SCHEDULES, Hyperparameters, make_optimizer
+from memo.networks.mlp import Layer
+from memo.networks.optimizers import OPTIMIZERS, SCHEDULES, Hyperparameters, make_optimizer
 
 STEPS, STEPS_PER_EPOCH, DECAY = 12, 4, 0.95
 FACTORS = {

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memo import mlp
-from memo.detection import auroc, average_precision
+from memo.data.treatments import PixelStatistics
+from memo.measures.ranking import auroc, average_precision
+from memo.networks import mlp
+from memo.networks.program import Images, Static
 from memo.probes import confidence, networks, out_of_distribution
 from memo.probes.networks import Networks, draw
 from memo.probes.out_of_distribution import FACTORS, KINDS
-from memo.training import Images, Static
-from memo.treatments import PixelStatistics
 
 STATISTICS = PixelStatistics(0.1307, 0.3081)
 SEEDS = np.array([5, 3, 5])

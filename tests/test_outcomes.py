@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from memo import outcomes
+from memo.statistics import curve_summary
 
 
 def made_up():
@@ -18,9 +18,9 @@ def made_up():
 
 
 def test_ends_bests_times_and_shapes():
-    found = outcomes.outcomes(*made_up(), {"t50": 0.5, "t99": 0.99})
+    found = curve_summary.outcomes(*made_up(), {"t50": 0.5, "t99": 0.99})
     assert found.index.tolist() == [5, 6, 7]
-    assert list(found.columns) == [*outcomes.COLUMNS, "t50", "t99"]
+    assert list(found.columns) == [*curve_summary.COLUMNS, "t50", "t99"]
     first = found.loc[5]
     assert (first["steps"], first["epochs"], first["test_accuracy"]) == (50, 5, 0.4)
     # Before training the network was right by luck: that is no best evaluation.
@@ -34,9 +34,9 @@ def test_ends_bests_times_and_shapes():
 
 def test_where_every_network_diverged_the_columns_are_there():
     trials, curves = made_up()
-    assert outcomes.outcomes(trials.assign(status="diverged"), curves, {"t50": 0.5}).isna().all(axis=None)
+    assert curve_summary.outcomes(trials.assign(status="diverged"), curves, {"t50": 0.5}).isna().all(axis=None)
 
 
 @pytest.mark.parametrize(("asked", "count"), [(None, 60_000), (np.nan, 60_000), (300.0, 300)])
 def test_no_number_of_images_means_all(asked, count):
-    assert outcomes.training_images({"dataset.n_train": asked}) == count
+    assert curve_summary.training_images({"dataset.n_train": asked}) == count

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from memo import figures, pictures
+from memo.reporting import figures, inline_images
 
 SVG = """<?xml version="1.0" encoding="utf-8" standalone="no"?>
 <!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN"
@@ -32,7 +32,7 @@ L 213.443283 155.70
 @pytest.fixture
 def short(tmp_path):
     (tmp_path / "a.svg").write_text(SVG)
-    kind, text = pictures.data_uri(tmp_path / "a.svg").split(",", 1)
+    kind, text = inline_images.data_uri(tmp_path / "a.svg").split(",", 1)
     assert kind == "data:image/svg+xml"
     return text
 
@@ -67,23 +67,23 @@ def test_an_svg_of_ours_takes_half_the_room(tmp_path):
     figure, [[axes]] = figures.grid(1, 1)
     axes.plot(range(50), [x**0.5 for x in range(50)])
     path = tmp_path / figures.save(figure, tmp_path, "line")
-    uri = pictures.data_uri(path)
+    uri = inline_images.data_uri(path)
     assert len(uri) < 0.6 * len(base64.b64encode(path.read_bytes()))
     ET.fromstring(unquote(uri.split(",", 1)[1]))
-    width, height = pictures.size(path)
+    width, height = inline_images.size(path)
     assert (width, height) == (round(2.6 * 96), round(2.3 * 96))
 
 
 def test_a_png_stays_as_it_is(tmp_path):
     figure, _ = figures.grid(1, 1)
     path = tmp_path / figures.save(figure, tmp_path, "dense", dense=True)
-    kind, text = pictures.data_uri(path).split(",", 1)
+    kind, text = inline_images.data_uri(path).split(",", 1)
     assert (kind, base64.b64decode(text)) == ("data:image/png;base64", path.read_bytes())
-    assert pictures.size(path) == (round(2.6 * 96), round(2.3 * 96))
+    assert inline_images.size(path) == (round(2.6 * 96), round(2.3 * 96))
 
 
 def test_size(tmp_path):
     (tmp_path / "a.svg").write_text(SVG)
     (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 320, 160))
     (tmp_path / "c.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
-    assert [pictures.size(tmp_path / name) for name in ("a.svg", "b.png", "c.svg")] == [(96, 49), (192, 96), None]
+    assert [inline_images.size(tmp_path / name) for name in ("a.svg", "b.png", "c.svg")] == [(96, 49), (192, 96), None]

@@ -3,10 +3,10 @@ import pickle
 
 import pytest
 
-from memo import population
 from memo.config import Execution
-from memo.population import Layout, Machine, lay_out, plan, slabs
-from memo.training import evaluation_steps
+from memo.networks.program import evaluation_steps
+from memo.training import population
+from memo.training.population import Layout, Machine, lay_out, plan, slabs
 
 SHARED = [
     {"optimizer.learning_rate": 0.2},

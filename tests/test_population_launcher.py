@@ -17,8 +17,8 @@ from omegaconf import OmegaConf
 
 import memo
 from hydra_plugins.population_launcher._composition import PatchingLoader
-from memo import store
-from memo.hydra_app import CONF
+from memo.commands.hydra_app import CONF
+from memo.storage import run_folders
 
 TINY = ["dataset.n_train=128", "dataset.n_test=100", "epochs=3", "evaluations=5", "batch_size=32"]
 SWEEP = ["labels.kind=true,shuffled", "optimizer.learning_rate=0.01,0.1", "model.widths=[4],[6]", "seeds=2"]
@@ -105,7 +105,7 @@ def test_tables_equal_those_of_hydras_own_launcher(sweeps):
 def test_jobs_train_as_one_program_for_each_shape(sweeps):
     sessions = {
         (entry["finished"], entry["networks"], entry["train_seconds"])
-        for entry in store.provenance(sweeps["population"])
+        for entry in run_folders.provenance(sweeps["population"])
     }
     assert sorted(networks for _, networks, _ in sessions) == [8, 8]
 

@@ -3,11 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memo import mlp
+from memo.data.treatments import PixelStatistics
+from memo.networks import mlp
+from memo.networks.program import Images, Static
 from memo.probes import PROBES, confidence, noise_samples
 from memo.probes.networks import BLOCK, INPUTS, Networks, draw, outputs
-from memo.training import Images, Static
-from memo.treatments import PixelStatistics
 
 STATISTICS = PixelStatistics(0.1307, 0.3081)
 SEEDS = np.array([5, 3, 5])

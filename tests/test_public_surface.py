@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 import memo
-from memo import claims
 from memo.errors import Refusal
-from memo.population import signature
+from memo.reporting import claims
+from memo.training.population import signature
 
 ROOT = Path(__file__).resolve().parent.parent
 SURFACE = {
@@ -103,7 +103,7 @@ def test_settings_are_refused_in_one_sentence(settings, parts):
 
 
 def test_from_settings_to_measured_networks_and_to_tables(mnist, tmp_path, monkeypatch):
-    monkeypatch.setattr("memo.datasets.load", lambda name, folder=None: mnist)
+    monkeypatch.setattr("memo.data.datasets.load", lambda name, folder=None: mnist)
     trials = [memo.Trial(memo.make_recipe(TINY | {"labels.kind": kind}), 0) for kind in ("true", "shuffled")]
     [population] = memo.plan(trials)
     trained = memo.train(population, mnist)

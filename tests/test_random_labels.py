@@ -17,14 +17,19 @@ import pytest
 from experiments.random_labels import capacity, corruption, kernel_fits
 from experiments.random_labels.analysis import analyse
 from experiments.random_labels.networks import measure, network_name
-from memo import arms, claims, comparisons, experiment, hydra_app, kernels, mlp, nearest, report, treatments
+from memo.commands import arms, experiment, hydra_app
 from memo.config import flatten, make_trials
-from memo.losses import LOSSES
-from memo.population import signature
-from memo.randomness import generator
-from memo.statistics import binomial_band
-from memo.store import Tables
-from memo.training import as_pixels
+from memo.data import treatments
+from memo.data.randomness import generator
+from memo.measures import kernels, nearest_neighbours
+from memo.networks import mlp
+from memo.networks.losses import LOSSES
+from memo.networks.program import as_pixels
+from memo.reporting import claims, report
+from memo.statistics import over_seeds
+from memo.statistics.intervals import binomial_band
+from memo.storage.run_folders import Tables
+from memo.training.population import signature
 from tests.pages import NO_NUMBER, visible
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,7 +84,7 @@ def test_nine_tenths_of_redrawn_labels_change(fraction):
 def test_chance_is_chance(small_mnist):
     """Random labels say nothing about test images, whoever remembers them."""
     labels = generator(0, "labels").integers(0, 10, len(small_mnist.train_labels)).astype(np.uint8)
-    called = nearest.classify(small_mnist.test_images, small_mnist.train_images, labels)
+    called = nearest_neighbours.classify(small_mnist.test_images, small_mnist.train_images, labels)
     low, high = binomial_band(0.1, len(called), 0.9999)
     assert low <= np.mean(called == small_mnist.test_labels) <= high
 
@@ -122,7 +127,7 @@ def test_measure_reads_times_and_ends_off_a_curve():
 
 def test_least_rise_is_that_of_the_flattest_stretch():
     levels = pd.DataFrame({0.0: [0.1, 0.1], 0.5: [0.4, 0.3], 1.0: [0.9, np.nan]})
-    assert comparisons.least_rise(levels).tolist() == pytest.approx([0.3, np.nan], nan_ok=True)
+    assert over_seeds.least_rise(levels).tolist() == pytest.approx([0.3, np.nan], nan_ok=True)
 
 
 def test_boundary_is_interpolated_between_widths_on_a_log_axis():
@@ -138,7 +143,7 @@ def test_parameters_grow_with_labels_as_a_power():
     counts = np.array([500, 1000, 4000])
     widths = (3.0 * counts - 10) / 795  # three parameters a label
     seeds = pd.DataFrame([widths, np.where(counts > 500, widths, np.nan)], columns=counts)
-    slope = comparisons.log_slope(capacity.parameters(seeds))
+    slope = over_seeds.log_slope(capacity.parameters(seeds))
     assert slope.tolist() == pytest.approx([1, np.nan], nan_ok=True)
 
 
@@ -268,7 +273,7 @@ SESSION = {
 @pytest.fixture
 def written(small, made_up, small_mnist, tmp_path, monkeypatch):
     """Return `written(change) -> (report, text of its page)` of made-up tables after `change(tables)`."""
-    from memo import datasets
+    from memo.data import datasets
 
     monkeypatch.setattr(datasets, "load", lambda name, folder=None: small_mnist)
     monkeypatch.setattr(

@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from memo.claims import VERDICTS, Claim, judge
 from memo.config import Config, flatten
 from memo.probes import PROBES
-from memo.statistics import Estimate
+from memo.reporting.claims import VERDICTS, Claim, judge
+from memo.statistics.intervals import Estimate
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -132,15 +132,15 @@ def test_modules_are_named_for_what_they_hold():
 
 CORE = [
     "memo.config",
-    "memo.execution",
-    "memo.losses",
-    "memo.mlp",
-    "memo.optimizers",
-    "memo.population",
+    "memo.training.execution",
+    "memo.networks.losses",
+    "memo.networks.mlp",
+    "memo.networks.optimizers",
+    "memo.training.population",
     "memo.probes",
-    "memo.tasks",
-    "memo.training",
-    "memo.treatments",
+    "memo.cluster.cutting",
+    "memo.networks.program",
+    "memo.data.treatments",
 ]
 WITHOUT = """
 import sys

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 import memo
-from memo import datasets, execution, mlp, sweep
-from memo.population import plan
+from memo.data import datasets
+from memo.networks import mlp
+from memo.storage import sweep
+from memo.training import execution
+from memo.training.population import plan
 
 SIDES = (1, 2, 5, 7, 14, 27, 28)
 UNITS = (1, 2, 3, 5, 10, 16, 60, 64, 128, 784)

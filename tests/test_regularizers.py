@@ -5,17 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memo import execution, mlp, training
 from memo.config import Execution
-from memo.losses import LOSSES
-from memo.optimizers import Hyperparameters
-from memo.population import plan
+from memo.data.randomness import purpose_key
+from memo.networks import mlp, program
+from memo.networks.disturbances import DISTURBANCES, Strengths, disturb
+from memo.networks.losses import LOSSES
+from memo.networks.optimizers import Hyperparameters
+from memo.networks.program import Network, Static
 from memo.probes import confidence
 from memo.probes.networks import Networks
-from memo.randomness import purpose_key
-from memo.regularizers import DISTURBANCES, Strengths, disturb
-from memo.training import Network, Static
-from memo.training_data import TrainingData
+from memo.training import execution
+from memo.training.inputs import TrainingData
+from memo.training.population import plan
 
 STRENGTHS = {"dropout": 0.5, "input_dropout": 0.3, "hidden_noise": 0.5, "input_noise": 0.2}
 ATTACK = {"adversarial", "adversarial_radius"}
@@ -110,7 +111,7 @@ def test_noise_images_weigh_as_much_as_images_and_are_to_be_answered_evenly(loss
     biases = np.random.default_rng(0).normal(size=10).astype(np.float32)
     layers = (mlp.Layer(jnp.zeros((784, 10)), jnp.asarray(biases)),)
     labels = jnp.array([3, 1, 4, 1])
-    minibatch_loss = training.make_minibatch_loss(static((784, 10), loss=loss, noise_images=3))
+    minibatch_loss = program.make_minibatch_loss(static((784, 10), loss=loss, noise_images=3))
     found = minibatch_loss(layers, jnp.ones((4, 784)), labels, one_network(), jnp.int32(0))
     if loss == "cross_entropy":
         each, even = np.log(np.exp(biases).sum()) - biases, np.log(np.exp(biases).sum()) - biases.mean()
@@ -127,7 +128,7 @@ def test_noise_images_weigh_as_much_as_images_and_are_to_be_answered_evenly(loss
 def test_noise_images_are_uniform_and_new_in_every_step_and_seed():
     """Of black images and one of noise, a linear network's gradient is that of the noise: pixels times a known factor."""
     layers = (mlp.Layer(jnp.zeros((784, 10)), jnp.arange(10.0)),)
-    minibatch_loss = training.make_minibatch_loss(static((784, 10), noise_images=1))
+    minibatch_loss = program.make_minibatch_loss(static((784, 10), noise_images=1))
     shares = np.exp(np.arange(10)) / np.exp(np.arange(10)).sum()
 
     def noise(seed, step):
@@ -147,7 +148,7 @@ def test_noise_images_are_uniform_and_new_in_every_step_and_seed():
 
 def test_the_gradient_sees_one_draw_of_each_disturbance():
     """Dropped pixels have no gradient, and are others in another step."""
-    minibatch_loss = training.make_minibatch_loss(static((784, 10), disturbances=("input_dropout",)))
+    minibatch_loss = program.make_minibatch_loss(static((784, 10), disturbances=("input_dropout",)))
     layers = mlp.initialise(jax.random.key(0), (784, 10), "he")
 
     def seen(step):
@@ -165,7 +166,7 @@ def test_adversarial_images_are_moved_against_the_network_before_it_learns(loss)
     rng = np.random.default_rng(0)
     layers = mlp.initialise(jax.random.key(0), (784, 6, 10), "he")
     pixels, labels = jnp.asarray(rng.random((4, 784), np.float32)), jnp.array([3, 1, 4, 1])
-    minibatch_loss = training.make_minibatch_loss(static((784, 6, 10), loss=loss, adversarial=True))
+    minibatch_loss = program.make_minibatch_loss(static((784, 6, 10), loss=loss, adversarial=True))
     network = one_network(adversarial=0.3, adversarial_radius=0.05)
 
     def cost(layers, pixels):
@@ -271,22 +272,22 @@ def test_each_key_reaches_the_loss_of_its_network(trials, small_mnist, name):
         (group,) = plan(trials({name: strength}))
         slab = TrainingData(group.signature, small_mnist).slab([group.trials], jax.devices()[0])
         network = jax.tree.map(lambda leaf: jnp.asarray(leaf[0, 0]), slab.networks)
-        minibatch_loss = training.make_minibatch_loss(group.signature.static)
+        minibatch_loss = program.make_minibatch_loss(group.signature.static)
         losses.append(
             float(minibatch_loss(layers, pixels, network.labels[:64].astype(jnp.int32), network, jnp.int32(0)))
         )
     assert len(set(losses)) == 3
 
 
-def program(trials, dataset):
+def program_text(trials, dataset):
     """Return the text of the program that trains these trials as one pack."""
     (group,) = plan(trials)
     slab = TrainingData(group.signature, dataset).slab([trials], jax.devices()[0])
-    initialise = jax.vmap(jax.vmap(training.make_init(group.signature.static)))
+    initialise = jax.vmap(jax.vmap(program.make_init(group.signature.static)))
     state = jax.eval_shape(initialise, slab.keys, slab.networks)
     orders = jax.ShapeDtypeStruct((1, 1, group.signature.n_train), jnp.int32)
     numbers = np.int32(0), np.int32(0), np.int32(1), np.bool_(True)
-    lowered = jax.jit(training.make_train(group.signature.static)).lower(
+    lowered = jax.jit(program.make_train(group.signature.static)).lower(
         slab.images, slab.packs, slab.networks, state, orders, *numbers
     )
     return lowered.as_text()
@@ -295,8 +296,8 @@ def program(trials, dataset):
 def test_without_disturbances_the_program_is_the_plain_one(trials, small_mnist, monkeypatch):
     pair = {}, {"labels.kind": "shuffled"}
     zeros = dict.fromkeys(REGULARIZED, 0.0)
-    default, none = program(trials({}, *pair), small_mnist), program(trials(zeros, *pair), small_mnist)
-    disturbed_program = program(trials({"regularization.dropout": 0.5}, *pair), small_mnist)
+    default, none = program_text(trials({}, *pair), small_mnist), program_text(trials(zeros, *pair), small_mnist)
+    disturbed_program = program_text(trials({"regularization.dropout": 0.5}, *pair), small_mnist)
 
     def make_plain_loss(static):
         loss = LOSSES[static.loss]
@@ -304,8 +305,8 @@ def test_without_disturbances_the_program_is_the_plain_one(trials, small_mnist, 
             loss.per_example(mlp.apply(layers, pixels, static.activation), labels)
         )
 
-    monkeypatch.setattr(training, "make_minibatch_loss", make_plain_loss)
-    assert default == none == program(trials({}, *pair), small_mnist) != disturbed_program
+    monkeypatch.setattr(program, "make_minibatch_loss", make_plain_loss)
+    assert default == none == program_text(trials({}, *pair), small_mnist) != disturbed_program
 
 
 def test_trained_on_noise_images_a_network_is_less_sure_of_noise(trials, small_mnist):

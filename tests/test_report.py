@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from memo import claims, report
-from memo.claims import Claim, ledger
-from memo.report import Figure, Report, number, with_interval
-from memo.statistics import Estimate
+from memo.reporting import claims, report
+from memo.reporting.claims import Claim, ledger
+from memo.reporting.report import Figure, Report, number, with_interval
+from memo.statistics.intervals import Estimate
 
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"}
 NAN, INF = float("nan"), float("inf")

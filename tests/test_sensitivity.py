@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from memo import mlp, sensitivity
-from memo.sensitivity import Setting, gini
+from memo.measures import sensitivity
+from memo.measures.sensitivity import Setting, gini
+from memo.networks import mlp
 
 SETTING = Setting((6, 4, 3), "tanh", "he", 5, 9)
 RATE = 0.5

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 import memo
-from memo import store
-from memo.unfinished import FOLDER
+from memo.storage import run_folders
+from memo.storage.checkpoints import FOLDER
 from tests import slurm
 
 SWEEP = [
@@ -198,7 +198,7 @@ def test_interrupted_and_started_again_it_watches_also_what_is_requeued(cluster,
     assert "Requeued job" in logs[first] and "Going on with" in logs[first]
     assert_identical(tmp_path, local(*LONG))
     # A session stands in each of its run folders.
-    sessions = {(one["finished"], one["train_seconds"]): one["networks"] for one in store.provenance(tmp_path)}
+    sessions = {(one["finished"], one["train_seconds"]): one["networks"] for one in run_folders.provenance(tmp_path)}
     assert sum(sessions.values()) == 8
 
 

@@ -4,24 +4,28 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from memo import spread
+from memo.statistics import over_networks
 
 
 def test_spread_and_correlation_are_numpys():
     pairs = np.random.default_rng(0).normal(3, 1, (2, 40))
-    assert spread.sd(pairs[0]) == pytest.approx(np.std(pairs[0], ddof=1))
-    assert spread.relative_sd(pairs[0]) == pytest.approx(np.std(pairs[0], ddof=1) / pairs[0].mean())
-    assert spread.correlation(pairs) == pytest.approx(np.corrcoef(pairs)[0, 1])
+    assert over_networks.sd(pairs[0]) == pytest.approx(np.std(pairs[0], ddof=1))
+    assert over_networks.relative_sd(pairs[0]) == pytest.approx(np.std(pairs[0], ddof=1) / pairs[0].mean())
+    assert over_networks.correlation(pairs) == pytest.approx(np.corrcoef(pairs)[0, 1])
 
 
 def test_what_does_not_vary_has_no_correlation_and_a_mean_of_zero_no_relative_spread():
-    assert np.isnan(spread.correlation(np.array([[1.0, 1, 1], [1, 2, 3]])))
-    assert np.isnan(spread.relative_sd(np.array([-1.0, 1.0])))
+    assert np.isnan(over_networks.correlation(np.array([[1.0, 1, 1], [1, 2, 3]])))
+    assert np.isnan(over_networks.relative_sd(np.array([-1.0, 1.0])))
 
 
 def test_statistics_reduce_the_last_axis():
     many = np.random.default_rng(1).normal(size=(2, 7, 30))
-    for statistic, values in ((spread.sd, many[0]), (spread.relative_sd, many[0]), (spread.correlation, many)):
+    for statistic, values in (
+        (over_networks.sd, many[0]),
+        (over_networks.relative_sd, many[0]),
+        (over_networks.correlation, many),
+    ):
         found = statistic(values)
         rows = [statistic(values[..., row, :]) for row in range(7)]
         np.testing.assert_allclose(found, rows)
@@ -29,7 +33,7 @@ def test_statistics_reduce_the_last_axis():
 
 def test_the_interval_of_a_mean_is_students():
     values = np.random.default_rng(2).normal(size=60)
-    estimate = spread.bootstrap(lambda rows: rows.mean(axis=-1), values)
+    estimate = over_networks.bootstrap(lambda rows: rows.mean(axis=-1), values)
     due = stats.t.interval(0.95, 59, values.mean(), stats.sem(values))
     assert estimate.value == values.mean()
     np.testing.assert_allclose([estimate.low, estimate.high], due, atol=0.03)
@@ -39,7 +43,7 @@ def test_the_interval_of_a_correlation_is_near_fishers():
     rng = np.random.default_rng(3)
     left = rng.normal(size=400)
     pairs = np.array([left, 0.7 * left + np.sqrt(1 - 0.49) * rng.normal(size=400)])
-    estimate = spread.bootstrap(spread.correlation, pairs)
+    estimate = over_networks.bootstrap(over_networks.correlation, pairs)
     fisher = np.tanh(np.arctanh(estimate.value) + np.array([-1, 1]) * 1.96 / np.sqrt(397))
     np.testing.assert_allclose([estimate.low, estimate.high], fisher, atol=0.02)
 
@@ -47,46 +51,48 @@ def test_the_interval_of_a_correlation_is_near_fishers():
 def test_groups_are_resampled_by_themselves():
     rng = np.random.default_rng(4)
     one, other = rng.normal(0, 1, 100), rng.normal(0, 2, 50)
-    ratio = spread.bootstrap(lambda a, b: spread.sd(b) / spread.sd(a), one, other)
+    ratio = over_networks.bootstrap(lambda a, b: over_networks.sd(b) / over_networks.sd(a), one, other)
     assert ratio.n == 50
-    assert ratio.low < spread.sd(other) / spread.sd(one) < ratio.high
+    assert ratio.low < over_networks.sd(other) / over_networks.sd(one) < ratio.high
     assert 0.2 < (ratio.high - ratio.low) / ratio.value < 0.6  # about 4 x sqrt(1/200 + 1/100)
-    assert ratio == spread.bootstrap(lambda a, b: spread.sd(b) / spread.sd(a), one, other)
+    assert ratio == over_networks.bootstrap(lambda a, b: over_networks.sd(b) / over_networks.sd(a), one, other)
 
 
 def test_pairs_stay_together():
     values = np.random.default_rng(5).normal(size=30)
-    gap = spread.bootstrap(lambda both: both[0].mean(axis=-1) - both[1].mean(axis=-1), np.array([values + 1, values]))
+    gap = over_networks.bootstrap(
+        lambda both: both[0].mean(axis=-1) - both[1].mean(axis=-1), np.array([values + 1, values])
+    )
     np.testing.assert_allclose(gap[:3], 1)
 
 
 @pytest.mark.parametrize("values", [[1.0], [1.0, 2.0], []])
 def test_few_networks_have_no_interval(values):
-    estimate = spread.bootstrap(spread.sd, values)
+    estimate = over_networks.bootstrap(over_networks.sd, values)
     assert estimate.n == len(values)
     assert np.isnan([estimate.low, estimate.high]).all()
     assert np.isfinite(estimate.value) == (len(values) == 2)
 
 
 def test_a_statistic_that_is_often_undefined_has_no_interval():
-    estimate = spread.bootstrap(spread.correlation, np.array([[1.0, 2, 2], [1, 3, 2]]))
+    estimate = over_networks.bootstrap(over_networks.correlation, np.array([[1.0, 2, 2], [1, 3, 2]]))
     assert np.isfinite(estimate.value)
     assert np.isnan(estimate.low)
 
 
 def test_a_share_has_the_exact_binomial_interval():
-    none = spread.share(np.zeros(200, bool))
+    none = over_networks.share(np.zeros(200, bool))
     assert (none.value, none.low, none.n) == (0, 0, 200)
     assert none.high == pytest.approx(1 - 0.025 ** (1 / 200))
-    some = spread.share(np.arange(10) < 3)
+    some = over_networks.share(np.arange(10) < 3)
     np.testing.assert_allclose(some[:3], [0.3, 0.0667, 0.6525], atol=1e-3)
-    assert np.isnan(spread.share([])[:3]).all()
+    assert np.isnan(over_networks.share([])[:3]).all()
 
 
 def test_the_difference_of_shares_has_newcombes_interval():
     one, other = np.arange(70) < 56, np.arange(80) < 48  # his example (a)
-    np.testing.assert_allclose(spread.share_difference(one, other)[:3], [0.2, 0.0524, 0.3339], atol=1e-4)
-    none = spread.share_difference(np.zeros(10, bool), np.zeros(10, bool))
+    np.testing.assert_allclose(over_networks.share_difference(one, other)[:3], [0.2, 0.0524, 0.3339], atol=1e-4)
+    none = over_networks.share_difference(np.zeros(10, bool), np.zeros(10, bool))
     assert none.value == 0
     assert none.low < -0.2 < 0.2 < none.high
-    assert np.isnan(spread.share_difference([], one)[0])
+    assert np.isnan(over_networks.share_difference([], one)[0])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from memo.statistics import (
+from memo.statistics.intervals import (
     RESAMPLES,
     Estimate,
     binomial_band,

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import memo
-from memo import store
 from memo.benchmark import simulated
 from memo.config import ADDED
 from memo.errors import Refusal
-from memo.store import Tables
+from memo.storage import run_folders
+from memo.storage.run_folders import Tables
 
 # In the order in which `write` replaces them.
 ORDER = ("curves", "confidence", "trials")
@@ -25,7 +25,7 @@ UNWRITABLE = Path("/proc/version/run")
 
 
 def tables(*ids, offset=0.0, probes=("confidence",)):
-    """Return the tables of one network for each id, as `memo.sweep` makes them; `offset` tells two writings apart."""
+    """Return the tables of one network for each id, as `memo.storage.sweep` makes them; `offset` tells two writings apart."""
     rows = np.arange(len(ids))
     trials = pd.DataFrame(
         {
@@ -59,7 +59,7 @@ def tables(*ids, offset=0.0, probes=("confidence",)):
 
 
 def write(folder, frames, provenance):
-    store.write(folder, {name: store.as_table(frame) for name, frame in frames.items()}, provenance)
+    run_folders.write(folder, {name: run_folders.as_table(frame) for name, frame in frames.items()}, provenance)
 
 
 def same(one, other):
@@ -91,8 +91,13 @@ def test_round_trip(tmp_path):
         found.confidence.drop(columns="histogram"), written["confidence"].drop(columns="histogram")
     )
     assert [list(counts) for counts in found.confidence["histogram"]] == [[1, 2, place] for place in range(4)]
-    assert set(files(tmp_path)) == {*(f"{name}.parquet" for name in ORDER), "provenance.json", "done.json", store.LOCK}
-    assert store.provenance(tmp_path) == [{**PROVENANCE, "earlier": []}]
+    assert set(files(tmp_path)) == {
+        *(f"{name}.parquet" for name in ORDER),
+        "provenance.json",
+        "done.json",
+        run_folders.LOCK,
+    }
+    assert run_folders.provenance(tmp_path) == [{**PROVENANCE, "earlier": []}]
 
 
 def test_keys_that_came_later_have_the_value_that_earlier_trials_were_trained_with(tmp_path):
@@ -139,7 +144,7 @@ def test_load_reads_a_tree_and_a_duplicated_trial_once(tmp_path):
     # All of b comes from one folder, whichever that is.
     same(of(found, "b"), of(memo.load(tmp_path / "1"), "b"))
     same(of(found, "c"), of(memo.load(tmp_path / "deeper"), "c"))
-    assert len(store.provenance(tmp_path)) == 2
+    assert len(run_folders.provenance(tmp_path)) == 2
 
 
 def test_load_selects_trials(tmp_path):
@@ -163,12 +168,12 @@ def test_parts_hold_together_what_load_returns(tmp_path):
         # Each folder repeats a trial of the one before, in another part.
         write(tmp_path / str(number), tables(f"t{number}", f"t{number + 1}", offset=number), PROVENANCE)
     for select in (None, lambda trials: trials["trial"] != "t3"):
-        whole = store.load(tmp_path, select)
-        parts = list(store.parts(tmp_path, select, folders=2))
+        whole = run_folders.load(tmp_path, select)
+        parts = list(run_folders.parts(tmp_path, select, folders=2))
         assert len(parts) == 4
         for name, frame in whole.items():
             pd.testing.assert_frame_equal(pd.concat([part[name] for part in parts], ignore_index=True), frame)
-    assert [*store.parts(tmp_path, lambda trials: trials["trial"] == "nowhere")] == []
+    assert [*run_folders.parts(tmp_path, lambda trials: trials["trial"] == "nowhere")] == []
 
 
 def test_a_simulated_sweep_reads_as_one_that_was_trained(tmp_path):
@@ -176,7 +181,7 @@ def test_a_simulated_sweep_reads_as_one_that_was_trained(tmp_path):
     found = memo.load(tmp_path)
     asked = {trial.id for trials in simulated.recipes(2) for trial in trials}
     assert set(found.trials["trial"]) == set(found.curves["trial"]) == set(found.confidence["trial"]) == asked
-    assert all(session["simulated"] for session in store.provenance(tmp_path))
+    assert all(session["simulated"] for session in run_folders.provenance(tmp_path))
 
 
 def test_load_ignores_a_folder_that_is_not_done(tmp_path):
@@ -184,7 +189,7 @@ def test_load_ignores_a_folder_that_is_not_done(tmp_path):
         write(tmp_path / name, tables(name), PROVENANCE)
     (tmp_path / "2" / "done.json").unlink()
     assert memo.load(tmp_path).trials["trial"].tolist() == ["1"]
-    store.make_ready(tmp_path / "2")
+    run_folders.make_ready(tmp_path / "2")
     assert memo.load(tmp_path).trials["trial"].tolist() == ["1", "2"]
 
 
@@ -197,12 +202,12 @@ def test_rows_of_trials_not_listed_yet_are_ignored(tmp_path):
 
 
 def test_finished_respects_probes(tmp_path):
-    assert store.finished(tmp_path / "nowhere", []) == set()
+    assert run_folders.finished(tmp_path / "nowhere", []) == set()
     write(tmp_path, tables("a"), PROVENANCE)
     write(tmp_path, tables("b", probes=()), PROVENANCE)
-    assert store.finished(tmp_path, []) == {"a", "b"}
-    assert store.finished(tmp_path, ["confidence"]) == {"a"}
-    assert store.finished(tmp_path, ["confidence", "noise_samples"]) == set()
+    assert run_folders.finished(tmp_path, []) == {"a", "b"}
+    assert run_folders.finished(tmp_path, ["confidence"]) == {"a"}
+    assert run_folders.finished(tmp_path, ["confidence", "noise_samples"]) == set()
 
 
 def test_extending_keeps_old_rows_bit_for_bit(tmp_path):
@@ -213,7 +218,7 @@ def test_extending_keeps_old_rows_bit_for_bit(tmp_path):
     assert after.trials["trial"].tolist() == ["a", "b", "c", "d"]
     same(of(after, "a", "b"), before)
     assert json.loads((tmp_path / "done.json").read_text()) == {"trials": 4}
-    assert [session["networks"] for session in store.provenance(tmp_path)] == [2, 1]
+    assert [session["networks"] for session in run_folders.provenance(tmp_path)] == [2, 1]
 
 
 def _write_trials(folder, names):
@@ -262,12 +267,12 @@ def test_a_full_disk_leaves_the_earlier_state(tmp_path, tmp_path_factory, monkey
         patch.setattr(pq, "write_table", on_a_full_disk)
         with pytest.raises(Refusal, match=rf"{failing}\.parquet cannot be written: No space left on device"):
             write(tmp_path, tables("c"), PROVENANCE)
-    assert not [path.name for path in tmp_path.rglob(".*") if path.name != store.LOCK]
+    assert not [path.name for path in tmp_path.rglob(".*") if path.name != run_folders.LOCK]
     if extending:
         same(memo.load(tmp_path), before)
-        assert store.finished(tmp_path, ["confidence"]) == {"a", "b"}
+        assert run_folders.finished(tmp_path, ["confidence"]) == {"a", "b"}
     else:
-        assert store.finished(tmp_path, []) == set()
+        assert run_folders.finished(tmp_path, []) == set()
         with pytest.raises(Refusal, match="no finished run"):
             memo.load(tmp_path)
 
@@ -282,16 +287,16 @@ def test_a_full_disk_leaves_the_earlier_state(tmp_path, tmp_path_factory, monkey
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()], ids=repr)
 def test_replacing_is_atomic(tmp_path, error):
     target = tmp_path / "new" / "file"
-    with store.replacing(target) as path:
+    with run_folders.replacing(target) as path:
         assert path.parent == target.parent  # a rename between file systems is a copy
         path.write_text("old")
         assert not target.exists()
     assert target.read_text() == "old"
-    with pytest.raises(type(error)), store.replacing(target) as path:
+    with pytest.raises(type(error)), run_folders.replacing(target) as path:
         path.write_text("half")
         raise error
     assert files(tmp_path) == {"file": b"old"}
-    with store.replacing(target) as path:
+    with run_folders.replacing(target) as path:
         path.write_text("new")
         assert target.read_text() == "old"
     assert files(tmp_path) == {"file": b"new"}
@@ -301,15 +306,15 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (UNWRITABLE, tmp_path / "file" / "run", tmp_path / "file"):
         with pytest.raises(Refusal, match=f"{folder}.* cannot be written: "):
-            store.require_writable(folder)
+            run_folders.require_writable(folder)
         with pytest.raises(Refusal, match=f"{folder}.* cannot be written: "):
             write(folder, tables("a"), PROVENANCE)
     assert files(tmp_path) == {"file": b""}
 
 
 def test_asking_whether_a_folder_can_be_written_leaves_nothing(tmp_path):
-    store.require_writable(tmp_path / "not" / "yet")
-    store.require_writable(tmp_path)
+    run_folders.require_writable(tmp_path / "not" / "yet")
+    run_folders.require_writable(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -324,7 +329,7 @@ def test_a_corrupt_table_is_refused_by_name(tmp_path, name, content):
         write(tmp_path, tables("b"), PROVENANCE)
     if name == "trials.parquet":
         with pytest.raises(Refusal, match=f"{tmp_path / name} is not a readable table"):
-            store.finished(tmp_path, [])
+            run_folders.finished(tmp_path, [])
 
 
 def test_a_missing_table_is_refused_by_name(tmp_path):
@@ -338,4 +343,4 @@ def test_a_place_without_runs_is_refused(tmp_path):
     for path, reason in ((tmp_path, f"no finished run below {tmp_path}"), (tmp_path / "missing", "is not a folder")):
         with pytest.raises(Refusal, match=reason):
             memo.load(path)
-        assert store.provenance(path) == []
+        assert run_folders.provenance(path) == []

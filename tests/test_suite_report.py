@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from experiments.report import main
-from memo import claims, report, results, suite_report
-from memo.claims import Claim, ledger
-from memo.report import Figure, Report
-from memo.results import COMPLETE, EARLIER, HALF, MISSING, Experiment
-from memo.statistics import Estimate
+from memo.reporting import claims, report, results, suite_report
+from memo.reporting.claims import Claim, ledger
+from memo.reporting.report import Figure, Report
+from memo.reporting.results import COMPLETE, EARLIER, HALF, MISSING, Experiment
+from memo.statistics.intervals import Estimate
 from tests.test_report import SESSION, Page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,7 +71,7 @@ def draw(folder):
 
 
 def make(folder, name):
-    """Write the results of an experiment as `memo.experiment` does."""
+    """Write the results of an experiment as `memo.commands.experiment` does."""
     draw(folder)
     made = Report(
         title=f"Title of {name}",

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 
 import memo
-from memo import datasets, execution, store, sweep, unfinished
 from memo.config import flatten
+from memo.data import datasets
 from memo.errors import Refusal
+from memo.storage import checkpoints, run_folders, sweep
+from memo.training import execution
 
 TINY = {
     "dataset.n_train": 128,
@@ -120,7 +122,7 @@ def test_twins_start_together(stored):
 
 
 def test_provenance(stored, mnist):
-    sessions = store.provenance(root(stored))
+    sessions = run_folders.provenance(root(stored))
     assert len(sessions) == 2
     for session in sessions:
         assert {"python", "jax", "jaxlib", "optax", "numpy"} <= set(session["versions"])
@@ -156,7 +158,7 @@ def test_extending_trains_what_is_missing(trials, tmp_path):
     after = memo.load(tmp_path)
     assert after.trials["seed"].tolist() == [0, 1, 2]
     same({name: frame[frame["seed"] < 2] for name, frame in after.items()}, before)
-    assert [session["networks"] for session in store.provenance(tmp_path)] == [1, 2]
+    assert [session["networks"] for session in run_folders.provenance(tmp_path)] == [1, 2]
 
 
 def test_a_probe_that_is_missing_is_measured(trials, tmp_path):
@@ -196,7 +198,7 @@ def test_an_interruption_loses_nothing_that_had_finished(make, tmp_path, monkeyp
     assert [group.signature.static.sizes[1] for group in begun] == [4, 8, 8]
     same(memo.load(tmp_path / "narrow"), stored)
     assert len(memo.load(tmp_path).trials) == 4
-    assert not (tmp_path / unfinished.FOLDER).exists()
+    assert not (tmp_path / checkpoints.FOLDER).exists()
 
 
 def test_a_lost_done_marker_is_restored(stored, tmp_path, monkeypatch):

@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 
-from memo import tasks
+from memo.cluster import cutting
 from memo.config import Execution
-from memo.population import Machine, Population, most_flop, plan
-from memo.throughput import Throughput
+from memo.storage.throughput import Throughput
+from memo.training.population import Machine, Population, most_flop, plan
 
 MACHINE = Machine("cpu", 2, 4_000_000_000)
 
@@ -21,7 +21,7 @@ def packs(trials):
     return [
         pack
         for place, group in enumerate(sorted(plan(wanted), key=lambda group: len(group.trials)))
-        for pack in tasks.packs_of(group, MACHINE, Execution(), seconds[place])
+        for pack in cutting.packs_of(group, MACHINE, Execution(), seconds[place])
     ]
 
 
@@ -31,7 +31,7 @@ def trained(cut):
 
 @pytest.mark.parametrize(("aim", "most"), [*itertools.product((1e-9, 7, 30, 1e9), (1, 3, 7, 1000))])
 def test_every_network_is_in_one_task(packs, aim, most):
-    cut = tasks.cut(packs, aim, most)
+    cut = cutting.cut(packs, aim, most)
     assert 1 <= len(cut) <= min(most, len(packs))
     assert sorted(trained(cut)) == sorted(trial.id for pack in packs for trial in pack.trials)
     assert sum(task.seconds for task in cut) == pytest.approx(100)
@@ -40,19 +40,19 @@ def test_every_network_is_in_one_task(packs, aim, most):
 def test_tasks_are_as_long_as_asked_but_for_a_pack(packs):
     longest = max(pack.seconds for pack in packs)
     for aim in (10, 20, 50):
-        cut = tasks.cut(packs, aim, 1000)
+        cut = cutting.cut(packs, aim, 1000)
         assert len(cut) == 100 / aim
         assert all(abs(task.seconds - aim) <= longest for task in cut)
 
 
 def test_a_task_holds_one_population_but_where_two_meet(packs):
-    cut = tasks.cut(packs, 10, 1000)
+    cut = cutting.cut(packs, 10, 1000)
     assert sum(len(task.populations) for task in cut) <= len(cut) + 1
 
 
 def test_twins_of_a_seed_stay_together(packs):
     task_of = {}
-    for number, task in enumerate(tasks.cut(packs, 10, 1000)):
+    for number, task in enumerate(cutting.cut(packs, 10, 1000)):
         for group in task.populations:
             for trial in group.trials:
                 task_of.setdefault((group.signature, trial.seed), set()).add(number)
@@ -60,22 +60,22 @@ def test_twins_of_a_seed_stay_together(packs):
 
 
 def test_a_population_of_a_task_is_bounded(packs):
-    (task,) = tasks.cut(packs, 1e9, 1000, networks=7)
+    (task,) = cutting.cut(packs, 1e9, 1000, networks=7)
     sizes = [len(group.trials) for group in task.populations]
     assert max(sizes) <= 7
     assert sorted(trained([task])) == sorted(trial.id for pack in packs for trial in pack.trials)
 
 
 def test_nothing_is_no_task():
-    assert tasks.cut([], 60, 10) == []
+    assert cutting.cut([], 60, 10) == []
 
 
 def test_seconds_are_operations_by_throughput(trials):
     (group,) = plan(trials({"seeds": 4}))
     half = Population(group.signature, group.trials[:2])
     rate = Throughput(1e9, "", "", 1)
-    assert tasks.seconds(group, MACHINE, rate) == pytest.approx(most_flop(group) / 2e9)
-    assert tasks.seconds(half, MACHINE, rate) == pytest.approx(tasks.seconds(group, MACHINE, rate) / 2)
+    assert cutting.seconds(group, MACHINE, rate) == pytest.approx(most_flop(group) / 2e9)
+    assert cutting.seconds(half, MACHINE, rate) == pytest.approx(cutting.seconds(group, MACHINE, rate) / 2)
 
 
 @pytest.mark.parametrize(
@@ -83,4 +83,4 @@ def test_seconds_are_operations_by_throughput(trials):
     [([1, 2, 3], 1, 6), ([1, 2, 3], 3, 3), ([3, 1, 1, 1], 2, 3), ([1, 1, 1, 3], 2, 4), ([], 2, 0)],
 )
 def test_makespan(durations, at_once, expected):
-    assert tasks.makespan(durations, at_once) == expected
+    assert cutting.makespan(durations, at_once) == expected

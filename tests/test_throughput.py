@@ -1,7 +1,8 @@
 import pytest
 
-from memo import datasets, throughput
-from memo.population import plan
+from memo.data import datasets
+from memo.storage import throughput
+from memo.training.population import plan
 
 BENCHMARK = throughput.BENCHMARK
 

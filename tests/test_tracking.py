@@ -18,13 +18,15 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 import memo
-from memo import datasets, experiment, hydra_app, sweep, tracking
+from memo.commands import experiment, hydra_app
 from memo.config import Config, Tracking, flatten, make_trials
+from memo.data import datasets
 from memo.errors import Refusal
+from memo.storage import sweep, trackers
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 ROOT = Path(__file__).resolve().parent.parent
-INSTALLED = {name: importlib.util.find_spec(each.package) is not None for name, each in tracking.TRACKERS.items()}
+INSTALLED = {name: importlib.util.find_spec(each.package) is not None for name, each in trackers.TRACKERS.items()}
 CURVES = ["epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
 
 
@@ -32,7 +34,7 @@ def needs(name):
     return pytest.mark.skipif(not INSTALLED[name], reason=f"{name} is in the extra [tracking]")
 
 
-each_tracker = pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in tracking.TRACKERS])
+each_tracker = pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in trackers.TRACKERS])
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +95,7 @@ def read(name, uris, project):
 
 @each_tracker
 def test_a_tracker_holds_what_is_stored(name, wanted, uris):
-    assert tracking.send(Tracking(name, uri=uris[name]), "stored", wanted, {wanted_trial(wanted).id: "plain, small"})
+    assert trackers.send(Tracking(name, uri=uris[name]), "stored", wanted, {wanted_trial(wanted).id: "plain, small"})
     held = read(name, uris, "stored")
     tables = memo.load(next(iter(wanted)).parent)
     recipes = {trial.id: trial.recipe for trials in wanted.values() for trial in trials}
@@ -106,8 +108,8 @@ def test_a_tracker_holds_what_is_stored(name, wanted, uris):
         assert known.get("arms") == ("plain, small" if row["trial"] == wanted_trial(wanted).id else None)
         assert known["folder"] in map(str, wanted)
         for key, value in (flatten(recipes[row["trial"]]) | {"seed": row["seed"]}).items():
-            assert known[key] in (value, tracking._as_written(value)), key
-        for key in tracking.OUTCOME:
+            assert known[key] in (value, trackers._as_written(value)), key
+        for key in trackers.OUTCOME:
             assert known.get(key, math.nan) == pytest.approx(row[key], nan_ok=True), key
         stored = tables.curves[tables.curves["trial"] == row["trial"]].set_index("step")[CURVES]
         assert len(stored) > 0
@@ -125,7 +127,7 @@ def test_nothing_is_sent_twice(name, wanted, uris, caplog):
     folder, trials = next(iter(wanted.items()))
     chosen = Tracking(name, "twice", uris[name])
     for part, sent in ((trials[:2], "2 networks (0"), (trials, "1 networks (2"), (trials, "0 networks (3")):
-        assert tracking.send(chosen, "another", {folder: part})
+        assert trackers.send(chosen, "another", {folder: part})
         assert caplog.messages[-1] == f"Sent to {name}, project twice: {sent} were there)."
     assert set(read(name, uris, "twice")) == {trial.id for trial in trials}
 
@@ -152,8 +154,8 @@ def test_what_an_interrupted_command_left_is_sent_anew(name, wanted, uris, monke
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(kind, last, finish_one)
-        tracking.send(chosen, "", {folder: trials})
-    assert tracking.send(chosen, "", {folder: trials})
+        trackers.send(chosen, "", {folder: trials})
+    assert trackers.send(chosen, "", {folder: trials})
     assert caplog.messages[-1] == f"Sent to {name}, project interrupted: 2 networks (1 were there)."
     held = read(name, uris, "interrupted")
     assert set(held) == {trial.id for trial in trials}
@@ -163,11 +165,11 @@ def test_what_an_interrupted_command_left_is_sent_anew(name, wanted, uris, monke
 
 def test_long_curves_go_in_several_requests(monkeypatch, uris):
     pytest.importorskip("mlflow", reason="mlflow is in the extra [tracking]")
-    monkeypatch.setattr(tracking, "METRICS_A_REQUEST", 7)
+    monkeypatch.setattr(trackers, "METRICS_A_REQUEST", 7)
     curve = [(step, dict.fromkeys(CURVES, step / 8)) for step in range(5)]
     tags = {"trial": "long", "group": "long", "status": "completed", "folder": "somewhere"}
-    run = tracking.Run("long-seed0", {"seed": 0}, tags, {"steps": 4.0}, curve)
-    assert tracking.to_mlflow([run], "long", uris["mlflow"]) == 1
+    run = trackers.Run("long-seed0", {"seed": 0}, tags, {"steps": 4.0}, curve)
+    assert trackers.to_mlflow([run], "long", uris["mlflow"]) == 1
     ((_, _, held),) = read("mlflow", uris, "long").values()
     assert held.to_dict("index") == dict(curve)
 
@@ -176,8 +178,8 @@ def test_a_tracker_that_fails_costs_one_sentence(monkeypatch, wanted, caplog):
     def fail(runs, project, uri):
         raise ConnectionError("nobody\nanswers")
 
-    monkeypatch.setitem(tracking.TRACKERS, "failing", tracking.Tracker("json", fail))
-    assert not tracking.send(Tracking("failing"), "any", wanted)
+    monkeypatch.setitem(trackers.TRACKERS, "failing", trackers.Tracker("json", fail))
+    assert not trackers.send(Tracking("failing"), "any", wanted)
     assert caplog.messages == [
         "failing has not taken all curves (nobody answers); the results are stored, and the same command sends what is "
         "missing."
@@ -206,7 +208,7 @@ def calls(monkeypatch):
             return len(runs)
 
     calls = Calls()
-    monkeypatch.setitem(tracking.TRACKERS, "fake", tracking.Tracker("json", calls.send))
+    monkeypatch.setitem(trackers.TRACKERS, "fake", trackers.Tracker("json", calls.send))
     return calls
 
 
@@ -267,7 +269,7 @@ def test_tracking_is_no_part_of_a_recipe(tiny):
 @needs("mlflow")
 def test_a_server_that_does_not_answer_costs_one_sentence(monkeypatch, wanted, caplog):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    assert not tracking.send(Tracking("mlflow", uri="http://127.0.0.1:9"), "any", wanted)
+    assert not trackers.send(Tracking("mlflow", uri="http://127.0.0.1:9"), "any", wanted)
     (sentence,) = caplog.messages
     assert sentence.startswith("mlflow has not taken all curves (API request to http://127.0.0.1:9/")
 

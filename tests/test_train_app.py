@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 import memo
 from experiments import headline, train
-from memo import experiment, hydra_app
+from memo.commands import experiment, hydra_app
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = (
@@ -227,11 +227,11 @@ def test_refusals(refused, tmp_path, arguments, parts):
 def test_a_truncated_data_file_is_refused_by_name(refused, tmp_path, monkeypatch, named):
     folder = tmp_path / "data" / "mnist"
     folder.mkdir(parents=True)
-    for file in memo.datasets.FILES:
+    for file in memo.data.datasets.FILES:
         (folder / file).write_bytes(bytes.fromhex("00000801000000020a"))
     monkeypatch.setenv("MEMO_CACHE", str(folder.parent))
-    entry = memo.datasets.REGISTRY["mnist"]
-    monkeypatch.setitem(memo.datasets.REGISTRY, "mnist", memo.datasets.Entry(entry.sha256, ()))
+    entry = memo.data.datasets.REGISTRY["mnist"]
+    monkeypatch.setitem(memo.data.datasets.REGISTRY, "mnist", memo.data.datasets.Entry(entry.sha256, ()))
     own = [f"dataset.folder={folder}"] if named else []
     sentence = refused(f"hydra.run.dir={tmp_path}/run", *TINY, *own)
     assert sentence.startswith("Refused: ")
@@ -261,7 +261,7 @@ def test_a_truncated_data_file_is_refused_by_name(refused, tmp_path, monkeypatch
     ],
 )
 def test_refusals_of_an_experiment(refused, tmp_path, monkeypatch, arguments, parts):
-    monkeypatch.setattr(memo.execution, "train_slabs", None)
+    monkeypatch.setattr(memo.training.execution, "train_slabs", None)
     sentence = refused(
         f"hydra.run.dir={tmp_path}/run",
         "scale=quick",

@@ -7,13 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memo import execution, mlp, population, training, treatments
 from memo.config import Execution
-from memo.minibatches import by_sorting
-from memo.optimizers import Hyperparameters
-from memo.randomness import generator, purpose_key
-from memo.regularizers import Strengths
-from memo.training import Images, Network, Pack, Static
+from memo.data import treatments
+from memo.data.randomness import generator, purpose_key
+from memo.networks import mlp, program
+from memo.networks.disturbances import Strengths
+from memo.networks.optimizers import Hyperparameters
+from memo.networks.program import Images, Network, Pack, Static
+from memo.training import execution, population
+from memo.training.minibatches import by_sorting
 
 # Losses and weights of networks trained together against alone: float32 sums in another order, 1e-6 seen. It holds
 # where training is smooth. Where a loss oscillates (a rate of 0.1 with momentum 0.9) rounding grows, as from any cause.
@@ -178,7 +180,7 @@ def test_training_is_plain_numpys(together, small_mnist):
 @pytest.mark.parametrize("evaluations", [2, 3, 8, 64])
 def test_evaluation_steps(evaluations):
     for steps_per_epoch, epochs in itertools.product((1, 4, 15, 16, 78, 468), (1, 2, 20, 300)):
-        steps = training.evaluation_steps(steps_per_epoch, steps_per_epoch * epochs, evaluations, "log")
+        steps = program.evaluation_steps(steps_per_epoch, steps_per_epoch * epochs, evaluations, "log")
         assert steps.dtype == np.int32
         assert (steps[0], steps[-1]) == (0, steps_per_epoch * epochs)
         assert (np.diff(steps) > 0).all()
@@ -188,7 +190,7 @@ def test_evaluation_steps(evaluations):
 
 @pytest.mark.parametrize(("steps_per_epoch", "epochs", "evaluations"), [(3, 20, 20), (23, 300, 40), (468, 300, 64)])
 def test_evaluations_are_dense_inside_the_first_epoch(steps_per_epoch, epochs, evaluations):
-    steps = training.evaluation_steps(steps_per_epoch, steps_per_epoch * epochs, evaluations, "log")
+    steps = program.evaluation_steps(steps_per_epoch, steps_per_epoch * epochs, evaluations, "log")
     inside = np.sum((steps > 0) & (steps < steps_per_epoch))
     assert inside >= min(steps_per_epoch - 1, 8)
 
@@ -196,14 +198,14 @@ def test_evaluations_are_dense_inside_the_first_epoch(steps_per_epoch, epochs, e
 @pytest.mark.parametrize("evaluations", [2, 3, 20, 64])
 def test_evaluations_at_the_ends_of_epochs(evaluations):
     for steps_per_epoch, epochs in itertools.product((1, 4, 468), (1, 2, 3, 20, 21, 300)):
-        steps = training.evaluation_steps(steps_per_epoch, steps_per_epoch * epochs, evaluations, "epochs")
+        steps = program.evaluation_steps(steps_per_epoch, steps_per_epoch * epochs, evaluations, "epochs")
         assert steps.dtype == np.int32
         assert (steps[0], steps[1], steps[-1]) == (0, steps_per_epoch, steps_per_epoch * epochs)
         assert (steps % steps_per_epoch == 0).all()
         between = np.diff(steps[1:]) // steps_per_epoch
         assert (between > 0).all() and np.ptp([*between, *between[:1]] or [0]) <= 1
         assert len(steps) == 1 + min(epochs, evaluations)
-    assert training.evaluation_steps(4, 12, 64, "epochs").tolist() == [0, 4, 8, 12]
+    assert program.evaluation_steps(4, 12, 64, "epochs").tolist() == [0, 4, 8, 12]
 
 
 def static(sizes, **changes):
@@ -214,14 +216,14 @@ def static(sizes, **changes):
 
 @pytest.mark.parametrize("n", [37, 47, 500, 501, 1203])
 def test_evaluation_is_a_full_pass(mnist, n):
-    assert training.EVALUATION_BLOCK == 500  # the counts above are below it, at it, and past it by a part of a block
+    assert program.EVALUATION_BLOCK == 500  # the counts above are below it, at it, and past it by a part of a block
     layers = [mlp.initialise(jax.random.key(seed), (784, 8, 10), "he") for seed in (0, 1)]
     layers = jax.tree.map(np.asarray, layers)
     rows = np.random.default_rng(0).permutation(60_000)[:n]
     outputs = [forward(network, mnist.train_images[rows] / 255, "relu")[-1] for network in layers]
     # The first network answers the true labels as badly as it does; the second knows all of its own.
     labels = np.stack([mnist.train_labels[rows], outputs[1].argmax(1).astype(np.uint8)])
-    evaluate = jax.jit(jax.vmap(training.make_evaluate(static((784, 8, 10))), (0, None, None, None, 0)))
+    evaluate = jax.jit(jax.vmap(program.make_evaluate(static((784, 8, 10))), (0, None, None, None, 0)))
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
     losses, accuracies = evaluate(stacked, jnp.asarray(mnist.train_images[None]), np.int32(0), rows, labels)
     expected = [losses_and_gradients(*pair, "cross_entropy")[0].mean() for pair in zip(outputs, labels)]
@@ -245,12 +247,12 @@ def one_hot():
     draws = purpose_key(0, "regularization")[None, None]
     networks = Network((rows % 10).astype(jnp.uint8)[None, None], hyper, strengths, draws, jnp.full((1, 1), 2.0))
     choices = static((20, 10), batch_size=5)
-    state = training.make_init(choices)(jax.random.key(0), jax.tree.map(lambda leaf: leaf[0, 0], networks))
-    program = jax.jit(training.make_train(choices))
+    state = program.make_init(choices)(jax.random.key(0), jax.tree.map(lambda leaf: leaf[0, 0], networks))
+    train_slab = jax.jit(program.make_train(choices))
 
     def advance(state, first, last, evaluated=True):
         span = np.int32(0), np.int32(first), np.int32(last)
-        return program(images, packs, networks, state, orders, *span, np.bool_(evaluated))
+        return train_slab(images, packs, networks, state, orders, *span, np.bool_(evaluated))
 
     return advance, jax.tree.map(lambda leaf: leaf[None, None], state)
 

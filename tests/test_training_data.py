@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from memo.population import signature
-from memo.training_data import TrainingData
+from memo.training.inputs import TrainingData
+from memo.training.population import signature
 
 SHUFFLED = {"labels.kind": "shuffled"}
 

@@ -2,8 +2,8 @@ import jax
 import numpy as np
 import pytest
 
-from memo.randomness import PURPOSES, generator, purpose_key
-from memo.treatments import INPUTS, LABELS, PixelStatistics
+from memo.data.randomness import PURPOSES, generator, purpose_key
+from memo.data.treatments import INPUTS, LABELS, PixelStatistics
 
 STATISTICS = PixelStatistics(0.13, 0.31)
 # Images whose pixels tell where they came from, and an identical pair of them.

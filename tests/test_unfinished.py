@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from memo import unfinished
 from memo.config import ADDED
 from memo.errors import Refusal
-from memo.population import Layout, plan
-from memo.unfinished import Unfinished, find
+from memo.storage import checkpoints
+from memo.storage.checkpoints import Unfinished, find
+from memo.training.population import Layout, plan
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def make(group, tmp_path):
 
     def make(seconds=0.0, probes=("confidence",)):
         runs = {trial.id: tmp_path / f"run-{trial.seed}" for trial in group.trials}
-        job = Unfinished(tmp_path / unfinished.FOLDER, group, Layout(1, 3, 2), runs, probes, seconds)
+        job = Unfinished(tmp_path / checkpoints.FOLDER, group, Layout(1, 3, 2), runs, probes, seconds)
         job.begin()
         return job
 
@@ -61,7 +61,7 @@ def test_what_was_begun_is_found_as_it_was(make, group, tmp_path):
 
 
 def test_what_was_begun_before_a_key_came_is_found(make, group):
-    record = make().folder / unfinished.RECORD
+    record = make().folder / checkpoints.RECORD
     content = json.loads(record.read_text())
     for recipe in content["recipes"]:
         for name in ADDED:
@@ -73,7 +73,7 @@ def test_what_was_begun_before_a_key_came_is_found(make, group):
 
 @pytest.mark.parametrize("change", [{"protocol": -1}, {"jax": "0.0.1"}], ids=str)
 def test_other_versions_do_not_go_on_with_it(make, change):
-    record = make().folder / unfinished.RECORD
+    record = make().folder / checkpoints.RECORD
     content = json.loads(record.read_text())
     content["made_by"] |= change
     record.write_text(json.dumps(content))
@@ -82,10 +82,10 @@ def test_other_versions_do_not_go_on_with_it(make, change):
 
 def test_a_crash_while_the_record_is_written_leaves_nothing_to_find(make):
     job = make()
-    (job.folder / unfinished.RECORD).unlink()
+    (job.folder / checkpoints.RECORD).unlink()
     assert find(job.folder.parent, 1.0) == []
     job.add(0, tables(job.population.trials[:3]))
-    (job.folder / unfinished.RECORD).unlink(missing_ok=True)
+    (job.folder / checkpoints.RECORD).unlink(missing_ok=True)
     assert make().finished == set()  # nor is a half removed population taken for one that trains
 
 

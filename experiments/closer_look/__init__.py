@@ -7,5 +7,5 @@
 Arpit and others, A Closer Look at Memorization in Deep Networks. Networks read MNIST with true labels (real data), with
 inputs replaced by Gaussian noise (randX) and with random labels (randY), wholly or in part. Which examples are easy, how
 sensitive the loss is to single images, how accuracy and critical samples go along training, what capacity and regularisers
-do. All but the sensitivity (memo/sensitivity.py, which trains its own) reads the arms of conf/experiment/closer_look.yaml.
+do. All but the sensitivity (memo/measures/sensitivity.py, which trains its own) reads the arms of conf/experiment/closer_look.yaml.
 """

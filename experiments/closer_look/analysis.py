@@ -12,10 +12,10 @@ from experiments.closer_look import (
     sensitivity,
     talk,
 )
+from memo.commands.evidence import Evidence, report_of
 from memo.config import Config
-from memo.evidence import Evidence, report_of
-from memo.report import Report
-from memo.store import Tables
+from memo.reporting.report import Report
+from memo.storage.run_folders import Tables
 
 
 def analyse(tables: Tables, config: Config, folder: Path) -> Report:

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 
 from experiments.closer_look.networks import COLORS, percent
-from memo import figures
-from memo.claims import Claim
-from memo.comparisons import over_seeds
-from memo.evidence import Chapter, Evidence
-from memo.plots import CHANCE, mean_line
+from memo.commands.evidence import Chapter, Evidence
 from memo.probes.training_answers import WATCHED
-from memo.report import Figure, with_interval
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.panels import CHANCE, mean_line
+from memo.reporting.report import Figure, with_interval
+from memo.statistics.over_seeds import over_seeds
 
 LIU = "Liu et al. 2020"
 LEVEL = 0.4  # of the paper's figure 1, by its file's name

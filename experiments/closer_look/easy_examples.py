@@ -7,13 +7,13 @@ import pandas as pd
 from scipy import stats
 
 from experiments.closer_look.networks import ARPIT
-from memo import figures
-from memo.claims import Claim
-from memo.evidence import Chapter, Evidence
+from memo.commands.evidence import Chapter, Evidence
+from memo.data.randomness import generator
 from memo.probes.training_answers import WATCHED
-from memo.randomness import generator
-from memo.report import Figure, number, with_interval
-from memo.statistics import Estimate
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.report import Figure, number, with_interval
+from memo.statistics.intervals import Estimate
 
 ARMS = {
     "easy_real": "real data",

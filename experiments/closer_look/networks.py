@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from memo.comparisons import where
-from memo.evidence import Evidence
-from memo.outcomes import SHAPE_COLUMNS, outcomes, training_images
+from memo.commands.evidence import Evidence
+from memo.statistics.curve_summary import SHAPE_COLUMNS, outcomes, training_images
+from memo.statistics.over_seeds import where
 
 ARPIT = "Arpit et al. 2017"
 COLORS = {"true": "#0072B2", "inputs": "#CC79A7", "labels": "#D55E00"}
@@ -15,7 +15,7 @@ COLORS = {"true": "#0072B2", "inputs": "#CC79A7", "labels": "#D55E00"}
 SHADES = {"inputs": "RdPu", "labels": "YlOrBr"}
 
 
-# Of `memo.outcomes.COLUMNS`, what the chapters read; times to 50, 90, 99 and 100 % training accuracy.
+# Of `memo.statistics.curve_summary.COLUMNS`, what the chapters read; times to 50, 90, 99 and 100 % training accuracy.
 TIMES = {f"t{percent}": percent / 100 for percent in (50, 90, 99, 100)}
 OUTCOMES = ("epochs", "train_accuracy", "test_accuracy", "best_test_accuracy", "best_epoch", "best_step",
             "train_accuracy_at_best", *TIMES, *SHAPE_COLUMNS)  # fmt: skip
@@ -39,7 +39,7 @@ def noise_of(trial: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each row of `trials`: the treatment of a network and what came of its training (memo.outcomes).
+    """Return one row for each row of `trials`: the treatment of a network and what came of its training (memo.statistics.curve_summary).
 
     `noise` is what is replaced (none, inputs, labels) and `level` its share.
     """

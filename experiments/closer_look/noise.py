@@ -5,12 +5,12 @@ import numpy as np
 import pandas as pd
 
 from experiments.closer_look.networks import ARPIT, COLORS, SHADES, percent, rank_correlation, with_levels
-from memo import figures, plots
-from memo.claims import Claim
-from memo.comparisons import by_level, least_rise, over_seeds
-from memo.evidence import Chapter, Evidence
+from memo.commands.evidence import Chapter, Evidence
 from memo.probes.critical_samples import RADII
-from memo.report import Figure, number, with_interval
+from memo.reporting import figures, panels
+from memo.reporting.claims import Claim
+from memo.reporting.report import Figure, number, with_interval
+from memo.statistics.over_seeds import by_level, least_rise, over_seeds
 
 ARMS = ["noise_inputs", "noise_labels"]
 KINDS = {"inputs": "noise on inputs", "labels": "noise on labels"}
@@ -201,13 +201,13 @@ def _draw_curves(evidence, levels, ratios, made):
         for level in sorted(frame["level"].unique()):
             style: figures.Style = {"color": shade(noise, level, most), "label": percent(level)}
             own = curves[curves["level"] == level]
-            plots.mean_line(row[0], own, "train_accuracy", **style)
-            plots.mean_line(row[1], own, "test_accuracy", **style)
+            panels.mean_line(row[0], own, "train_accuracy", **style)
+            panels.mean_line(row[1], own, "test_accuracy", **style)
             for place, radius in ((row[2], PAPERS_RADIUS), (row[3], middle)):
                 near = ratios[
                     (ratios["noise"] == noise) & (ratios["level"] == level) & (ratios["inputs"] == "test") & (ratios["radius"] == radius)
                 ]  # fmt: skip
-                plots.mean_line(place, near, "critical_sample_ratio", **style)
+                panels.mean_line(place, near, "critical_sample_ratio", **style)
         row[0].set_ylabel(f"{KINDS[noise]}\n\ntraining accuracy")
         row[1].set_ylabel("test accuracy")
         row[2].set_ylabel(f"critical, r = {PAPERS_RADIUS:g} / 255")
@@ -249,7 +249,7 @@ def _draw_radii(evidence, ratios, made):
                     "critical_sample_ratio",
                 )
                 marker = "o" if noise == "inputs" else "s"
-                plots.means_by_level(place, own, COLORS[noise], marker, KINDS[noise])
+                panels.means_by_level(place, own, COLORS[noise], marker, KINDS[noise])
                 means = own.mean().dropna()
                 if len(means) and inputs == "test" and noise == "labels":
                     said.append(f"r = {radius:g} / 255: {number(means.iloc[0])} to {number(means.iloc[-1])}")

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from experiments.closer_look.networks import ARPIT
-from memo import figures
-from memo.claims import Claim
-from memo.comparisons import over_seeds
-from memo.evidence import Chapter, Evidence
-from memo.report import Figure, Shown, number, with_interval
-from memo.statistics import paired_difference
+from memo.commands.evidence import Chapter, Evidence
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.report import Figure, Shown, number, with_interval
+from memo.statistics.intervals import paired_difference
+from memo.statistics.over_seeds import over_seeds
 
 NEAR = 0.005  # of the best mean accuracy on true labels: half a point
 LOWEST = 0.12  # below the best accuracy: what is worse is left out of the figure, and named

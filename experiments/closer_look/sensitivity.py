@@ -9,17 +9,18 @@ import numpy as np
 import pandas as pd
 
 from experiments.closer_look.networks import ARPIT, COLORS
-from memo import figures, sensitivity
-from memo.claims import Claim
-from memo.comparisons import over_pairs, over_seeds
-from memo.evidence import Chapter, Evidence
-from memo.experiment import RUNS
-from memo.plots import mean_line
-from memo.randomness import generator, purpose_key
-from memo.report import Figure, number, with_interval
-from memo.sensitivity import CLASSES, Setting, gini
-from memo.store import replacing
-from memo.treatments import PixelStatistics, gaussian_images
+from memo.commands.evidence import Chapter, Evidence
+from memo.commands.experiment import RUNS
+from memo.data.randomness import generator, purpose_key
+from memo.data.treatments import PixelStatistics, gaussian_images
+from memo.measures import sensitivity
+from memo.measures.sensitivity import CLASSES, Setting, gini
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.panels import mean_line
+from memo.reporting.report import Figure, number, with_interval
+from memo.statistics.over_seeds import over_pairs, over_seeds
+from memo.storage.run_folders import replacing
 
 KINDS = {"real": "real inputs", "random": "random inputs (randX)"}
 PAINT = {"real": COLORS["true"], "random": COLORS["inputs"]}

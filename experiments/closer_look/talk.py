@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from memo import comparisons, figures
-from memo.claims import REPRODUCED, Claim, judge
-from memo.comparisons import Answer
-from memo.evidence import Chapter, Evidence
-from memo.report import Figure
+from memo.commands.evidence import Chapter, Evidence
+from memo.reporting import figures
+from memo.reporting.claims import REPRODUCED, Claim, judge
+from memo.reporting.report import Figure
+from memo.statistics import over_seeds
+from memo.statistics.over_seeds import Answer
 
 TALK = "the talk, of Arpit et al. 2017"
 SLOWLY = "On random labels the curve 'went down very, very slowly in almost a linear fashion'."
@@ -78,11 +79,11 @@ def chapter(evidence: Evidence, networks: pd.DataFrame) -> Chapter:
 def measured(cell: pd.DataFrame, column: str, labels: str) -> Answer:
     """Return the estimate and note of one statistic over the seeds of a setting: of one kind of labels, or a ratio of twins."""
     width, seeds = cell["width"].iloc[0], cell["seed"].nunique()
-    if labels in comparisons.KINDS:
-        return comparisons.mean(cell, column, labels, width, seeds)
-    if (comparisons.twins(cell, column, width).dropna() <= 0).any(axis=None):
+    if labels in over_seeds.KINDS:
+        return over_seeds.mean(cell, column, labels, width, seeds)
+    if (over_seeds.twins(cell, column, width).dropna() <= 0).any(axis=None):
         return None, "a value of 0 has no ratio"
-    return comparisons.ratio(cell, column, width, seeds, inverse=labels != "slower")
+    return over_seeds.ratio(cell, column, width, seeds, inverse=labels != "slower")
 
 
 def _draw(evidence, frame, made):

@@ -5,15 +5,16 @@ import numpy as np
 import pandas as pd
 
 from experiments.digits.sources import ARM_NAMES, BOOK, TALK
-from memo import figures, mlp
-from memo.claims import Claim
-from memo.evidence import Chapter, Evidence
-from memo.losses import LOSSES
-from memo.plots import CHANCE
+from memo.commands.evidence import Chapter, Evidence
+from memo.networks import mlp
+from memo.networks.losses import LOSSES
+from memo.networks.program import as_pixels
 from memo.probes import answers
-from memo.report import Figure, Shown, number, with_interval
-from memo.statistics import mean_interval
-from memo.training import as_pixels
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.panels import CHANCE
+from memo.reporting.report import Figure, Shown, number, with_interval
+from memo.statistics.intervals import mean_interval
 
 THREE = 3
 FIRST_THREE = "the first three of the test set"

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from experiments.digits import accuracy, descent, drawing, first_layer, mistakes, noise, valleys
-from memo.claims import ledger
+from memo.commands.evidence import Evidence
 from memo.config import Config
-from memo.evidence import Evidence
-from memo.report import Report
-from memo.store import Tables
+from memo.reporting.claims import ledger
+from memo.reporting.report import Report
+from memo.storage.run_folders import Tables
 
 CHAPTERS = (accuracy, valleys, descent, mistakes, first_layer, noise, drawing)
 

@@ -4,11 +4,11 @@ import numpy as np
 from scipy import stats
 
 from experiments.digits.sources import TALK
-from memo import figures
-from memo.claims import Claim
-from memo.evidence import Chapter, Evidence
-from memo.report import Figure, number, with_interval
-from memo.statistics import mean_interval
+from memo.commands.evidence import Chapter, Evidence
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.report import Figure, number, with_interval
+from memo.statistics.intervals import mean_interval
 
 ARM = "nielsen"
 STAGES = ("start", "middle", "end")

@@ -4,12 +4,13 @@ import numpy as np
 import seaborn as sns
 
 from experiments.digits.sources import TALK
-from memo import figures, nearest
-from memo.claims import Claim
-from memo.evidence import Chapter, Evidence
+from memo.commands.evidence import Chapter, Evidence
+from memo.measures import nearest_neighbours
 from memo.probes import drawings
-from memo.report import Figure, number, with_interval
-from memo.statistics import mean_interval
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.report import Figure, number, with_interval
+from memo.statistics.intervals import mean_interval
 
 ARM = "nielsen"
 STARTS = {"blank": "from blank", "noise": "from noise"}
@@ -72,7 +73,7 @@ def chapter(evidence: Evidence) -> Chapter:
 
 def _typical_distance(evidence):
     shown = evidence.dataset.test_images[:REFERENCES].astype(np.float32) / np.float32(255)
-    distances, _ = nearest.nearest(shown, evidence.dataset.train_images)
+    distances, _ = nearest_neighbours.nearest(shown, evidence.dataset.train_images)
     return float(np.mean(distances))
 
 

@@ -7,14 +7,14 @@ import pandas as pd
 import seaborn as sns
 
 from experiments.digits.sources import TALK
-from memo import figures
-from memo.claims import Claim
-from memo.evidence import Chapter, Evidence, paired
-from memo.figures import LABELS
+from memo.commands.evidence import Chapter, Evidence, paired
+from memo.data.randomness import generator
 from memo.probes import first_layer
-from memo.randomness import generator
-from memo.report import Figure, number, with_interval
-from memo.statistics import mean_interval, paired_difference
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.figures import LABELS
+from memo.reporting.report import Figure, number, with_interval
+from memo.statistics.intervals import mean_interval, paired_difference
 
 STATISTICS = {
     "autocorrelation": "autocorrelation of neighbours (Moran's I)",

@@ -5,12 +5,12 @@ import pandas as pd
 import seaborn as sns
 
 from experiments.digits.sources import ARM_NAMES, TALK
-from memo import figures
-from memo.claims import Claim
-from memo.evidence import Chapter, Evidence
+from memo.commands.evidence import Chapter, Evidence
 from memo.probes import answers
-from memo.report import Figure, number, with_interval
-from memo.statistics import mean_interval
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.report import Figure, number, with_interval
+from memo.statistics.intervals import mean_interval
 
 ARMS = ("nielsen", "chosen", "relu")
 SHOWN = 10

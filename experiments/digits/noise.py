@@ -4,13 +4,14 @@ import numpy as np
 import pandas as pd
 
 from experiments.digits.sources import ARM_NAMES, TALK
-from memo import calibration, figures, plots
-from memo.claims import Claim
-from memo.evidence import Chapter, Evidence, paired
-from memo.figures import INPUT_NAMES, INPUTS
+from memo.commands.evidence import Chapter, Evidence, paired
+from memo.measures import calibration
 from memo.probes import answers
-from memo.report import Figure, number, with_interval
-from memo.statistics import mean_interval, paired_difference
+from memo.reporting import figures, panels
+from memo.reporting.claims import Claim
+from memo.reporting.figures import INPUT_NAMES, INPUTS
+from memo.reporting.report import Figure, number, with_interval
+from memo.statistics.intervals import mean_interval, paired_difference
 
 ARMS = ("nielsen", "chosen", "relu")
 NOISE = ("uniform", "gaussian", "random_pixels")
@@ -93,7 +94,7 @@ def _noise(evidence, made):
             made.rows.append((claim, *evidence.mean(arm, values)))
     _draw_noise(evidence, made)
     _draw_called(evidence, made)
-    figure = plots.sample_strip({"true": _first_samples(evidence)})
+    figure = panels.sample_strip({"true": _first_samples(evidence)})
     made.figures.append(
         Figure(
             figures.save(figure, evidence.folder, "samples", dense=True),
@@ -138,7 +139,7 @@ def _draw_noise(evidence, made):
                     )
                     style = {"color": color, "marker": "o", "linestyle": "", "label": words}
                     figures.interval(place, position + offset, mean_interval(gap[column]), **style)
-        place.axhline(plots.CHANCE, **figures.CHANCE_LINE)
+        place.axhline(panels.CHANCE, **figures.CHANCE_LINE)
         names = [INPUT_NAMES[kind].replace(", ", ",\n").replace(" noise", "\nnoise") for kind in kinds]
         place.set_xticks(range(len(kinds)), names, fontsize=8)
         place.set(title=ARM_NAMES[arm], ylim=(0, 1.03))

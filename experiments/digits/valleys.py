@@ -4,13 +4,14 @@ import jax
 import numpy as np
 
 from experiments.digits.sources import TALK
-from memo import figures, landscape
-from memo.claims import Claim
-from memo.evidence import Chapter, Evidence
-from memo.randomness import generator
-from memo.report import Figure, number, with_interval
-from memo.statistics import mean_interval, paired_difference
-from memo.training import as_pixels
+from memo.commands.evidence import Chapter, Evidence
+from memo.data.randomness import generator
+from memo.measures import landscape
+from memo.networks.program import as_pixels
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.report import Figure, number, with_interval
+from memo.statistics.intervals import mean_interval, paired_difference
 
 ARM = "nielsen"
 IMAGES = {"quick": 1000}  # of the training set, on which costs are measured; by scale

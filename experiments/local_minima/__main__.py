@@ -1,7 +1,7 @@
 """Entry point: python -m experiments.local_minima."""
 
 from experiments.local_minima.analysis import analyse
-from memo import experiment
+from memo.commands import experiment
 
 if __name__ == "__main__":
     experiment.run("local_minima", analyse)

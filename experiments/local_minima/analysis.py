@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from experiments.local_minima import barriers, curvature, minima, structure
+from memo.commands.evidence import Evidence, report_of
 from memo.config import Config
-from memo.evidence import Evidence, report_of
-from memo.outcomes import training_images
-from memo.report import Report
-from memo.store import Tables
+from memo.reporting.report import Report
+from memo.statistics.curve_summary import training_images
+from memo.storage.run_folders import Tables
 
 CHAPTERS = (minima, curvature, structure, barriers)
 

@@ -11,14 +11,16 @@ import pandas as pd
 
 from experiments.local_minima.populations import by_width, width_axis
 from experiments.local_minima.sources import ENTEZARI, OURS, STRUCTURE
-from memo import datasets, figures, landscape
-from memo.claims import Claim
-from memo.evidence import Chapter, Evidence
+from memo.commands.evidence import Chapter, Evidence
+from memo.data import datasets
+from memo.data.randomness import generator
+from memo.measures import landscape
+from memo.networks.program import as_pixels
 from memo.probes import weights
-from memo.randomness import generator
-from memo.report import Figure, with_interval
-from memo.statistics import mean_interval, paired_difference
-from memo.training import as_pixels
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.report import Figure, with_interval
+from memo.statistics.intervals import mean_interval, paired_difference
 
 ARM = "twins"
 KINDS = ("true", "shuffled")

@@ -5,12 +5,12 @@ import pandas as pd
 
 from experiments.local_minima.populations import by_width, width_axis
 from experiments.local_minima.sources import OURS, PAPER, REMEMBERED
-from memo import figures
-from memo.claims import Claim
-from memo.evidence import Chapter, Evidence
+from memo.commands.evidence import Chapter, Evidence
 from memo.probes.hessian import ZERO, eigenvalues
-from memo.report import Figure, number, with_interval
-from memo.statistics import mean_interval
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.report import Figure, number, with_interval
+from memo.statistics.intervals import mean_interval
 
 ARMS = ("index_10", "index_25", "index_wider")
 PAPERS = (10, 25, 50, 100)  # widths of which the paper has an index

@@ -7,10 +7,11 @@ import pandas as pd
 
 from experiments.local_minima.populations import absent, by_width, color, width_axis
 from experiments.local_minima.sources import CORRELATIONS, EQUAL, NOTED, PAPER, TALK
-from memo import figures, spread
-from memo.claims import Claim
-from memo.evidence import Chapter, Evidence
-from memo.report import Figure, number, with_interval
+from memo.commands.evidence import Chapter, Evidence
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.report import Figure, number, with_interval
+from memo.statistics import over_networks
 
 ARM = "minima"
 # A poor minimum: a test loss of more than so many times the lowest of the widths' medians; and an unlucky one of its width.
@@ -35,7 +36,7 @@ def correlations_along(networks: pd.DataFrame, curves: pd.DataFrame) -> pd.DataF
     of = curves.merge(networks[["trial", "width"]], on="trial")
     for (width, step, epoch), own in of[of["step"] > 0].groupby(["width", "step", "epoch"]):
         if len(own) >= 3:
-            value = spread.correlation(own[["train_loss", "test_loss"]].to_numpy().T)
+            value = over_networks.correlation(own[["train_loss", "test_loss"]].to_numpy().T)
             rows.append((width, step, epoch, float(value), len(own)))
     return pd.DataFrame(rows, columns=["width", "step", "epoch", "correlation", "n"])
 
@@ -52,11 +53,11 @@ def chapter(evidence: Evidence) -> Chapter:
     }
     test = {width: values[1] for width, values in both.items()}
     notes = {width: absent(evidence, ARM, width) for width in widths}
-    sds = {width: spread.bootstrap(spread.sd, test[width]) for width in widths}
-    relative = {width: spread.bootstrap(spread.relative_sd, test[width]) for width in widths}
-    rho = {width: spread.bootstrap(spread.correlation, both[width]) for width in widths}
-    poor_share = {width: spread.share(which) for width, which in poor(test).items()}
-    unlucky_share = {width: spread.share(unlucky(test[width])) for width in widths}
+    sds = {width: over_networks.bootstrap(over_networks.sd, test[width]) for width in widths}
+    relative = {width: over_networks.bootstrap(over_networks.relative_sd, test[width]) for width in widths}
+    rho = {width: over_networks.bootstrap(over_networks.correlation, both[width]) for width in widths}
+    poor_share = {width: over_networks.share(which) for width, which in poor(test).items()}
+    unlucky_share = {width: over_networks.share(unlucky(test[width])) for width in widths}
 
     _spread_claims(test, widths, relative, notes, made)
     _correlation_claims(both, widths, rho, notes, made)
@@ -93,17 +94,17 @@ def _between(which, widths):
 def _spread_claims(test, widths, relative, notes, made):
     statement = "The distribution of test losses narrows with width."
     for claim, quantity, statistic in (
-        ("sd-falls", "standard deviation of the test loss, over that of the next narrower width", spread.sd),
-        ("relative-sd-falls", "the same of standard deviation / mean", spread.relative_sd),
+        ("sd-falls", "standard deviation of the test loss, over that of the next narrower width", over_networks.sd),
+        ("relative-sd-falls", "the same of standard deviation / mean", over_networks.relative_sd),
     ):
         for (a, b), (condition, (narrow, wide)) in zip(pairwise(widths), _between(test, widths).items()):
-            estimate = spread.bootstrap(lambda w, n, of=statistic: of(w) / of(n), wide, narrow)
+            estimate = over_networks.bootstrap(lambda w, n, of=statistic: of(w) / of(n), wide, narrow)
             one = Claim(f"{claim}-{b}", PAPER, statement, quantity, (0, 0.999), None, "distributions", "", condition)
             made.rows.append((one, estimate, _note(notes[a], notes[b])))
         if len(widths) > 1:
             first, last = widths[0], widths[-1]
-            estimate = spread.bootstrap(lambda n, w, of=statistic: of(n) / of(w), test[first], test[last])
-            name = "standard deviation" if statistic is spread.sd else "standard deviation / mean"
+            estimate = over_networks.bootstrap(lambda n, w, of=statistic: of(n) / of(w), test[first], test[last])
+            name = "standard deviation" if statistic is over_networks.sd else "standard deviation / mean"
             text = f"{name} at the narrowest width over that at the widest"
             one = Claim(f"{claim}-ends", PAPER, statement, text, (1.5, np.inf), (1.001, np.inf), "distributions")
             made.rows.append((one, estimate, _note(notes[first], notes[last])))
@@ -146,7 +147,7 @@ def _correlation_claims(both, widths, rho, notes, made):
         made.rows.append((claim, rho[width], _note(NOTED, notes[width])))
 
     def gap(narrow, wide):
-        return spread.correlation(narrow) - spread.correlation(wide)
+        return over_networks.correlation(narrow) - over_networks.correlation(wide)
 
     for (a, b), (condition, (narrow, wide)) in zip(pairwise(widths), _between(both, widths).items()):
         claim = Claim(
@@ -160,12 +161,14 @@ def _correlation_claims(both, widths, rho, notes, made):
             "",
             condition,
         )
-        made.rows.append((claim, spread.bootstrap(gap, narrow, wide), _note(notes[a], notes[b])))
+        made.rows.append((claim, over_networks.bootstrap(gap, narrow, wide), _note(notes[a], notes[b])))
     if len(widths) > 1:
         first, last = widths[0], widths[-1]
         text = "correlation at the narrowest width less that at the widest"
         claim = Claim("correlation-ends", PAPER, statement, text, (0.2, 2), (0.001, 2), "correlations")
-        made.rows.append((claim, spread.bootstrap(gap, both[first], both[last]), _note(notes[first], notes[last])))
+        made.rows.append(
+            (claim, over_networks.bootstrap(gap, both[first], both[last]), _note(notes[first], notes[last]))
+        )
 
 
 def _poor_claims(test, widths, poor_share, unlucky_share, notes, made):
@@ -187,7 +190,7 @@ def _poor_claims(test, widths, poor_share, unlucky_share, notes, made):
             made.rows.append((large, shares[last], _note(notes[last])))
     if last != first:
         which = poor(test)
-        estimate = spread.share_difference(which[first], which[last])
+        estimate = over_networks.share_difference(which[first], which[last])
         text = "share of poor minima at the narrowest width less that at the widest"
         claim = Claim("poor-falls", PAPER, statement, text, (0.01, 1), (1e-6, 1), "distributions")
         made.rows.append((claim, estimate, _note(notes[first], notes[last])))
@@ -277,7 +280,7 @@ def _draw_correlations(evidence, both, rho, along, made):
     widths = list(both)
     figure, [places] = figures.grid(1, 3, width=3.1, height=2.7)
     for width, (train, test) in both.items():
-        scaled = [(values - values.mean()) / (spread.sd(values) or 1) for values in (train, test)]
+        scaled = [(values - values.mean()) / (over_networks.sd(values) or 1) for values in (train, test)]
         places[0].plot(*scaled, ".", color=color(width), markersize=3, alpha=0.6, label=f"width {width}")
     places[0].set(
         title="networks, scaled", xlabel="training loss (sd from the mean)", ylabel="test loss (sd from the mean)"

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from memo import figures
-from memo.curves import at_level, time_to
-from memo.evidence import Evidence
+from memo.commands.evidence import Evidence
+from memo.reporting import figures
+from memo.statistics.curve_shape import at_level, time_to
 
 COLORS = {10: "#999999", 25: "#E69F00", 50: "#56B4E9", 100: "#009E73", 250: "#0072B2", 500: "#D55E00"}
 

@@ -4,12 +4,13 @@ import numpy as np
 
 from experiments.local_minima.populations import absent, at_loss, by_width, pairs, width_axis
 from experiments.local_minima.sources import KRUEGER, OURS, STRUCTURE, TALK
-from memo import figures, spread
-from memo.claims import Claim
-from memo.comparisons import times_longer
-from memo.evidence import Chapter, Evidence
-from memo.report import Figure, number, with_interval
-from memo.statistics import paired_ratio
+from memo.commands.evidence import Chapter, Evidence
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.report import Figure, number, with_interval
+from memo.statistics import over_networks
+from memo.statistics.intervals import paired_ratio
+from memo.statistics.over_seeds import times_longer
 
 ARM = "twins"
 # Training losses at which twins are compared, in nats; a start has about 2.3. The last one counts as a minimum.
@@ -62,7 +63,7 @@ def chapter(evidence: Evidence) -> Chapter:
 
 def spread_ratio(true_and_shuffled: np.ndarray) -> np.ndarray:
     """Return sd / mean of shuffled over that of true, for pairs [2, ..., n], true first, [...]."""
-    below, above = (spread.relative_sd(values) for values in true_and_shuffled)
+    below, above = (over_networks.relative_sd(values) for values in true_and_shuffled)
     return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0)[()]
 
 
@@ -94,7 +95,10 @@ def _of_width(evidence, frame, final, width):
         statement = f"{STRUCTURE} If so, minima of shuffled labels lie further apart."
         text = f"standard deviation / mean of {text}, shuffled over true labels"
         one = claim(name, OURS, statement, text, (1.1, np.inf), (1.001, np.inf))
-        found[name] = one, *_ratio(values, lambda shuffled, true: spread.bootstrap(spread_ratio, [true, shuffled]))
+        found[name] = (
+            one,
+            *_ratio(values, lambda shuffled, true: over_networks.bootstrap(spread_ratio, [true, shuffled])),
+        )
     return found
 
 

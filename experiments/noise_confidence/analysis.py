@@ -6,11 +6,11 @@ import pandas as pd
 
 from experiments.noise_confidence import doubt, equal, far, fooling, hendrycks, kinds
 from experiments.noise_confidence.populations import networks
+from memo.commands.evidence import Evidence, report_of
 from memo.config import Config
-from memo.evidence import Evidence, report_of
-from memo.outcomes import training_images
-from memo.report import Report, number
-from memo.store import Tables
+from memo.reporting.report import Report, number
+from memo.statistics.curve_summary import training_images
+from memo.storage.run_folders import Tables
 
 CHAPTERS = (equal, kinds, far, hendrycks, doubt, fooling)
 

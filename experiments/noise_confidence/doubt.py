@@ -6,11 +6,12 @@ import pandas as pd
 from experiments.noise_confidence.equal import ASKED
 from experiments.noise_confidence.hendrycks import HENDRYCKS
 from experiments.noise_confidence.populations import LABELS, count_seeds, distinct, networks, points, rows_of
-from memo import comparisons, figures
-from memo.claims import Claim
-from memo.evidence import Chapter, Evidence
-from memo.report import Figure, number, with_interval
-from memo.statistics import mean_interval
+from memo.commands.evidence import Chapter, Evidence
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.report import Figure, number, with_interval
+from memo.statistics import over_seeds
+from memo.statistics.intervals import mean_interval
 
 GUO = "Guo et al. 2017"
 
@@ -69,7 +70,7 @@ def _claims(evidence, table, gimpel, widths, seeds, made):
                 "reliability",
                 condition=f"width {width}",
             )
-            made.rows.append((claim, *comparisons.mean(table, column, "true", width, seeds)))
+            made.rows.append((claim, *over_seeds.mean(table, column, "true", width, seeds)))
     statement = (
         "A network that memorised shuffled labels is sure of its answers to test images, which are right by chance."
     )
@@ -85,7 +86,7 @@ def _claims(evidence, table, gimpel, widths, seeds, made):
             "calibration",
             condition=f"width {width}",
         )
-        made.rows.append((claim, *comparisons.mean(fitted, "ece", "shuffled", width, seeds)))
+        made.rows.append((claim, *over_seeds.mean(fitted, "ece", "shuffled", width, seeds)))
     statement = "Confidence tells a network's errors from its right answers."
     for width in widths:
         claim = Claim(
@@ -98,7 +99,7 @@ def _claims(evidence, table, gimpel, widths, seeds, made):
             "calibration",
             condition=f"width {width}",
         )
-        made.rows.append((claim, *comparisons.mean(table, "error_auroc", "true", width, seeds)))
+        made.rows.append((claim, *over_seeds.mean(table, "error_auroc", "true", width, seeds)))
 
 
 def _draw_reliability(table, gimpel, width, evidence, made):

@@ -17,12 +17,13 @@ from experiments.noise_confidence.populations import (
     networks,
     rows_of,
 )
-from memo import comparisons, curves, figures
-from memo.claims import SEEDS_FOR_A_VERDICT, Claim
-from memo.evidence import Chapter, Evidence
-from memo.plots import CHANCE
-from memo.report import Figure, number, with_interval
-from memo.statistics import Estimate, mean_interval
+from memo.commands.evidence import Chapter, Evidence
+from memo.reporting import figures
+from memo.reporting.claims import SEEDS_FOR_A_VERDICT, Claim
+from memo.reporting.panels import CHANCE
+from memo.reporting.report import Figure, number, with_interval
+from memo.statistics import curve_shape, over_seeds
+from memo.statistics.intervals import Estimate, mean_interval
 
 LEVELS = (0.5, 0.9, 1.0)  # of training accuracy
 LOSS = 0.1  # of training, reached before every label is fitted
@@ -84,9 +85,9 @@ def at_levels(ways: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     for (trial, _), own in ways.groupby(["trial", "inputs"], sort=False):
         facts = {"trial": trial, **own.iloc[0][["seed", "width", "labels", "inputs"]].to_dict()}
         for level in LEVELS:
-            sure = curves.at_level(own["train_accuracy"], own["mean_confidence"], level)
+            sure = curve_shape.at_level(own["train_accuracy"], own["mean_confidence"], level)
             rows.append(facts | {"measure": "accuracy", "level": level, "confidence": sure})
-        sure = curves.at_level(-own["train_loss"], own["mean_confidence"], -LOSS)
+        sure = curve_shape.at_level(-own["train_loss"], own["mean_confidence"], -LOSS)
         rows.append(facts | {"measure": "loss", "level": LOSS, "confidence": sure})
     columns = ["trial", "seed", "width", "labels", "inputs", "measure", "level", "confidence"]
     return pd.DataFrame(rows, columns=columns)
@@ -136,7 +137,7 @@ def _claims(equal, widths, seeds, made):
                     "differences",
                     condition=f"width {width}",
                 )
-                made.rows.append((claim, *comparisons.difference(own, "confidence", width, seeds)))
+                made.rows.append((claim, *over_seeds.difference(own, "confidence", width, seeds)))
 
 
 def _short(inputs):
@@ -315,7 +316,7 @@ def _explain(evidence, ways, trials, equal, widths, seeds, made):
         claim = Claim(
             f"loss-{width}", ASKED, statement, quantity, (-0.02, 0.02), None, "explanations", condition=condition
         )
-        made.rows.append((claim, *comparisons.difference(own, "confidence", width, seeds)))
+        made.rows.append((claim, *over_seeds.difference(own, "confidence", width, seeds)))
 
     later = networks(evidence, "onward")
     width = distinct(evidence, "width", "onward")[0]
@@ -464,7 +465,7 @@ def _elsewhere(evidence, made):
         )
 
     figure, [places] = figures.grid(1, 2, width=4.6, height=3.0, sharey=True)
-    differ = partial(comparisons.difference, column="fitted")
+    differ = partial(over_seeds.difference, column="fitted")
     spoken = []
     for place, (arm, statement, final, names, seeds) in zip(places, conditions):
         for offset, inputs, color in ((-0.12, "uniform", "#009E73"), (0.12, "gaussian", "#CC79A7")):

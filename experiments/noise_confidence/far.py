@@ -3,14 +3,14 @@
 import numpy as np
 
 from experiments.noise_confidence.populations import COLORS, DASHES, INPUTS, distinct, networks, rows_of
-from memo import figures
-from memo.claims import Claim
-from memo.comparisons import least_rise
-from memo.evidence import Chapter, Evidence
-from memo.plots import CHANCE
+from memo.commands.evidence import Chapter, Evidence
 from memo.probes.out_of_distribution import FACTORS
-from memo.report import Figure, with_interval
-from memo.statistics import mean_interval
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.panels import CHANCE
+from memo.reporting.report import Figure, with_interval
+from memo.statistics.intervals import mean_interval
+from memo.statistics.over_seeds import least_rise
 
 HEIN = "Hein et al. 2019"
 SCALED = {1: "uniform", **{factor: f"uniform_x{factor}" for factor in FACTORS}}

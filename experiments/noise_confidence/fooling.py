@@ -5,11 +5,12 @@ import pandas as pd
 import seaborn as sns
 
 from experiments.noise_confidence.populations import LABELS, networks, rows_of
-from memo import figures, nearest
-from memo.claims import Claim
-from memo.evidence import Chapter, Evidence
-from memo.report import Figure, number, with_interval
-from memo.statistics import mean_interval
+from memo.commands.evidence import Chapter, Evidence
+from memo.measures import nearest_neighbours
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.report import Figure, number, with_interval
+from memo.statistics.intervals import mean_interval
 
 NGUYEN = "Nguyen et al. 2015"
 SURE = 0.9999
@@ -82,7 +83,7 @@ def _distance_of_digits(evidence, trials):
     if not len(trials):
         return np.nan
     images, _ = evidence.test_images_of(trials["trial"].iloc[0])
-    distance, _ = nearest.nearest(images[:500], evidence.dataset.train_images)
+    distance, _ = nearest_neighbours.nearest(images[:500], evidence.dataset.train_images)
     return float(np.median(distance))
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 
 from experiments.noise_confidence.populations import networks, rows_of
-from memo import figures
-from memo.claims import Claim
-from memo.evidence import Chapter, Evidence
-from memo.outcomes import training_images
-from memo.plots import CHANCE
-from memo.report import Figure, Shown, with_interval
-from memo.statistics import mean_interval
+from memo.commands.evidence import Chapter, Evidence
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.panels import CHANCE
+from memo.reporting.report import Figure, Shown, with_interval
+from memo.statistics.curve_summary import training_images
+from memo.statistics.intervals import mean_interval
 
 HENDRYCKS = "Hendrycks and Gimpel 2017"
 # In per cent, as printed in the paper and by the authors' notebook; None: not given.

@@ -16,15 +16,17 @@ from experiments.noise_confidence.populations import (
     networks,
     rows_of,
 )
-from memo import comparisons, datasets, figures
-from memo.claims import Claim
-from memo.evidence import Chapter, Evidence
-from memo.plots import CHANCE
+from memo.commands.evidence import Chapter, Evidence
+from memo.data import datasets
 from memo.probes import weights
 from memo.probes.out_of_distribution import of_images
-from memo.report import Figure, Shown, number, with_interval
-from memo.statistics import mean_interval
-from memo.training_data import test_rows
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.panels import CHANCE
+from memo.reporting.report import Figure, Shown, number, with_interval
+from memo.statistics import over_seeds
+from memo.statistics.intervals import mean_interval
+from memo.training.inputs import test_rows
 
 SHOWN = ("test", "fashion", "random_pixels", "uniform", "gaussian", "normal", "constant")
 
@@ -36,7 +38,7 @@ def chapter(evidence: Evidence) -> Chapter:
     answers = all_kinds(evidence, trials)
     widths = distinct(evidence, "width", "widths", "half")
     seeds = count_seeds(evidence, "widths")
-    made.tables["kinds"] = comparisons.summarise(
+    made.tables["kinds"] = over_seeds.summarise(
         answers.melt(
             ["width", "labels", "inputs"],
             ["mean_confidence", "share_above_0.9", "entropy", "auroc_vs_test", "aupr_vs_test", "auroc_vs_right"],
@@ -119,7 +121,7 @@ def _claims(answers, widths, seeds, made):
                     "detection",
                     condition=f"width {width}",
                 )
-                made.rows.append((claim, *comparisons.mean(frame, "fitted", labels, width, seeds)))
+                made.rows.append((claim, *over_seeds.mean(frame, "fitted", labels, width, seeds)))
 
 
 def _kinds_in(answers):

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from memo import figures
-from memo.comparisons import width_name
-from memo.evidence import Evidence
-from memo.statistics import mean_interval
+from memo.commands.evidence import Evidence
+from memo.reporting import figures
+from memo.statistics.intervals import mean_interval
+from memo.statistics.over_seeds import width_name
 
 # What the labels are called here; half: each redrawn with probability 0.5.
 LABELS = {"true": "true labels", "half": "half random labels", "shuffled": "shuffled labels"}

@@ -5,11 +5,11 @@ from pathlib import Path
 from experiments.random_labels import capacity, corruption, fitting, kernel_fits, regularisers
 from experiments.random_labels.fitting import name_of
 from experiments.random_labels.networks import RANDOM, TRUE, TRUE_DEEP, Networks
-from memo import datasets
+from memo.commands.evidence import Evidence, report_of
 from memo.config import Config
-from memo.evidence import Evidence, report_of
-from memo.report import Report, number
-from memo.store import Tables
+from memo.data import datasets
+from memo.reporting.report import Report, number
+from memo.storage.run_folders import Tables
 
 
 def analyse(tables: Tables, config: Config, folder: Path) -> Report:

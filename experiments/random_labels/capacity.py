@@ -8,16 +8,18 @@ import pandas as pd
 from matplotlib.colors import TwoSlopeNorm
 
 from experiments.random_labels.networks import TRUE, ZHANG, Networks
-from memo import datasets, expressivity, figures
-from memo.claims import Claim
-from memo.comparisons import log_slope, over_pairs, over_seeds
-from memo.datasets import Dataset
-from memo.evidence import Chapter, Evidence
-from memo.expressivity import MIDPOINT
-from memo.population import CLASSES
-from memo.randomness import generator
-from memo.report import Figure, number, with_interval
-from memo.statistics import mean_interval, paired_difference, paired_ratio
+from memo.commands.evidence import Chapter, Evidence
+from memo.data import datasets
+from memo.data.datasets import Dataset
+from memo.data.randomness import generator
+from memo.measures import expressivity
+from memo.measures.expressivity import MIDPOINT
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.report import Figure, number, with_interval
+from memo.statistics.intervals import mean_interval, paired_difference, paired_ratio
+from memo.statistics.over_seeds import log_slope, over_pairs, over_seeds
+from memo.training.population import CLASSES
 
 MEMORISED = 0.99  # of the training labels
 PLACES = {MIDPOINT: "biases in the middle of gaps", 0.75: "biases at three quarters of gaps"}

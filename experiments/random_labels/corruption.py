@@ -5,14 +5,16 @@ import pandas as pd
 
 from experiments.random_labels.fitting import name_of
 from experiments.random_labels.networks import RANDOM, RANDOM_DEEP, TRUE, TRUE_DEEP, ZHANG, Networks
-from memo import datasets, figures, nearest, plots
-from memo.claims import Claim
-from memo.comparisons import by_level, least_rise, over_pairs, over_seeds
-from memo.evidence import Chapter, Evidence
-from memo.outcomes import SHAPES
-from memo.plots import CHANCE
-from memo.report import Figure, number, with_interval
-from memo.statistics import paired_ratio
+from memo.commands.evidence import Chapter, Evidence
+from memo.data import datasets
+from memo.measures import nearest_neighbours
+from memo.reporting import figures, panels
+from memo.reporting.claims import Claim
+from memo.reporting.panels import CHANCE
+from memo.reporting.report import Figure, number, with_interval
+from memo.statistics.curve_summary import SHAPES
+from memo.statistics.intervals import paired_ratio
+from memo.statistics.over_seeds import by_level, least_rise, over_pairs, over_seeds
 
 CHANGED = 1 - CHANCE  # of redrawn labels that really change
 FACTORS = {"t99": "99 %", "t999": "99.9 %"}
@@ -50,7 +52,7 @@ def _neighbours(evidence):
             own, labels = given[trial["trial"]]
             seed = trial["seed"]
             if seed not in rows:  # all levels of a seed have its images
-                rows[seed] = own, nearest.nearest(images, pixels[own])[1]
+                rows[seed] = own, nearest_neighbours.nearest(images, pixels[own])[1]
             if not np.array_equal(rows[seed][0], own):
                 raise ValueError(f"The levels of corruption of seed {seed} have different images.")
             p = 0.0 if trial["labels.kind"] == "true" else trial["labels.fraction"]
@@ -171,7 +173,7 @@ def _draw_errors(evidence, one, neighbours, made):
         (test, neighbours, "#E69F00", "D", "1-nearest-neighbour"),
     ]
     for place, table, color, marker, words in series:
-        plots.means_by_level(place, table, color, marker, words)
+        panels.means_by_level(place, table, color, marker, words)
     ends = np.array([0, 1])
     test.plot(ends, CHANGED * ends, **figures.CHANCE_LINE, label="labels changed, 0.9 p")
     train.set(ylim=(-0.02, 1), ylabel="training error at the end")
@@ -206,7 +208,7 @@ def _draw_times(evidence, networks, one, made):
     for (name, table), color in zip(tables.items(), ("#0072B2", "#D55E00")):
         for (time, level), marker in zip(FACTORS.items(), ("o", "^")):
             times = by_level(table, time, "p")
-            plots.means_by_level(epochs, times, color, marker, f"{name}, {level}")
+            panels.means_by_level(epochs, times, color, marker, f"{name}, {level}")
             if 0 not in times:
                 continue
             for p in times.columns[1:]:
@@ -248,7 +250,7 @@ def _draw_shapes(evidence, one, made):
     for row, kind in zip(axes, ("loss", "accuracy")):
         for place, (measure, (title, straight)) in zip(row, SHAPES.items()):
             table = by_level(one, f"{kind}_{measure}", "p")
-            plots.means_by_level(place, table, "#0072B2" if kind == "loss" else "#009E73", "o", title)
+            panels.means_by_level(place, table, "#0072B2" if kind == "loss" else "#009E73", "o", title)
             place.axhline(straight, **figures.CHANCE_LINE)
             place.set(xlim=(-0.05, 1.05))
             if kind == "loss":

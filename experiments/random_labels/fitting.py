@@ -15,12 +15,12 @@ from experiments.random_labels.networks import (
     Networks,
     times_reached,
 )
-from memo import figures, plots
-from memo.claims import Claim
-from memo.evidence import Chapter, Evidence
-from memo.plots import CHANCE
-from memo.report import Figure, with_interval
-from memo.statistics import mean_interval
+from memo.commands.evidence import Chapter, Evidence
+from memo.reporting import figures, panels
+from memo.reporting.claims import Claim
+from memo.reporting.panels import CHANCE
+from memo.reporting.report import Figure, with_interval
+from memo.statistics.intervals import mean_interval
 
 PARTLY = 0.4  # the partly corrupted labels among the six settings; the paper names no fraction
 # The paper's six settings: what was shown, words, line.
@@ -127,8 +127,8 @@ def _draw_loss(evidence, networks, made):
     for words, (conditions, color, dashes) in SETTINGS.items():
         own = networks.curves_of(**conditions)
         style: figures.Style = {"color": color, "linestyle": dashes, "label": words}
-        plots.mean_line(loss, own, "train_loss", "step", **style)
-        plots.mean_line(accuracy, own, "train_accuracy", **style)
+        panels.mean_line(loss, own, "train_loss", "step", **style)
+        panels.mean_line(accuracy, own, "train_accuracy", **style)
         last = max(last, own["epoch"].max() if len(own) else 0)
     loss.set(xlabel="step", ylabel="training loss", ylim=(0, None), xlim=(0, None))
     accuracy.axhline(CHANCE, **figures.CHANCE_LINE)
@@ -221,7 +221,7 @@ def _literal(evidence, networks, made):
                     "linestyle": dashes[arm],
                     "label": f"{labels} labels, {words}",
                 }
-                plots.mean_line(place, own, "train_accuracy", **style)
+                panels.mean_line(place, own, "train_accuracy", **style)
                 last = max(last, own["epoch"].max() if len(own) else 0)
         figures.epoch_axis(place, last)
         place.axhline(CHANCE, **figures.CHANCE_LINE)

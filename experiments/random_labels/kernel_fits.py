@@ -7,15 +7,17 @@ import numpy as np
 import pandas as pd
 
 from experiments.random_labels.networks import ZHANG
-from memo import datasets, figures, kernels, nearest, plots
-from memo.claims import Claim
-from memo.comparisons import by_level
-from memo.datasets import Dataset
-from memo.evidence import Chapter, Evidence
-from memo.figures import CHANCE_LINE
-from memo.randomness import generator
-from memo.report import Figure, Shown, with_interval
-from memo.statistics import mean_interval, paired_difference
+from memo.commands.evidence import Chapter, Evidence
+from memo.data import datasets
+from memo.data.datasets import Dataset
+from memo.data.randomness import generator
+from memo.measures import kernels, nearest_neighbours
+from memo.reporting import figures, panels
+from memo.reporting.claims import Claim
+from memo.reporting.figures import CHANCE_LINE
+from memo.reporting.report import Figure, Shown, with_interval
+from memo.statistics.intervals import mean_interval, paired_difference
+from memo.statistics.over_seeds import by_level
 
 METHODS = {
     "kernel": ("Gaussian kernel, no regulariser", "#0072B2", "o"),
@@ -122,7 +124,8 @@ def fit(
             "best_ridge": chosen,
             "nearest": float(
                 np.mean(
-                    nearest.classify(dataset.test_images, dataset.train_images[rows], labels) != dataset.test_labels
+                    nearest_neighbours.classify(dataset.test_images, dataset.train_images[rows], labels)
+                    != dataset.test_labels
                 )
             ),
             "linear": kernels.error(answers, dataset.test_labels),
@@ -231,7 +234,7 @@ def _show(fits, bandwidth, made):
 def _draw(evidence, fits, bandwidths, bandwidth, made):
     figure, [[errors, linear], [norms, widths]] = figures.grid(2, 2, width=4.4, height=2.9)
     for column, (words, color, marker) in METHODS.items():
-        plots.means_by_level(errors, by_level(fits, column, "n"), color, marker, words)
+        panels.means_by_level(errors, by_level(fits, column, "n"), color, marker, words)
     figures.log_axis(errors)
     errors.axhline(PAPER_ERROR, **CHANCE_LINE, label="paper, 60,000 images")
     errors.set(ylabel="test error")
@@ -240,7 +243,7 @@ def _draw(evidence, fits, bandwidths, bandwidth, made):
         ("linear_train_random", "training error, random labels", "#009E73", "^"),
         ("linear", "test error, true labels", "#CC79A7", "s"),
     ):
-        plots.means_by_level(linear, by_level(fits, column, "n"), color, marker, words)
+        panels.means_by_level(linear, by_level(fits, column, "n"), color, marker, words)
     linear.axvline(784, **CHANCE_LINE)
     linear.set(ylabel="error, linear fit", ylim=(-0.02, 1))
     figures.legend(linear, loc="upper center")
@@ -248,7 +251,7 @@ def _draw(evidence, fits, bandwidths, bandwidth, made):
         ("norm", "true labels", "#0072B2", "o"),
         ("norm_random", "random labels", "#009E73", "^"),
     ):
-        plots.means_by_level(norms, by_level(fits, column, "n"), color, marker, words)
+        panels.means_by_level(norms, by_level(fits, column, "n"), color, marker, words)
     figures.log_axis(norms)
     norms.set(ylabel="norm of kernel fit")
     figures.legend(norms)

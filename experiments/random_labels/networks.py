@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from memo import comparisons
-from memo.comparisons import Answer
-from memo.evidence import Evidence
-from memo.outcomes import SHAPE_COLUMNS, outcomes, training_images
-from memo.statistics import Estimate, mean_interval, paired_difference
+from memo.commands.evidence import Evidence
+from memo.statistics import over_seeds
+from memo.statistics.curve_summary import SHAPE_COLUMNS, outcomes, training_images
+from memo.statistics.intervals import Estimate, mean_interval, paired_difference
+from memo.statistics.over_seeds import Answer
 
 ZHANG = "Zhang et al. 2017"
 
@@ -41,7 +41,7 @@ def network_name(widths: list[int]) -> str:
 
 
 def measure(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each row of `trials`: what the network was, what it was shown, and what came of it (memo.outcomes).
+    """Return one row for each row of `trials`: what the network was, what it was shown, and what came of it (memo.statistics.curve_summary).
 
     Errors and accuracies are shares.
     """
@@ -96,11 +96,11 @@ class Networks:
 
     def where(self, **conditions: Any) -> pd.DataFrame:
         """Return the rows that meet all conditions, column=value."""
-        return comparisons.where(self.frame, **conditions)
+        return over_seeds.where(self.frame, **conditions)
 
     def curves_of(self, **conditions: Any) -> pd.DataFrame:
         """Return the rows of learning curves that meet all conditions."""
-        return comparisons.where(self.curves, **conditions)
+        return over_seeds.where(self.curves, **conditions)
 
     def values(self, column: str, conditions: dict[str, Any]) -> pd.Series:
         """Return a column by seed, NaN where a network has no value."""
@@ -133,7 +133,7 @@ class Networks:
         diverged = f"{len(both) - len(sound)} of {len(both)} pairs have a diverged network"
         times = [self.values(time, kind).reindex(sound).astype(float) for kind in (slow, fast)]
         given, (slow_name, fast_name) = self.values("epochs", slow), words
-        estimate, note = comparisons.times_longer(times[0], times[1], given, slow_name, fast_name)
+        estimate, note = over_seeds.times_longer(times[0], times[1], given, slow_name, fast_name)
         return estimate, "; ".join(filter(None, (note, diverged if len(sound) < len(both) else "")))
 
     def missing(self, absent: pd.Series, *conditions: dict[str, Any]) -> str:

@@ -7,12 +7,12 @@ import pandas as pd
 
 from experiments.random_labels.fitting import name_of
 from experiments.random_labels.networks import RANDOM, RANDOM_DEEP, TRUE, TRUE_DEEP, ZHANG, Networks
-from memo import figures
-from memo.claims import Claim
-from memo.evidence import Chapter, Evidence
-from memo.plots import CHANCE
-from memo.report import Figure, Shown, with_interval
-from memo.statistics import Estimate, mean_interval
+from memo.commands.evidence import Chapter, Evidence
+from memo.reporting import figures
+from memo.reporting.claims import Claim
+from memo.reporting.panels import CHANCE
+from memo.reporting.report import Figure, Shown, with_interval
+from memo.statistics.intervals import Estimate, mean_interval
 
 # Rows of the paper's table 1 as told by two third parties' notes that agree: layers, weight decay, labels, train and test
 # accuracy in per cent on CIFAR-10; and the row of its table 4 that has weight decay and random labels.

@@ -5,7 +5,7 @@
 
 trains 240 networks as two programs. What all jobs of a batch ask for is gathered, trained population by population and
 stored in the jobs' ordinary folders; then each job runs as Hydra runs any job, finds its trials stored, and leaves its
-`.hydra` folder and log. Works with any command whose task trains through `memo.experiment.train`.
+`.hydra` folder and log. Works with any command whose task trains through `memo.commands.experiment.train`.
 """
 
 from collections.abc import Sequence

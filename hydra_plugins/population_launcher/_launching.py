@@ -15,9 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.population_launcher._running import Job
 from hydra_plugins.population_launcher.settings import Settings
-from memo import experiment, sweep
 from memo.cluster import head, planning
+from memo.commands import experiment
 from memo.config import Execution, check
+from memo.storage import sweep
 
 logger = logging.getLogger(__name__)
 

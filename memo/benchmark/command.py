@@ -3,10 +3,11 @@
 import logging
 from pathlib import Path
 
-from memo import datasets, store
 from memo.benchmark import contestants, environment, launchers, page, suite
 from memo.benchmark.journal import Journal, stored
 from memo.benchmark.sizes import Sizes
+from memo.data import datasets
+from memo.storage import run_folders
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ def run(folder: Path, sizes: Sizes, command: str, data: str | None = None, sweep
 
     `command` is what the page names as its origin.
     """
-    store.require_writable(folder)
+    run_folders.require_writable(folder)
     suite.start()
     dataset = datasets.load("mnist", data)
     if not contestants.has_torch():

@@ -15,7 +15,7 @@ from memo.benchmark import limits, ours, peers_jax
 from memo.benchmark.measure import Contestant, LeftOut, Reading, fastest, timed
 from memo.benchmark.sizes import Sizes
 from memo.benchmark.work import Work, examples
-from memo.datasets import Dataset
+from memo.data.datasets import Dataset
 
 logger = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from memo import figures
 from memo.benchmark import contestants as who
 from memo.benchmark import launchers
 from memo.benchmark.work import BATCH, Work
-from memo.statistics import Estimate
+from memo.reporting import figures
+from memo.statistics.intervals import Estimate
 
 # Okabe and Ito's colours: a family a colour; its members differ in marker and line.
 STYLE = {

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from memo.benchmark import contestants
-from memo.provenance import git_state, processor
+from memo.storage.provenance import git_state, processor
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("jax", "jaxlib", "optax", "numpy", "torch", "hydra-core")

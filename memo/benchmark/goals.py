@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from memo.benchmark import contestants as who
-from memo.statistics import Estimate
+from memo.statistics.intervals import Estimate
 
 SHARE_OF_SGEMM, SHARE_OF_COPY, WHOLE = "share of XLA's best sgemm", "share of the copy bandwidth", "published workload"
 # What a population is bound by on each kind of device, and the column of the table that says how near it comes.

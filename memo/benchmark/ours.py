@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memo import execution, population
 from memo.benchmark.work import BATCH, MOMENTUM, Work, composition
 from memo.config import Config, Labels, Model, Optimizer, Trial, make_trials
 from memo.config import Dataset as DatasetKeys
-from memo.datasets import Dataset
+from memo.data.datasets import Dataset
+from memo.training import execution, population
 
 TEST_IMAGES = 128  # evaluated three times in a training: as few as may be
 
@@ -18,7 +18,7 @@ class Outcome(NamedTuple):
 
     seconds: dict[str, float]
     diverged: int
-    layers: object  # as `memo.execution.Trained` has them, in the order of the trials
+    layers: object  # as `memo.training.execution.Trained` has them, in the order of the trials
 
 
 def trials(work: Work, learning_rates: tuple[float, ...] | None = None) -> list[Trial]:

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from memo import claims
 from memo.benchmark import contestants as who
 from memo.benchmark import drawings, environment, goals, launchers, ours, results, suite
 from memo.benchmark.journal import FILE, Journal
 from memo.benchmark.sizes import Sizes
-from memo.report import number, with_interval
-from memo.statistics import Estimate
-from memo.store import replacing
+from memo.reporting import claims
+from memo.reporting.report import number, with_interval
+from memo.statistics.intervals import Estimate
+from memo.storage.run_folders import replacing
 
 NOTES = "docs/performance.md"
 UNIT = results.UNITS[who.EXAMPLES][1]
@@ -250,7 +250,7 @@ def _method(table, sizes, swept):
         "reported. Operations of a step: (6 × weights − 2 × 784 × w) × batch.\n"
     )
     yield (
-        f"Ours is `memo.execution.train` on seeds × (true, shuffled labels) × learning rates: four rates, so eight "
+        f"Ours is `memo.training.execution.train` on seeds × (true, shuffled labels) × learning rates: four rates, so eight "
         f"networks a seed, from 32 networks on; two rates below, one for two networks. Networks of one seed share their minibatches, seeds do not. No network "
         f'stops early. Its time is `seconds["train"]` and holds three evaluations of all training images and of '
         f"{ours.TEST_IMAGES} test images, which no peer makes. Preparing the data and compiling are not in it.\n"

@@ -9,7 +9,7 @@ from memo.benchmark import contestants as who
 from memo.benchmark import launchers, suite
 from memo.benchmark.journal import WARM_UP, Journal
 from memo.benchmark.sizes import Sizes
-from memo.statistics import Estimate
+from memo.statistics.intervals import Estimate
 
 INTERVALS = ("share_of_sgemm", "share_of_copy", "ours_over_this")
 COLUMNS = (

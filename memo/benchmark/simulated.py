@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from memo import hydra_app, store, sweep
+from memo.commands import hydra_app
 from memo.config import Config, Dataset, Model, Trial, make_trials
+from memo.storage import run_folders, sweep
 
 SEEDS = 20  # of a recipe, and so networks a run folder
 READERS = {
@@ -49,7 +50,7 @@ def write(folder: Path, networks: int) -> None:
     (template,) = recipes(1)
     with tempfile.TemporaryDirectory() as real:
         sweep.complete({Path(real) / "run": template}, ["confidence"])
-        tables = {path.stem: store.read(path) for path in Path(real).glob("run/*.parquet")}
+        tables = {path.stem: run_folders.read(path) for path in Path(real).glob("run/*.parquet")}
     place = {trial.id: number for number, trial in enumerate(template)}
     numbers = {name: np.array([place[trial] for trial in table["trial"].to_pylist()]) for name, table in tables.items()}
 
@@ -60,9 +61,9 @@ def write(folder: Path, networks: int) -> None:
         rate = pa.array(np.full(SEEDS, trials[0].recipe.optimizer.learning_rate))
         own["trials"] = _set(own["trials"], "optimizer.learning_rate", rate)
         run = folder / hydra_app.run_name(trials[0].recipe)
-        store.write(run, own, {"simulated": True, "networks": SEEDS})
+        run_folders.write(run, own, {"simulated": True, "networks": SEEDS})
 
-    with ThreadPoolExecutor(store.WRITERS) as pool:
+    with ThreadPoolExecutor(run_folders.WRITERS) as pool:
         list(pool.map(write_run, recipes(count)))
 
 

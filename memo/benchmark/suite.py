@@ -7,14 +7,14 @@ from dataclasses import asdict
 from functools import cache
 from typing import NamedTuple
 
-from memo import execution
 from memo.benchmark import contestants, ours
 from memo.benchmark.contestants import COMPILED_OWN, EXAMPLES, OURS, VMAP_OWN
 from memo.benchmark.journal import Journal
 from memo.benchmark.measure import interleave
 from memo.benchmark.sizes import Sizes
 from memo.benchmark.work import BATCH, CLASSES, Work, sized
-from memo.datasets import PIXELS, Dataset
+from memo.data.datasets import PIXELS, Dataset
+from memo.training import execution
 
 logger = logging.getLogger(__name__)
 

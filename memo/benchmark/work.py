@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memo.datasets import PIXELS, TRAIN_IMAGES, Dataset
+from memo.data.datasets import PIXELS, TRAIN_IMAGES, Dataset
 
 CLASSES = 10
 BATCH = 128

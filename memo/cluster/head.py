@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra_plugins.population_launcher.settings import Settings, as_minutes
-from memo import datasets, progress, store, sweep
 from memo.cluster import planning
 from memo.cluster.planning import Lacking, Work
+from memo.data import datasets
 from memo.errors import Refusal
+from memo.storage import progress_bar, run_folders, sweep
 
 if TYPE_CHECKING:
     import submitit
@@ -43,7 +44,7 @@ def complete(batches: Sequence[sweep.Batch], settings: Settings, folder: Path) -
     """
     for batch in batches:
         for run in batch.requests:
-            store.make_ready(run)
+            run_folders.make_ready(run)
     lacking = [sweep.missing(batch.requests, batch.probes) for batch in batches]
     if not any(lacking):
         wanted = sum(len(batch.trials) for batch in batches)
@@ -170,7 +171,7 @@ class _Head:
         """Return when all tasks have done their work, submitting again those that were killed; raises Refusal."""
         failed: list[tuple[_Task, str]] = []
         waiting, done = list(tasks), 0.0
-        with progress.bar(sum(task.cost for task in tasks)) as bar, self._left_to_the_cluster(waiting):
+        with progress_bar.bar(sum(task.cost for task in tasks)) as bar, self._left_to_the_cluster(waiting):
             while waiting:
                 answer = self._living()
                 living = answer or {}

@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from hydra_plugins.population_launcher.settings import Settings, as_bytes, as_minutes
-from memo import mlp, population, progress, sweep, tasks, throughput, unfinished
+from memo.cluster import cutting
 from memo.config import Execution, Trial
 from memo.errors import Refusal
-from memo.population import Machine, Population, Signature
-from memo.throughput import Throughput
+from memo.networks import mlp
+from memo.storage import checkpoints, progress_bar, sweep, throughput
+from memo.storage.throughput import Throughput
+from memo.training import population
+from memo.training.population import Machine, Population, Signature
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
 # Beside slabs and images: Python, JAX and the tables of the networks in training.
 OWN_BYTES = 1_500_000_000
-GPU_SHARE = 0.8  # of a GPU's memory, as memo.execution takes it
+GPU_SHARE = 0.8  # of a GPU's memory, as memo.training.execution takes it
 DEVICES = (1, 8, 64)  # tasks at once for which the plan gives hours
 
 Lacking = Mapping[str, tuple[Trial, Path]]  # by the id of the trial, with its run folder
@@ -99,24 +102,24 @@ class Work:
 
 
 def _cost(part):
-    return progress.total_cost(population.plan(part.trials))
+    return progress_bar.total_cost(population.plan(part.trials))
 
 
-def packs_of(batch: sweep.Batch, lacking: Lacking, settings: Settings) -> list[tasks.Pack]:
+def packs_of(batch: sweep.Batch, lacking: Lacking, settings: Settings) -> list[cutting.Pack]:
     """Return what a batch lacks in packs; Refusal where a task has too little memory for one."""
     machine, how = machine_of(settings), execution_of(settings, batch.how)
     packs = []
     # What was left unfinished stays whole, for its checkpoints are of the whole.
-    for left in unfinished.find(unfinished.root_of(list(batch.requests)), how.checkpoint_seconds):
+    for left in checkpoints.find(checkpoints.root_of(list(batch.requests)), how.checkpoint_seconds):
         group = left.population
         if left.runs.keys() <= lacking.keys() and set(batch.probes) <= set(left.probes):
-            seconds = tasks.seconds(group, machine, rate_of(group.signature, settings))
-            packs.append(tasks.Pack(group.signature, group.trials, seconds))
+            seconds = cutting.seconds(group, machine, rate_of(group.signature, settings))
+            packs.append(cutting.Pack(group.signature, group.trials, seconds))
     covered = {trial.id for pack in packs for trial in pack.trials}
     for group in population.plan([trial for trial, _ in lacking.values() if trial.id not in covered]):
         _require_memory(group, machine, how, settings)
-        seconds = tasks.seconds(group, machine, rate_of(group.signature, settings))
-        packs += tasks.packs_of(group, machine, how, seconds)
+        seconds = cutting.seconds(group, machine, rate_of(group.signature, settings))
+        packs += cutting.packs_of(group, machine, how, seconds)
     return packs
 
 
@@ -133,17 +136,17 @@ def rate_of(common: Signature, settings: Settings) -> Throughput:
     platform = machine_of(settings).platform
     if settings.gflops is not None:
         return Throughput(1e9 * settings.gflops, "", "", 0, "hydra.launcher.gflops")
-    return throughput.expected(common, platform, settings.partition) or tasks.assumed(platform)
+    return throughput.expected(common, platform, settings.partition) or cutting.assumed(platform)
 
 
-def cut(packs: Sequence[tasks.Pack], settings: Settings, at_once: int) -> list[tasks.Task]:
+def cut(packs: Sequence[cutting.Pack], settings: Settings, at_once: int) -> list[cutting.Task]:
     """Return tasks for so many at once: all of them busy, none for less than min_minutes or more than half its limit."""
     total = sum(pack.seconds for pack in packs)
     aim = min(30 * as_minutes(settings.time), max(total / at_once, 60 * settings.min_minutes))
-    return tasks.cut(packs, aim, settings.max_tasks)
+    return cutting.cut(packs, aim, settings.max_tasks)
 
 
-def work_of(task: tasks.Task, batch: sweep.Batch, lacking: Lacking, settings: Settings, folder: Path) -> Work:
+def work_of(task: cutting.Task, batch: sweep.Batch, lacking: Lacking, settings: Settings, folder: Path) -> Work:
     """Return a task as what it does for its batch; it reports into `folder`."""
     parts = []
     for group in task.populations:
@@ -153,7 +156,7 @@ def work_of(task: tasks.Task, batch: sweep.Batch, lacking: Lacking, settings: Se
         parts.append(batch._replace(requests=requests, how=execution_of(settings, batch.how)))
     ids = sorted(trial.id for group in task.populations for trial in group.trials)
     name = hashlib.sha256(" ".join(ids).encode()).hexdigest()[:12]
-    return Work(tuple(parts), unfinished.root_of(list(batch.requests)), folder / f"{name}.json")
+    return Work(tuple(parts), checkpoints.root_of(list(batch.requests)), folder / f"{name}.json")
 
 
 def show_plan(batches: Sequence[sweep.Batch], settings: Settings) -> None:
@@ -194,7 +197,7 @@ def show_plan(batches: Sequence[sweep.Batch], settings: Settings) -> None:
 
 
 def _on_cpu(common):
-    return throughput.expected(common, "cpu") or tasks.assumed("cpu")
+    return throughput.expected(common, "cpu") or cutting.assumed("cpu")
 
 
 def _row(common, shares, settings, how):
@@ -212,7 +215,7 @@ def _row(common, shares, settings, how):
         "TFLOP at most": round(population.most_flop(whole) / 1e12, 1),
         "measured for": rate.network or "?",
         "GFLOP/s": round(machine.workers * rate.flop / 1e9) if rate.source else "?",
-        "task hours": round(tasks.seconds(whole, machine, rate) / 3600, 2) if rate.source else "?",
+        "task hours": round(cutting.seconds(whole, machine, rate) / 3600, 2) if rate.source else "?",
     }
     if settings.gpus_per_node:
         on_cpu = _on_cpu(common)
@@ -231,7 +234,7 @@ def _hours(planned, at_once, known):
         "tasks": len(planned),
         "networks a task": max(sum(len(group.trials) for group in task.populations) for task in planned),
         "hours a task": round(max(seconds) / 3600, 2) if known else "?",
-        "hours in all": round(tasks.makespan(seconds, at_once) / 3600, 2) if known else "?",
+        "hours in all": round(cutting.makespan(seconds, at_once) / 3600, 2) if known else "?",
     }
 
 

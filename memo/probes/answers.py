@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from memo.losses import LOSSES
+from memo.networks.losses import LOSSES
+from memo.networks.program import Static
 from memo.probes.networks import Networks, finite, outputs
-from memo.training import Static
 
 NO_ANSWER = 255  # where an output is not a number
 
@@ -28,7 +28,7 @@ def _answers(static: Static, layers: Any, pixels: jax.Array) -> tuple[jax.Array,
 def measure(networks: Networks) -> dict[str, np.ndarray]:
     """Return one row for each network: `answers` and `confidences`, bytes with one number for each test image.
 
-    The images are those of `memo.training_data.test_rows`, in that order. Answers are uint8, 255 for none (the
+    The images are those of `memo.training.inputs.test_rows`, in that order. Answers are uint8, 255 for none (the
     confidence is then NaN). Confidences are little-endian float16, the largest softmax probability or sigmoid output:
     off by at most 0.00025, so that from 0.99976 on they read 1.
     """

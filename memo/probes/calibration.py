@@ -3,9 +3,9 @@
 import numpy as np
 from scipy.special import log_softmax
 
-from memo import calibration
-from memo.detection import auroc, average_precision
-from memo.losses import LOSSES
+from memo.measures import calibration
+from memo.measures.ranking import auroc, average_precision
+from memo.networks.losses import LOSSES
 from memo.probes.networks import Networks, finite, outputs
 
 SOFTMAX = "cross_entropy"  # the loss whose outputs are those of a softmax
@@ -20,7 +20,7 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     (chance: 0.5, and 1 - accuracy), `success_aupr` (chance: accuracy); the expected calibration error `ece`.
 
     `temperature` is fitted on every second test image and judged on the others: `ece_before` and `ece_after`, `nll_before`
-    and `nll_after` (nats), `confidence_after`. It is 0 or inf where no T in between is best (memo.calibration), and all
+    and `nll_after` (nats), `confidence_after`. It is 0 or inf where no T in between is best (memo.measures.calibration), and all
     of these are NaN under losses on sigmoid outputs. `bin_count_before`,
     `bin_confidence_before`, `bin_accuracy_before` and the same `after` are what a reliability diagram of these others shows,
     each [15].

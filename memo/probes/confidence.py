@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from memo.detection import auroc
-from memo.losses import LOSSES
+from memo.measures.ranking import auroc
+from memo.networks.losses import LOSSES
+from memo.networks.program import Static
 from memo.probes.networks import INPUTS, Networks, outputs, shown
-from memo.training import Static
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS = 50  # of the histogram over [0, 1]

@@ -15,10 +15,10 @@ import numpy as np
 import optax
 from jax import lax
 
-from memo import mlp
+from memo.data.randomness import purpose_key
+from memo.networks import mlp
+from memo.networks.program import Static, as_pixels
 from memo.probes.networks import Networks, finite
-from memo.randomness import purpose_key
-from memo.training import Static, as_pixels
 
 # In units where white is 255; the authors' is 0.3, their steps a = 0.25 and b = 0.2 (of which a larger box needs larger).
 RADII = (0.3, 3.0, 10.0, 30.0)

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from memo import mlp
-from memo.losses import LOSSES
-from memo.nearest import nearest
+from memo.data.randomness import generator
+from memo.measures.nearest_neighbours import nearest
+from memo.networks import mlp
+from memo.networks.losses import LOSSES
+from memo.networks.program import Static, as_pixels
 from memo.probes.networks import Networks, outputs
-from memo.randomness import generator
-from memo.training import Static, as_pixels
 
 # Tried on 4 networks (784-16-16-10, sigmoid, squared error, 10 epochs of 10,000 images with true labels), 10 digits each;
 # mean confidence from black and from noise, with steps that fall to 0. Along the sign of the gradient: 0.99 and 0.36

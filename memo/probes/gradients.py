@@ -17,13 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from memo import mlp
-from memo.blocks import BLOCK, mean_over_blocks
-from memo.losses import LOSSES
-from memo.optimizers import SCHEDULES
+from memo.data.randomness import generator
+from memo.measures.batched_mean import BLOCK, mean_over_blocks
+from memo.networks import mlp
+from memo.networks.losses import LOSSES
+from memo.networks.optimizers import SCHEDULES
+from memo.networks.program import Static, as_pixels
 from memo.probes.networks import Networks
-from memo.randomness import generator
-from memo.training import Static, as_pixels
 
 SAMPLE = 1_000  # images at most, the first of each training subset
 QUANTILES = (0.1, 0.5, 0.9, 0.99)

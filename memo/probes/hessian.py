@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from memo import hessian
+from memo.data.randomness import generator
+from memo.measures import hessian
 from memo.probes.networks import Networks, finite
-from memo.randomness import generator
 
 # Eigenvalues that are smaller count as 0. Ours: a third party recalls it as the paper's (Choromanska et al. 2015).
 ZERO = 1e-3

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from memo import mlp
-from memo.optimizers import Hyperparameters
-from memo.randomness import generator
-from memo.training import Images, Static, as_pixels
-from memo.treatments import PixelStatistics, gaussian_images, permute_each
+from memo.data.randomness import generator
+from memo.data.treatments import PixelStatistics, gaussian_images, permute_each
+from memo.networks import mlp
+from memo.networks.optimizers import Hyperparameters
+from memo.networks.program import Images, Static, as_pixels
 
 # Images that pass through the networks at a time: bounds memory, and keeps activations in the cache.
 BLOCK = 500

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from memo.losses import LOSSES
+from memo.networks.losses import LOSSES
 from memo.probes.networks import INPUTS, Networks, draw, outputs
 
 SAMPLES = 8

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from memo.detection import auroc, average_precision
+from memo.data.randomness import generator
+from memo.measures.ranking import auroc, average_precision
+from memo.networks.program import Static
 from memo.probes.confidence import BINS, QUANTILES, respond
 from memo.probes.networks import Networks, shown
-from memo.randomness import generator
-from memo.training import Static
 
 NORMAL = 200  # the part of a seed's noise, beyond those of memo.probes.networks and memo.probes.drawings
 FACTORS = (2, 5, 10, 100)  # of the noise of Hein et al. 2019

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from memo.networks.program import Static, as_pixels
 from memo.probes.answers import NO_ANSWER
 from memo.probes.networks import Networks, finite
 from memo.probes.networks import outputs as outputs_of
-from memo.training import Static, as_pixels
 
 WATCHED = 1000  # the first of each training subset
 
@@ -32,7 +32,7 @@ def _answers(static: Static, layers: Any, images: jax.Array, sources: jax.Array,
 def measure(networks: Networks) -> dict[str, np.ndarray]:
     """Return one row for each network: `training_answers`, bytes with one uint8 for each of the first 1,000 training images.
 
-    In the order of the training subset, and so of the labels of `memo.training_data.TrainingData.given`; 255 for no answer
+    In the order of the training subset, and so of the labels of `memo.training.inputs.TrainingData.given`; 255 for no answer
     (an output is not a number).
     """
     rows = networks.rows[:, :WATCHED]

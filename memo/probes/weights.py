@@ -6,7 +6,7 @@ from itertools import pairwise
 import jax
 import numpy as np
 
-from memo import mlp
+from memo.networks import mlp
 from memo.probes.networks import Networks
 
 

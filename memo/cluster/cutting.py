@@ -1,0 +1,94 @@
+"""Populations cut into tasks for machines that share nothing but a folder; nothing is trained or submitted here.
+
+populations ──packs_of──> packs ──cut──> tasks ──memo.storage.sweep.complete on each machine──> run folders
+"""
+
+import heapq
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from memo.config import Execution, Trial
+from memo.storage.throughput import Throughput
+from memo.training.execution import CHUNK_FLOP
+from memo.training.population import Machine, Population, Signature, lay_out, most_flop, shared_packs
+
+# Networks whose tables a process holds at a time: 10 kB each, and more with other probes than the default.
+NETWORKS = 8192
+
+
+class Pack(NamedTuple):
+    """Trials of one population that stay together, and the seconds that a task's machine has for them."""
+
+    signature: Signature
+    trials: tuple[Trial, ...]
+    seconds: float
+
+
+class Task(NamedTuple):
+    """Populations that one machine trains one after the other."""
+
+    populations: tuple[Population, ...]
+    seconds: float
+
+
+def assumed(platform: str) -> Throughput:
+    """Return the operations a second by which plans are cut where nothing was measured: that of memo.training.execution."""
+    return Throughput(CHUNK_FLOP["cpu" if platform == "cpu" else "gpu"] / 5, "", platform, 0)
+
+
+def seconds(population: Population, machine: Machine, throughput: Throughput) -> float:
+    """Return the seconds that a machine trains a population for, at most: as if no network stopped early."""
+    return most_flop(population) / (throughput.flop * machine.workers)
+
+
+def packs_of(population: Population, machine: Machine, execution: Execution, total: float) -> list[Pack]:
+    """Return a population of so many seconds in total as packs, each as large as this machine lets share minibatches."""
+    layout = lay_out(population, machine, execution)
+    return [
+        Pack(
+            population.signature,
+            tuple(population.trials[place] for place in places),
+            total * len(places) / len(population.trials),
+        )
+        for places in shared_packs(population, layout.pack_size)
+    ]
+
+
+def cut(packs: Sequence[Pack], aim: float, most: int, networks: int = NETWORKS) -> list[Task]:
+    """Return tasks of about `aim` seconds, `most` at most, which hold each pack once.
+
+    They are equal but for a pack. Packs stay in their order, so that few tasks share a population, whose program each
+    of them compiles. A population of a task has at most so many `networks`, or one pack.
+    """
+    if not packs:
+        return []
+    total = sum(pack.seconds for pack in packs)
+    count = max(1, min(most, len(packs), math.ceil(total / aim)))
+    shares: list[list[Pack]] = [[] for _ in range(count)]
+    before = 0.0
+    for pack in packs:
+        middle = before + pack.seconds / 2
+        shares[min(count - 1, int(count * middle / total)) if total > 0 else 0].append(pack)
+        before += pack.seconds
+    return [
+        Task(tuple(_populations(share, networks)), sum(pack.seconds for pack in share)) for share in shares if share
+    ]
+
+
+def _populations(packs: Iterable[Pack], networks: int) -> Iterable[Population]:
+    held: dict[Signature, list[list[Trial]]] = {}
+    for pack in packs:
+        parts = held.setdefault(pack.signature, [[]])
+        if parts[-1] and len(parts[-1]) + len(pack.trials) > networks:
+            parts.append([])
+        parts[-1].extend(pack.trials)
+    return (Population(common, tuple(part)) for common, parts in held.items() for part in parts)
+
+
+def makespan(durations: Iterable[float], at_once: int) -> float:
+    """Return the seconds until the last task has ended, where each starts as soon as one of `at_once` places is free."""
+    free = [0.0] * at_once
+    for duration in durations:
+        heapq.heapreplace(free, free[0] + duration)
+    return max(free)

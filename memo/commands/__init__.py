@@ -1,0 +1,1 @@
+"""Hydra applications: composing a configuration, training what it asks for, analysing it."""

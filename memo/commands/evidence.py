@@ -1,0 +1,178 @@
+"""What the chapters of an experiment read: the stored tables by arm, the networks' weights, the images."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from memo.commands.arms import arms
+from memo.config import Config, Trial, make_trials
+from memo.data import datasets
+from memo.networks import mlp
+from memo.networks.program import Static
+from memo.probes import weights
+from memo.reporting.claims import Claim, ledger
+from memo.reporting.report import Figure, Report, Shown
+from memo.statistics.intervals import Estimate, mean_interval
+from memo.storage.run_folders import Tables
+from memo.training.inputs import TrainingData, test_rows
+from memo.training.population import Signature, signature
+
+Row = tuple[Claim, Estimate | None, str]
+
+
+@dataclass
+class Chapter:
+    """What one chapter adds to the report."""
+
+    findings: list[str] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    methods: list[str] = field(default_factory=list)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    shown: list[Shown] = field(default_factory=list)
+
+
+def report_of(
+    chapters: Sequence[Chapter],
+    *,
+    title: str,
+    question: str,
+    methods: Sequence[str],
+    not_shown: Sequence[str],
+    closing_methods: Sequence[str] = (),
+    tables: Mapping[str, pd.DataFrame] | None = None,
+) -> Report:
+    """Return the report of some chapters, in their order; the methods that all share stand before theirs, and after.
+
+    `tables` are those that belong to no chapter.
+    """
+    return Report(
+        title=title,
+        question=question,
+        findings=[finding for chapter in chapters for finding in chapter.findings],
+        ledger=ledger(row for chapter in chapters for row in chapter.rows),
+        figures=[figure for chapter in chapters for figure in chapter.figures],
+        methods=[*methods, *(method for chapter in chapters for method in chapter.methods), *closing_methods],
+        not_shown=not_shown,
+        tables=dict(tables or {}) | {name: table for chapter in chapters for name, table in chapter.tables.items()},
+        shown=[shown for chapter in chapters for shown in chapter.shown],
+    )
+
+
+class Evidence:
+    """The stored tables of the experiment's trials, arm by arm; networks that diverged are in none of them."""
+
+    def __init__(self, tables: Tables, config: Config, folder: Path):
+        self.tables, self.folder, self.scale = tables, folder, config.scale
+        self._trials = {
+            name: [trial for one in each for trial in make_trials(one)] for name, each in arms(config).items()
+        }
+        self._dataset = config.dataset
+        self._by_id = {trial.id: trial for each in self._trials.values() for trial in each}
+        sound = tables.trials[tables.trials["status"] != "diverged"]
+        # As often as it belongs to an arm: two arms may share a recipe.
+        self.trials = tables.arms.merge(sound, on="trial").sort_values(["arm", "seed"], ignore_index=True)
+        self.diverged = tables.arms.merge(tables.trials[tables.trials["status"] == "diverged"], on="trial")
+
+    @cached_property
+    def dataset(self) -> datasets.Dataset:
+        """The images, for galleries and for cost surfaces, with all their pixels; those of every arm."""
+        return datasets.load(self._dataset.name, self._dataset.folder)
+
+    def static(self, arm: str) -> Static:
+        """Return what the compiled program of an arm fixes."""
+        return signature(self._trials[arm][0]).static
+
+    def static_of(self, trial: str) -> Static:
+        """Return what the compiled program of one trial fixes, by its id."""
+        return signature(self._by_id[trial]).static
+
+    def asked(self, arm: str) -> int:
+        """Return how many networks an arm has, the diverged included."""
+        return len(self._trials[arm])
+
+    def asked_trials(self, arm: str) -> list[Trial]:
+        """Return the trials of an arm, the diverged included."""
+        return list(self._trials[arm])
+
+    def of(self, arm: str, table: str = "trials") -> pd.DataFrame:
+        """Return the rows of an arm, by seed."""
+        own = self.trials[self.trials["arm"] == arm]
+        if table == "trials":
+            return own.reset_index(drop=True)
+        rows = self.tables[table]
+        return rows[rows["trial"].isin(own["trial"])].sort_values("seed", kind="stable").reset_index(drop=True)
+
+    def test_images(self, arm: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the images [M, pixels] uint8 and labels [M] that an arm was tested on, in the order of its answers."""
+        return self.test_images_of(self._trials[arm][0].id)
+
+    def test_images_of(self, trial: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the images [M, pixels] uint8 and labels [M] that one trial was tested on, by its id."""
+        common = signature(self._by_id[trial])
+        rows = test_rows(len(self.dataset.test_labels), common.n_test)
+        images = self.dataset.test_images[rows]
+        images = images if common.image_side is None else datasets.area_average(images, common.image_side)
+        return images, self.dataset.test_labels[rows]
+
+    def answers(self, arm: str) -> tuple[pd.Series, pd.Series]:
+        """Return the columns of an arm's answers to the test images, for `memo.probes.answers.read`, by seed."""
+        rows = self.of(arm, "answers")
+        return rows["answers"], rows["confidences"]
+
+    def layers(self, arm: str) -> tuple[mlp.Layer, ...]:
+        """Return the final weights of an arm's networks, leaves [T, ...] by seed."""
+        rows = self.of(arm, "weights_along")
+        return weights.layers(rows[rows["step"] == rows["step"].max()]["weights"], self.static(arm).sizes)
+
+    def initial_layers(self, arm: str) -> tuple[mlp.Layer, ...]:
+        """Return the weights of an arm's networks before training, leaves [T, ...] by seed."""
+        rows = self.of(arm, "weights_along")
+        return weights.layers(rows[rows["step"] == 0]["weights"], self.static(arm).sizes)
+
+    def trajectory(self, arm: str, seed: int) -> tuple[mlp.Layer, ...]:
+        """Return the weights of one network along training, leaves [S, ...], first before training and last at the end."""
+        rows = self.of(arm, "weights_along")
+        return weights.layers(rows[rows["seed"] == seed].sort_values("step")["weights"], self.static(arm).sizes)
+
+    def training_sets(self, arm: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return by trial the rows [n] of the images that it was trained on, and the labels [n] that it was given."""
+        data: dict[Signature, TrainingData] = {}  # a sweep may have several signatures
+        for trial in self._trials[arm]:
+            common = signature(trial)
+            data.setdefault(common, TrainingData(common, self.dataset))
+        return {trial.id: data[signature(trial)].given(trial) for trial in self._trials[arm]}
+
+    def divergence(self) -> str:
+        """Return the sentence on how many networks diverged, and in which arms; a network of two arms counts once."""
+        lost = self.diverged.drop_duplicates("trial")
+        arms = ", ".join(f"{arm} ({len(own)})" for arm, own in lost.groupby("arm"))
+        count = self.tables.trials["trial"].nunique()
+        return f"{len(lost) or 'None'} of the {count} networks diverged{': ' + arms if arms else ''}."
+
+    def absent(self, arm: str) -> str:
+        """Return the note on an arm's diverged networks, or nothing."""
+        count = int((self.diverged["arm"] == arm).sum())
+        return f"{count} of {self.asked(arm)} networks diverged" if count else ""
+
+    def mean(self, arm: str, by_seed: Sequence[float] | Callable) -> tuple[Estimate | None, str]:
+        """Return the mean of one value a network of an arm, NaN values counted in the note and left out."""
+        values = pd.Series(np.asarray(by_seed, float))
+        known = values[np.isfinite(values)]
+        missing = (
+            f"{len(values) - len(known)} of {len(values)} networks have no value" if len(known) < len(values) else ""
+        )
+        note = "; ".join(filter(None, (self.absent(arm), missing)))
+        if not len(known):
+            return None, note or "no network has a value"
+        return mean_interval(known), note
+
+
+def paired(left: pd.DataFrame, right: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the values of a column of two arms for the seeds that both have, columns left and right."""
+    both = left[["seed", column]].merge(right[["seed", column]], on="seed", suffixes=("_left", "_right"))
+    return both.set_index("seed").set_axis(["left", "right"], axis=1)

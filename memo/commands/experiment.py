@@ -1,0 +1,238 @@
+"""An experiment: its sweep as run folders, then its analysis of what they hold."""
+
+import contextlib
+import itertools
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from pathlib import Path
+
+import pandas as pd
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from memo.commands import hydra_app
+from memo.commands.arms import arms, dotted, settings, swept
+from memo.config import Config, Trial, flatten, make_recipe, make_trials
+from memo.errors import Refusal
+from memo.probes import known
+from memo.reporting.report import Report, write
+from memo.storage import provenance, run_folders, sweep, trackers
+
+logger = logging.getLogger(__name__)
+
+RUNS = "runs"  # the folder of an experiment's run folders, beside its report
+
+
+def members(config: Config) -> pd.DataFrame:
+    """Return which trials belong to which arm, columns arm and trial; a trial may belong to several."""
+    rows = [(arm, trial.id) for arm, each in arms(config).items() for one in each for trial in make_trials(one)]
+    return pd.DataFrame(rows, columns=["arm", "trial"])
+
+
+def requests(config: Config, folder: Path) -> dict[tuple[str, ...], dict[Path, list[Trial]]]:
+    """Return the trials wanted by run folder, apart for each list of probes that they are to be measured by.
+
+    The run folder is `folder` itself, or where an experiment compares recipes, one below its runs/ for each.
+    """
+    if not (config.experiment.get("arms") or config.experiment.get("sweep")):
+        return {tuple(config.probes): {folder: make_trials(config)}}
+    trials: dict[Path, dict[str, Trial]] = {}
+    probes: dict[Path, list[str]] = {}
+    for one in itertools.chain(*arms(config).values()) if config.experiment.get("arms") else swept(config):
+        run = folder / RUNS / hydra_app.run_name(make_recipe(one))
+        # Arms may share a recipe: its trials are then measured by the probes of all of them.
+        trials.setdefault(run, {}).update((trial.id, trial) for trial in make_trials(one))
+        probes[run] = list(dict.fromkeys([*probes.get(run, []), *one.probes]))
+    groups: dict[tuple[str, ...], dict[Path, list[Trial]]] = {}
+    for run, asked in probes.items():
+        if not known(asked):
+            raise Refusal(f"probes of arms with the same recipe are {asked}; allowed is each once, and once as name@n.")
+        groups.setdefault(tuple(asked), {})[run] = list(trials[run].values())
+    return groups
+
+
+def check(config: Config, overridden: set[str]) -> None:
+    """Raise Refusal where an experiment could not be analysed as its config (conf/experiment/) says."""
+    needs = config.experiment
+    if needs and not needs.get("name"):
+        raise Refusal("experiment.name is missing; it is the experiment's own, as in `python -m experiments.<name>`.")
+    swept_values = {
+        ".".join(filter(None, key)): values
+        for key, values in settings(needs.get("sweep", {}), "experiment.sweep").items()
+    }
+    for key, values in swept_values.items():
+        if overridden & {key, key.split(".")[0]}:
+            raise Refusal(f"{key} is swept by this experiment; set experiment.sweep.{key}=[...] instead.")
+        if key not in needs.get("axes", swept_values):
+            raise Refusal(f"experiment.sweep.{key}: this experiment tells apart only {', '.join(needs['axes'])}.")
+        values = [str(value).lower() for value in values]
+        due = needs.get("compares", {}).get(key)
+        if due is not None and sorted(values) != sorted(due):
+            raise Refusal(f"experiment.sweep.{key} is {values}; this experiment compares {due}.")
+    named = set(arms(config))
+    if named and swept_values:
+        raise Refusal("experiment has arms and a sweep; allowed is one of them.")
+    if named ^ set(needs.get("reads", named)):
+        raise Refusal(
+            f"experiment.arms are {', '.join(sorted(named))}; this experiment reads {', '.join(needs['reads'])}."
+        )
+    for name, changes in needs.get("arms", {}).items():
+        own = [*dotted({key: value for key, value in changes.items() if key not in ("base", "sweep")})]
+        for key in [*own, *dotted(changes.get("sweep", {}))]:
+            if overridden & {key, key.split(".")[0]}:
+                raise Refusal(f"{key} is set by arms of this experiment; set experiment.arms.{name}.{key}=... instead.")
+    for key in needs.get("axes", []):
+        if key not in swept_values:
+            raise Refusal(f"experiment.sweep lacks {key}, along which this experiment compares.")
+    for key, due in needs.get("fixed", {}).items():
+        if (value := flatten(config)[key]) != due:
+            raise Refusal(f"{key} is {value}; this experiment is about {due}.")
+    lacking = set(needs.get("probes", [])) - set(config.probes)
+    if lacking:
+        raise Refusal(f"probes lacks {', '.join(sorted(lacking))}, which this experiment reads.")
+
+
+def admitted(config: DictConfig, overrides: Sequence[str]) -> Config:
+    """Return a composed configuration as its dataclasses; `overrides` are those of the task; raises Refusal."""
+    typed = hydra_app.read(config)
+    check(typed, {override.lstrip("+").split("=")[0] for override in overrides})
+    if typed.tracking.to is not None:
+        trackers.require(typed.tracking.to)
+    return typed
+
+
+class CheckBeforeRun(Callback):
+    """Refuses a configuration, and every recipe that it sweeps, before Hydra makes a folder; prints a plan likewise."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: object) -> None:
+        """Exit with one sentence where the configuration is refused, and after the plan where that is asked for."""
+        try:
+            typed = admitted(config, config.hydra.overrides.task)
+            groups = requests(typed, Path(str(config.hydra.run.dir)))
+        except (Refusal, OmegaConfBaseException) as error:
+            # Hydra turns any exception of a callback into a warning, except one that exits.
+            raise SystemExit(f"Refused: {hydra_app.explain(error)}") from None
+        if typed.plan:
+            sweep.show_plan(groups, typed.execution)
+            raise SystemExit(0)
+
+
+class TrackAfterJob(Callback):
+    """Sends what a job's trials have stored to the tracker that `tracking.to` names, when all else is written.
+
+    A tracker that fails costs a warning, not the job, and is left alone for the rest of the command.
+    """
+
+    def __init__(self):
+        self._failed = False
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: object) -> None:
+        """Send the trials of a job that has ended well and that the tracker lacks."""
+        if config.get("tracking", {}).get("to") is None or job_return.status != JobStatus.COMPLETED or self._failed:
+            return
+        typed = admitted(config, config.hydra.overrides.task)
+        if typed.plan:
+            return
+        groups = requests(typed, Path(str(config.hydra.runtime.output_dir)))
+        wanted = {run: trials for runs in groups.values() for run, trials in runs.items()}
+        arms = members(typed).groupby("trial")["arm"].agg(", ".join).to_dict()
+        self._failed = not trackers.send(typed.tracking, typed.experiment.get("name", "train"), wanted, arms)
+
+
+class Stored:
+    """Trials that a launcher has just stored for the jobs that it runs, which need not look for them again.
+
+    Looking takes 5 ms a job: its run folder's table is read to see which trials it holds.
+    """
+
+    def __init__(self):
+        self._trials: set[tuple[Path, str, tuple[str, ...]]] = set()
+
+    def add(self, requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str]) -> None:
+        """Add the trials of some run folders, stored with these probes."""
+        self._trials |= self._keys(requests, probes)
+
+    def holds(self, requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str]) -> bool:
+        """Return whether every one of these trials was added."""
+        return self._keys(requests, probes) <= self._trials
+
+    @contextlib.contextmanager
+    def known_to_train(self) -> Iterator[None]:
+        """Let `train` take these trials as stored within the block."""
+        token = _stored.set(self)
+        try:
+            yield
+        finally:
+            _stored.reset(token)
+
+    @staticmethod
+    def _keys(
+        requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str]
+    ) -> set[tuple[Path, str, tuple[str, ...]]]:
+        return {(run, trial.id, tuple(probes)) for run, trials in requests.items() for trial in trials}
+
+
+# Between launcher and task stands Hydra, which hands a task its configuration and nothing else.
+_stored = ContextVar("stored", default=Stored())  # noqa: B039 (the default is never added to)
+
+
+def train(cfg: DictConfig) -> tuple[Config, Path, dict[Path, list[Trial]]]:
+    """Train what a composed configuration asks for and its output folder lacks; return the trials by run folder."""
+    hydra = HydraConfig.get()
+    config = admitted(cfg, hydra.overrides.task)  # jobs of a sweep have not been through CheckBeforeRun
+    folder = Path(hydra.runtime.output_dir)
+    groups = requests(config, folder)
+    if config.plan:  # a job of a sweep; other commands have ended in CheckBeforeRun
+        sweep.show_plan(groups, config.execution)
+        return config, folder, {}
+    for probes, wanted in groups.items():
+        if _stored.get().holds(wanted, probes):
+            logger.info(
+                "Every trial asked for (%d) is already stored; nothing to train.", sum(map(len, wanted.values()))
+            )
+        else:
+            sweep.complete(wanted, probes, config.dataset.folder, config.execution)
+    return config, folder, {run: trials for wanted in groups.values() for run, trials in wanted.items()}
+
+
+def run(name: str, analyse: Callable[[run_folders.Tables, Config, Path], Report], conf: Path | None = None) -> None:
+    """Run the command of one experiment: train its sweep, then write what `analyse(tables, config, folder)` reports.
+
+    Its configuration is `experiment/<name>.yaml` in this suite's conf/, or in `conf` for an experiment that lives in
+    another package. `analyse` sees only the stored tables of the trials that this configuration asks for, and in
+    `tables.arms` which arm each belongs to (columns arm, trial), where the experiment has arms.
+    """
+
+    def task(cfg: DictConfig) -> None:
+        config, folder, wanted = train(cfg)
+        if config.plan:
+            return
+        ids = {trial.id for trials in wanted.values() for trial in trials}
+        tables = run_folders.load(folder / RUNS, lambda trials: trials["trial"].isin(ids))
+        absent = ids - set(tables.trials["trial"])
+        if absent:
+            raise Refusal(f"{len(absent)} of {len(ids)} trials are missing below {folder / RUNS}.")
+        tables["arms"] = members(config)
+        own = [override for override in HydraConfig.get().overrides.task if override != f"experiment={name}"]
+        command = shlex.join(["python", *_program(name, conf), *own])
+        sessions = [session for run in wanted for session in run_folders.provenance(run)]
+        started = time.perf_counter()
+        report = analyse(tables, config, folder)
+        write(report, folder, sessions, command, provenance.drawing(time.perf_counter() - started))
+
+    hydra_app.run(task, (f"experiment={name}",), conf)
+
+
+def _program(name: str, conf: Path | None) -> list[str]:
+    """Return the words after `python` that start an experiment, of the suite or (`conf` is given) of another package."""
+    if conf is None:
+        return ["-m", f"experiments.{name}"]
+    main = sys.modules["__main__"].__spec__
+    return [sys.argv[0]] if main is None else ["-m", main.name.removesuffix(".__main__")]

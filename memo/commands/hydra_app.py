@@ -1,0 +1,159 @@
+"""What every command shares: Hydra's schema, checks before anything is written, refusals in one sentence."""
+
+import dataclasses
+import difflib
+import functools
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from memo.config import Config, Recipe, describe, flatten, make_recipe, recipe_hash
+from memo.errors import Refusal
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+ConfigStore.instance().store(name="schema", node=Config)
+
+
+def read(cfg: DictConfig) -> Config:
+    """Return a composed configuration, without Hydra's own part, as a typed Config; Refusal for a key nobody knows."""
+    return _typed(Config, {key: _plain(cfg[key]) for key in cfg if key != "hydra"})
+
+
+def _plain(value):
+    # A group at once: 0.4 ms a configuration, where asking for one key after the other takes 0.75.
+    if OmegaConf.is_config(value):
+        return OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+    return value
+
+
+def _typed(kind, values, prefix=""):
+    # OmegaConf has checked the types of what the schema knows; a key added with + has passed it unseen. (Merging into
+    # the schema once more would find it too, and takes ten times as long, several times a job of a sweep.)
+    known = {key.name: key for key in dataclasses.fields(kind)}
+    settled = {}
+    for name, value in values.items():
+        if name not in known:
+            raise Refusal(_unknown(prefix + name, kind))
+        if dataclasses.is_dataclass(known[name].type):
+            value = _typed(known[name].type, value, f"{prefix}{name}.")
+        settled[name] = value
+    return kind(**settled)
+
+
+def _unknown(full_key, owner):
+    parent, _, name = full_key.rpartition(".")
+    keys = [key.name for key in dataclasses.fields(owner)]
+    close = difflib.get_close_matches(name, keys, n=1)
+    hint = f" Did you mean {parent + '.' if parent else ''}{close[0]}?" if close else ""
+    return f"{full_key} is not a key; {parent or 'the top level'} has {', '.join(keys)}.{hint}"
+
+
+def run_name(recipe: Recipe) -> str:
+    """Return the name of a recipe's run folder: readable, and unique by the recipe's hash."""
+    return f"{describe(recipe)}-{recipe_hash(recipe)[:8]}"
+
+
+def _folder_name(*, _root_):
+    config = read(_root_)
+    if not (config.experiment.get("sweep") or config.experiment.get("arms")):
+        return run_name(make_recipe(config))
+    asked = json.dumps([config.experiment, flatten(make_recipe(config)), config.seed, config.seeds], sort_keys=True)
+    return f"{config.experiment.get('name', 'experiment')}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
+
+
+def _place(*, _root_):
+    return OmegaConf.select(_root_, "experiment.name") or f"runs/{_folder_name(_root_=_root_)}"
+
+
+# In hydra.run.dir and hydra.sweep.subdir: the same recipe always meets its own finished trials again.
+OmegaConf.register_new_resolver("run_name", _folder_name, replace=True)
+OmegaConf.register_new_resolver("place", _place, replace=True)
+
+
+def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = (), conf: Path | None = None) -> None:
+    """Run a task as a Hydra application, with `overrides` before those of the command line.
+
+    `conf` is a folder of configuration beside that of the suite, for an experiment that lives elsewhere.
+    """
+
+    @functools.wraps(task)
+    def refusing(cfg: DictConfig) -> None:
+        try:
+            task(cfg)
+        except Refusal as refusal:  # as an exit, or Hydra would say it a second time in its own words
+            raise SystemExit(f"Refused: {refusal}") from None
+
+    # Among the overrides: Hydra takes no further ones after a flag that follows the first.
+    first = next(
+        (n for n, word in enumerate(sys.argv) if n and "=" in word and not word.startswith("-")), len(sys.argv)
+    )
+    sys.argv[first:first] = overrides
+    if conf is not None:
+        sys.argv[1:1] = ["--config-dir", str(conf.resolve())]
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us and we can say them in one sentence
+    try:
+        hydra.main(version_base=None, config_path=str(CONF), config_name="config")(refusing)()
+    except KeyboardInterrupt:
+        sys.exit("Interrupted: what had finished is stored, and the same command goes on from there.")
+    except Exception as error:
+        sentence = explain(error)
+        if sentence is None or wants_traceback:
+            raise
+        sys.exit(f"Refused: {sentence}")
+    finally:  # nothing that this process starts later inherits it
+        if wants_traceback is None:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = wants_traceback
+
+
+def explain(error: BaseException) -> str | None:
+    """Return the sentence for the user behind an exception, or None for a fault of the program."""
+    chain = [error]
+    while (below := chain[-1].__cause__ or chain[-1].__context__) is not None and below not in chain:
+        chain.append(below)
+    for link in chain:
+        if isinstance(link, Refusal):
+            return str(link)
+    for link in reversed(chain):
+        if isinstance(link, OmegaConfBaseException) and link.full_key:
+            return _explain_key(link)
+    for link in chain:
+        if isinstance(link, (HydraException, OmegaConfBaseException)):
+            lines = [line.strip() for line in str(link).split("Config search path")[0].splitlines()]
+            return "; ".join(line for line in lines if line)
+    if isinstance(error, ValueError) and _raised_in(error).startswith("hydra."):
+        return f"{error}."  # such as labels=true, which Hydra reads as a boolean
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename} cannot be used: {error.strerror}."
+    return None
+
+
+def _raised_in(error):
+    frame = error.__traceback__
+    while frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame.tb_frame.f_globals.get("__name__", "")
+
+
+def _explain_key(error):
+    _, _, name = error.full_key.rpartition(".")
+    owner = error.object_type
+    if not dataclasses.is_dataclass(owner):
+        return f"{error.full_key}: {str(error).splitlines()[0]}"
+    keys = {key.name: key for key in dataclasses.fields(owner)}
+    if name not in keys:
+        return _unknown(error.full_key, owner)
+    allowed = keys[name].metadata.get("allowed", "a group")
+    return f"{error.full_key}: {str(error).splitlines()[0]}; allowed is {allowed}."

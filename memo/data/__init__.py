@@ -1,0 +1,1 @@
+"""Images, labels and what is done to them: data sets, treatments, randomness."""

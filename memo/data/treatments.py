@@ -1,0 +1,98 @@
+"""What is done to the labels and to the inputs of a training set. A new treatment is one function and one entry.
+
+Every treatment draws from the generator it is given, so the same seed draws the same treatment whatever else is
+trained. Test labels are never touched.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from memo.data.randomness import generator as generator_of
+
+# Labels: (generator, labels [n] uint8, fraction 0..1, number of classes) -> labels [n] uint8.
+
+
+def _true_labels(generator, labels, fraction, classes):
+    return labels
+
+
+def _shuffled_labels(generator, labels, fraction, classes):
+    """Permute a random `fraction` of the labels among themselves: class counts are kept."""
+    chosen = generator.permutation(len(labels))[: round(fraction * len(labels))]
+    shuffled = labels.copy()
+    shuffled[chosen] = generator.permutation(labels[chosen])
+    return shuffled
+
+
+def _random_labels(generator, labels, fraction, classes):
+    """Redraw each label uniformly with probability `fraction` (Zhang et al. 2017): about 0.9 of those change."""
+    redrawn = generator.random(len(labels)) < fraction
+    return np.where(redrawn, generator.integers(0, classes, len(labels), dtype=labels.dtype), labels)
+
+
+LABELS = {"true": _true_labels, "shuffled": _shuffled_labels, "random": _random_labels}
+
+
+class PixelStatistics(NamedTuple):
+    """Mean and standard deviation over all pixels of a whole training set, on the scale 0..1."""
+
+    mean: float
+    sd: float
+
+
+# Inputs: (generator, train [n, pixels] uint8, test [m, pixels] uint8, statistics) -> (train, test), uint8 or float32.
+
+
+def _shuffled_pixels(generator, train, test, statistics):
+    order = generator.permutation(train.shape[1])
+    return train[:, order], test[:, order]
+
+
+def permute_each(generator: np.random.Generator, images: np.ndarray) -> np.ndarray:
+    """Permute the pixels of each image [n, pixels] on its own."""
+    return generator.permuted(images, axis=1)
+
+
+def gaussian_images(generator: np.random.Generator, shape: tuple[int, int], statistics: PixelStatistics) -> np.ndarray:
+    """Draw images of a `shape` [N, pixels], float32, of independent Gaussian pixels with the data's mean and sd, not clipped."""
+    images = generator.standard_normal(shape, np.float32)
+    images *= np.float32(statistics.sd)
+    images += np.float32(statistics.mean)
+    return images
+
+
+def _random_pixels(generator, train, test, statistics):
+    return permute_each(generator, train), permute_each(generator, test)
+
+
+def _gaussian(generator, train, test, statistics):
+    return gaussian_images(generator, train.shape, statistics), gaussian_images(generator, test.shape, statistics)
+
+
+# natural has no function: its seeds read the one copy of the images instead of one copy each.
+INPUTS: dict[str, Any] = {
+    "natural": None,
+    "shuffled_pixels": _shuffled_pixels,
+    "random_pixels": _random_pixels,
+    "gaussian": _gaussian,
+}
+
+
+def treat_inputs(
+    kind: str, fraction: float, seed: int, train: np.ndarray, test: np.ndarray, statistics: PixelStatistics
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images (train, test) as a treatment leaves them, uint8 or float32; `kind` is not natural.
+
+    At a `fraction` of 1 all of them are treated, the test images too: they ask for what was learned of such inputs. Below
+    it that share of the training images is, drawn so that a smaller one is part of a larger one, and each replaced image
+    is the same at every fraction; test images stay natural.
+    """
+    treated, treated_test = INPUTS[kind](generator_of(seed, "inputs"), train, test, statistics)
+    if fraction == 1:
+        return treated, treated_test
+    replaced = generator_of(seed, "inputs", 1).permutation(len(train))[: round(fraction * len(train))]
+    # Bytes stay bytes; floats lie on the scale where white is 1.
+    mixed = train.copy() if treated.dtype == np.uint8 else train.astype(np.float32) / np.float32(255)
+    mixed[replaced] = treated[replaced]
+    return mixed, test

@@ -1,0 +1,1 @@
+"""Quantities of networks and images, as functions of arrays."""

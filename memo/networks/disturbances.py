@@ -1,0 +1,54 @@
+"""What disturbs a network while it trains, and never while it is evaluated. A new one is one function and one key.
+
+A disturbance acts on what a layer reads: the images (depth 0) or the activations of a hidden layer.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Strengths(NamedTuple):
+    """Per network, float32 scalars: how strong each disturbance is, and the attack of adversarial training; 0 is none."""
+
+    dropout: jax.Array  # probability
+    input_dropout: jax.Array  # probability
+    hidden_noise: jax.Array  # standard deviation
+    input_noise: jax.Array  # standard deviation, on the scale where white is 1
+    adversarial: jax.Array  # weight of the loss on images moved against the network
+    adversarial_radius: jax.Array  # by how much a pixel is moved
+
+
+def _drop(key, rate, values):
+    """Set a share of the values to 0 and scale the others up, so that means are kept (inverted dropout)."""
+    return jnp.where(jax.random.bernoulli(key, 1 - rate, values.shape), values / (1 - rate), 0)
+
+
+def _add_gaussian(key, sd, values):
+    return values + sd * jax.random.normal(key, values.shape)
+
+
+# By the names of Strengths: whether it acts on the images (or else on the hidden layers), and how. Adversarial training is
+# not among them: it acts on the loss (memo.networks.program).
+DISTURBANCES: dict[str, tuple[bool, Callable[..., jax.Array]]] = {
+    "dropout": (False, _drop),
+    "input_dropout": (True, _drop),
+    "hidden_noise": (False, _add_gaussian),
+    "input_noise": (True, _add_gaussian),
+}
+
+
+def disturb(names: tuple[str, ...], strengths: Strengths, key: jax.Array) -> Callable[[int, jax.Array], jax.Array]:
+    """Return `read(depth, values) -> values` for `memo.networks.mlp.apply`, one draw of the disturbances in `names`."""
+
+    def read(depth: int, values: jax.Array) -> jax.Array:
+        for number, name in enumerate(names):
+            of_images, act = DISTURBANCES[name]
+            if of_images == (depth == 0):
+                own = jax.random.fold_in(jax.random.fold_in(key, depth), number)
+                values = act(own, getattr(strengths, name), values)
+        return values
+
+    return read

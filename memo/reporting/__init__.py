@@ -1,0 +1,1 @@
+"""From answers to claims, figures, pages, and back from pages to what they hold."""

@@ -1,0 +1,1 @@
+"""Estimates with intervals: over seeds, over networks, and of learning curves."""

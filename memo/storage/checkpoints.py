@@ -1,0 +1,266 @@
+"""Populations in training, on disk: whatever stops a command, the same command goes on from here, to the same bits.
+
+    .unfinished/<hash>/  population.json   which trials, in what layout, for which run folders
+                         parts/<n>/        tables of slabs that have finished
+                         slabs/<slab>-<n>/ checkpoints of slabs in training (orbax)
+    .unfinished/<hash>.lock                held by the process that trains it
+
+A population goes on as it was planned: what a trial trains beside is the same, and so are its results, bit for bit.
+"""
+
+import hashlib
+import importlib.metadata
+import io
+import json
+import logging
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from memo.config import PROTOCOL, Trial, flatten, unflatten
+from memo.errors import Refusal
+from memo.storage import run_folders
+from memo.training.population import Layout, Population, signature
+
+logger = logging.getLogger(__name__)
+
+FOLDER, RECORD = ".unfinished", "population.json"
+Tables = dict[str, pa.Table]
+
+
+def root_of(runs: Sequence[Path]) -> Path:
+    """Return the folder of what these run folders have unfinished: beside them, or inside of the only one."""
+    return Path(os.path.commonpath([run.absolute() for run in runs])) / FOLDER
+
+
+class Unfinished:
+    """A population, its layout, and its trials' run folders; a place for checkpoints (memo.training.execution.Checkpoints)."""
+
+    def __init__(
+        self,
+        root: Path,
+        population: Population,
+        layout: Layout,
+        runs: Mapping[str, Path],
+        probes: Sequence[str],
+        seconds: float,
+    ):
+        """Describe what is to train, to be kept every so many seconds; nothing is written before `begin`."""
+        self.population, self.layout, self.probes = population, layout, list(probes)
+        self.runs = {trial.id: runs[trial.id] for trial in population.trials}
+        self._record = _as_record(self, root.parent)
+        self.folder = root / hashlib.sha256(self._record.encode()).hexdigest()[:16]
+        self._seconds = seconds
+        self._access = threading.Lock()
+        self._tables: dict[int, Tables] = {}  # of every finished slab
+        self._unwritten: list[int] = []
+        self._written = time.monotonic()
+        self._failed = False  # a checkpoint could not be written, and so the run ends
+        self._kept: dict[int, tuple[float, int]] = {}  # slab -> when its last checkpoint was made, and its number
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Hold the population for this process, waiting for another that holds it; read what has finished already."""
+        path = self.folder.with_suffix(".lock")
+        lock = FileLock(path)
+        while not lock.is_locked:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            # Not found where the process that held it has finished and cleaned up.
+            with suppress(FileNotFoundError):
+                try:
+                    lock.acquire(timeout=0)
+                except Timeout:
+                    logger.info("Another process is training %d of these networks; waiting for it.", len(self.runs))
+                    lock.acquire()
+        try:
+            yield
+        finally:
+            if not self.folder.exists():
+                path.unlink(missing_ok=True)
+                with suppress(OSError):  # others may have unfinished populations here
+                    self.folder.parent.rmdir()
+            lock.release()
+
+    @property
+    def begun(self) -> bool:
+        """Return whether an earlier session has left something of this population."""
+        return (self.folder / RECORD).exists()
+
+    def begin(self) -> None:
+        """Write down what is to train, or read what of it has finished already."""
+        if not self.begun:
+            shutil.rmtree(self.folder, ignore_errors=True)  # left by a crash while it was being removed
+            with run_folders.replacing(self.folder / RECORD) as path:
+                path.write_text(self._record)
+        for part in sorted(self.folder.glob("parts/[0-9]*")):
+            tables = {path.stem: run_folders.read(path) for path in part.glob("*.parquet")}
+            slabs = tables.pop("slabs").to_pydict()
+            for number in set(slabs["slab"]):
+                own = pa.array([trial for trial, slab in zip(slabs["trial"], slabs["slab"]) if slab == number])
+                self._tables[number] = {
+                    name: table.filter(pc.is_in(table["trial"], value_set=own)) for name, table in tables.items()
+                }
+
+    @property
+    def finished(self) -> set[int]:
+        """Return the slabs whose tables are here."""
+        return set(self._tables)
+
+    def add(self, slab: int, tables: Tables) -> None:
+        """Keep the tables of a slab that has finished; on disk within seconds."""
+        with self._access:
+            self._tables[slab] = tables
+            self._unwritten.append(slab)
+            if time.monotonic() - self._written >= self._seconds:
+                self._write()
+
+    def tables(self) -> Tables:
+        """Return the tables of all slabs, in the order of the population's trials, when they are on disk."""
+        with self._access:
+            self._write()
+            places = {trial.id: place for place, trial in enumerate(self.population.trials)}
+            joined = {}
+            for name in self._tables[min(self._tables)]:
+                table = _join([self._tables[slab][name] for slab in sorted(self._tables)])
+                of_trial = np.array([places[trial] for trial in table["trial"].to_pylist()], np.int64)
+                joined[name] = table.take(np.argsort(of_trial, kind="stable"))
+            return joined
+
+    def _write(self):
+        if not self._unwritten:
+            return
+        unwritten = [self._tables[slab] for slab in self._unwritten]
+        tables = {name: _join([tables[name] for tables in unwritten]) for name in unwritten[0]}
+        slab_of = [
+            {"trial": trial, "slab": slab}
+            for slab in self._unwritten
+            for trial in self._tables[slab]["trials"]["trial"].to_pylist()
+        ]
+        tables["slabs"] = pa.Table.from_pylist(slab_of)
+        parts = self.folder / "parts"
+        number = 1 + max((int(part.name) for part in parts.glob("[0-9]*")), default=0)
+        with run_folders.replacing(parts / f"{number:06}") as part:
+            part.mkdir()
+            for name, table in tables.items():
+                pq.write_table(table, part / f"{name}.parquet")
+        for slab in self._unwritten:
+            self._forget(slab)
+        self._unwritten, self._written = [], time.monotonic()
+
+    def restore(self, slab: int) -> dict[str, np.ndarray] | None:
+        """Return what was last kept of a slab, or None."""
+        with self._access:
+            self._kept[slab] = (time.monotonic(), -1)
+            if not (kept := self._checkpoints(slab)):
+                return None
+            try:
+                with np.load(io.BytesIO(self._orbax.restore(kept[-1])["npz"].tobytes()), allow_pickle=False) as npz:
+                    arrays = dict(npz)
+            except Exception as error:  # whatever orbax and the file system make of half a file
+                logger.warning("%s cannot be read (%s); these networks start again.", kept[-1], error)
+                return None
+            self._kept[slab] = (time.monotonic(), int(kept[-1].name.partition("-")[2]))
+            return arrays
+
+    def keep(self, slab: int, arrays: Callable[[], dict[str, np.ndarray]], now: bool = False) -> None:
+        """Keep a slab in training if its last checkpoint is old enough, or `now`; raises Refusal."""
+        with self._access:
+            when, number = self._kept[slab]
+            if self._failed or (time.monotonic() - when < self._seconds and not now):
+                return
+            path = self.folder / "slabs" / f"{slab:06}-{number + 1:06}"
+            earlier = self._checkpoints(slab)
+            try:
+                # As one array: where the disk is full, no other writes are left in flight that print their failures.
+                np.savez(npz := io.BytesIO(), **arrays())  # type: ignore[arg-type]  # none is called allow_pickle
+                self._orbax.save(path, {"npz": np.frombuffer(npz.getbuffer(), np.uint8)}, force=True)
+            except (OSError, ValueError) as error:  # a ValueError is tensorstore's
+                self._failed = True
+                # The operating system's words stand at the end of tensorstore's.
+                said = re.search(r"([^:]+) \[os_error_code", str(error))
+                reason = said.group(1).strip() if said else str(error).splitlines()[0]
+                raise Refusal(f"{path} cannot be written: {reason}.") from error
+            for old in earlier:
+                shutil.rmtree(old, ignore_errors=True)
+            self._kept[slab] = (time.monotonic(), number + 1)
+
+    @cached_property
+    def _orbax(self):
+        # Takes a second to import, which only long populations need.
+        import orbax.checkpoint
+
+        # It tells of every file, and of a failed write at length, where `keep` raises a sentence.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        return orbax.checkpoint.Checkpointer(orbax.checkpoint.PyTreeCheckpointHandler())
+
+    def _checkpoints(self, slab):
+        return sorted(path for path in (self.folder / "slabs").glob(f"{slab:06}-*") if path.name[7:].isdigit())
+
+    def _forget(self, slab):
+        for path in (self.folder / "slabs").glob(f"{slab:06}-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Delete what was kept; the record first, without which the rest is nothing."""
+        (self.folder / RECORD).unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _join(tables):
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def find(root: Path, seconds: float) -> list[Unfinished]:
+    """Return what earlier commands left unfinished below a root, and what other processes train now."""
+    found = []
+    for path in sorted(root.glob(f"*/{RECORD}")):
+        try:
+            record = json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue  # another process has just finished it
+        if record["made_by"] != _made_by():
+            continue  # other versions would not give the same numbers
+        recipes = [unflatten(flat) for flat in record["recipes"]]
+        trials = tuple(Trial(recipes[number], seed) for number, seed, _ in record["trials"])
+        runs = {trial.id: root.parent / record["runs"][run] for trial, (_, _, run) in zip(trials, record["trials"])}
+        population = Population(signature(trials[0]), trials)
+        found.append(Unfinished(root, population, Layout(*record["layout"]), runs, record["probes"], seconds))
+    return found
+
+
+def _as_record(job, base):
+    recipes: dict[str, tuple[int, dict]] = {}
+    runs: dict[str, int] = {}
+    trials = []
+    for trial in job.population.trials:
+        flat = flatten(trial.recipe)
+        recipe = recipes.setdefault(json.dumps(flat), (len(recipes), flat))[0]
+        run = runs.setdefault(os.path.relpath(job.runs[trial.id].absolute(), base.absolute()), len(runs))
+        trials.append([recipe, trial.seed, run])
+    record = {
+        "made_by": _made_by(),
+        "layout": list(job.layout),
+        "probes": job.probes,
+        "recipes": [flat for _, flat in recipes.values()],
+        "runs": list(runs),
+        "trials": trials,
+    }
+    return json.dumps(record)
+
+
+def _made_by():
+    return {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "optax", "numpy")} | {
+        "protocol": PROTOCOL
+    }

@@ -1,0 +1,73 @@
+"""Where numbers come from: versions, device, processor, state of the repository."""
+
+import importlib.metadata
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from memo.config import PROTOCOL
+from memo.data.datasets import Dataset
+from memo.training import execution
+from memo.training.population import Layout
+
+PACKAGES = ("jax", "jaxlib", "optax", "orbax-checkpoint", "numpy", "pandas", "pyarrow", "scipy", "hydra-core")
+
+
+def session(dataset: Dataset, seconds: Mapping[str, float], networks: int, layout: Layout) -> dict[str, Any]:
+    """Return the provenance of a training session, for provenance.json."""
+    return {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "networks": networks,
+        "layout": layout._asdict(),
+        **{f"{name}_seconds": round(value, 3) for name, value in seconds.items()},
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        "device": {
+            "kind": jax.devices()[0].device_kind,
+            "count": jax.device_count(),
+            "workers": len(execution.worker_devices()),
+            "processor": processor(),
+        },
+        "git": git_state(),
+        "data": {dataset.name: dataset.sha256},
+        "protocol": PROTOCOL,
+    }
+
+
+def drawing(seconds: float) -> dict[str, Any]:
+    """Return where and when a report was drawn from its tables, which took so many seconds, for report.json."""
+    return {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "processor": processor(),
+        "git": git_state(),
+    }
+
+
+def processor() -> str:
+    """Return the name of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def git_state() -> dict | None:
+    """Return the commit of this code and whether it was changed, or None where there is no repository."""
+
+    def ask(*words):
+        command = ["git", "-C", str(Path(__file__).parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        # Changed means the code: what commands write below results/ is no change of it.
+        changed = ask("status", "--porcelain", "--", ":/", ":(top,exclude)results")
+        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(changed)}
+    except (OSError, subprocess.SubprocessError):
+        return None

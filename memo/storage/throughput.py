@@ -1,0 +1,123 @@
+"""What trainings have reached, in operations a second, kept in the user's cache: the hours of a plan come from it.
+
+Every session of more than ten seconds adds a line, on a cluster also those of its tasks (where the cache is shared):
+so the first part of a sweep measures what the rest will take. Before there is one, the committed benchmark is asked.
+"""
+
+import json
+import math
+import os
+import statistics
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from memo.data import datasets
+from memo.networks import mlp
+from memo.training.population import CLASSES, Signature
+
+FILE = "throughput.jsonl"
+SECONDS = 10.0  # of shorter sessions, too much is start and end
+LATEST = 5  # readings of which the median counts
+BENCHMARK = Path(__file__).parents[2] / "results" / "benchmark" / "measurements.jsonl"
+
+
+class Throughput(NamedTuple):
+    """Operations a second of one worker (a core, a GPU), and where the number comes from."""
+
+    flop: float
+    network: str  # what was measured, such as 784-16-16-10; "" where nothing was
+    device: str
+    readings: int
+    source: str = ""
+
+
+def record(common: Signature, device: str, platform: str, workers: int, flop: float, seconds: float) -> None:
+    """Add what a session reached; a cache that cannot be written is none."""
+    if seconds < SECONDS:
+        return
+    line = {
+        "sizes": common.static.sizes,
+        "batch_size": common.static.batch_size,
+        "platform": platform,
+        "device": device,
+        "partition": os.environ.get("SLURM_JOB_PARTITION", ""),
+        "workers": workers,
+        "flop": flop,
+        "seconds": round(seconds, 3),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    with suppress(OSError):
+        datasets.cache_folder().mkdir(parents=True, exist_ok=True)
+        with (datasets.cache_folder() / FILE).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def expected(common: Signature, platform: str, partition: str | None = None) -> Throughput | None:
+    """Return what networks like these have reached on a platform, or None where nothing was measured on it.
+
+    Likest are those with the nearest number of parameters, then of images in a minibatch. Readings of the partition
+    count where it has any.
+    """
+    found = [line for line in _read() if line["platform"] == platform]
+    source = f"{datasets.cache_folder() / FILE}"
+    if not found:
+        found, source = [line for line in _benchmark() if line["platform"] == platform], "the committed benchmark"
+    found = [line for line in found if partition and line["partition"] == partition] or found
+    if not found:
+        return None
+
+    def unlike(line):
+        parameters = [mlp.count_parameters(tuple(sizes)) for sizes in (line["sizes"], common.static.sizes)]
+        batches = line["batch_size"], common.static.batch_size
+        return abs(math.log(parameters[0] / parameters[1])), abs(math.log(batches[0] / batches[1]))
+
+    nearest = min(map(unlike, found))
+    like = [line for line in found if unlike(line) == nearest][-LATEST:]
+    flop = statistics.median(line["flop"] / line["seconds"] / line["workers"] for line in like)
+    return Throughput(flop, "-".join(map(str, like[-1]["sizes"])), like[-1]["device"], len(like), source)
+
+
+def _read():
+    try:
+        lines = (datasets.cache_folder() / FILE).read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        with suppress(ValueError, KeyError):  # half a line, where several processes wrote
+            entry = json.loads(line)
+            if min(entry["flop"], entry["seconds"], entry["workers"], entry["batch_size"]) > 0:
+                found.append(entry)
+    return found
+
+
+def _benchmark() -> Iterator[dict]:
+    """Yield the readings of ours in the committed benchmark as such lines; none where there is no such file."""
+    try:
+        lines = [json.loads(line) for line in BENCHMARK.read_text().splitlines()]
+    except (OSError, ValueError):
+        return
+    device, hidden = {}, {}
+    for line in lines:
+        if "environment" in line:
+            device = line["environment"]["device"]
+        elif "work" in line:
+            hidden[line["setting"]] = line["work"]["hidden"]
+        elif line.get("contestant") == "ours" and line["setting"] in hidden and "growth" not in line["setting"]:
+            sizes = [datasets.PIXELS, *hidden[line["setting"]], CLASSES]
+            weights = sum(inputs * outputs for inputs, outputs in pairwise(sizes))
+            on_cpu = device["platform"] == "cpu"
+            yield {
+                "sizes": sizes,
+                "batch_size": 128,
+                "platform": device["platform"],
+                "device": device["processor"] if on_cpu else device["kind"],
+                "partition": "",
+                "workers": device["cores"] if on_cpu else device["count"],
+                "flop": line["amount"] * (6 * weights - 2 * sizes[0] * sizes[1]),
+                "seconds": line["seconds"],
+            }

@@ -1,0 +1,185 @@
+"""Sending stored learning curves to an experiment tracker: a run a trial, grouped by recipe; off unless asked for.
+
+    python -m experiments.headline tracking.to=mlflow tracking.uri=sqlite:///mlflow.db
+
+A tracker is read before it is written to: what it holds is not sent again, and what was deleted there is.
+"""
+
+import importlib.util
+import json
+import logging
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock
+
+from memo.commands import hydra_app
+from memo.config import Tracking, Trial, flatten
+from memo.errors import Refusal
+from memo.storage import run_folders
+
+logger = logging.getLogger(__name__)
+
+LOCK = ".tracking.lock"
+METRICS = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+OUTCOME = ("steps", "parameters", "labels.changed", *(f"final_{name}" for name in METRICS[1:]))
+METRICS_A_REQUEST = 1000  # MLflow's most
+RUNS_AN_ANSWER = 50_000  # MLflow's most
+
+
+class Run(NamedTuple):
+    """A trial as trackers take it. Numbers that are not finite are left out: a diverged trial has no final values."""
+
+    name: str
+    recipe: dict[str, Any]  # its keys by dotted name, and the seed
+    tags: dict[str, str]  # trial, group (the recipe's run name), status, folder, arms where there are any
+    outcome: dict[str, float]
+    curve: list[tuple[int, dict[str, float]]]  # step, METRICS
+
+
+def stored_runs(folder: Path, trials: Sequence[Trial], arms: Mapping[str, str] | None = None) -> list[Run]:
+    """Return trials as their run folder holds them, `arms` by trial; raises Refusal where it holds none of them."""
+    recipes = {trial.id: trial.recipe for trial in trials}
+    tables = run_folders.load(folder, lambda rows: rows["trial"].isin(recipes), tables=["curves"])
+    curves = dict(list(tables.curves.groupby("trial")))
+    runs = []
+    for row in tables.trials.to_dict("records"):
+        trial, group = row["trial"], hydra_app.run_name(recipes[row["trial"]])
+        tags = {"trial": trial, "group": group, "status": row["status"], "folder": str(folder)}
+        if arms and trial in arms:
+            tags["arms"] = arms[trial]
+        points = curves[trial].sort_values("step")[["step", *METRICS]].to_dict("records")
+        curve = [(int(point["step"]), _finite(point, METRICS)) for point in points]
+        recipe = flatten(recipes[trial]) | {"seed": row["seed"]}
+        runs.append(Run(f"{group}-seed{row['seed']}", recipe, tags, _finite(row, OUTCOME), curve))
+    return runs
+
+
+def _finite(row, names):
+    return {name: float(row[name]) for name in names if math.isfinite(row[name])}
+
+
+def to_mlflow(runs: Sequence[Run], project: str, uri: str | None) -> int:
+    """Send the runs that an MLflow experiment lacks and return how many those were.
+
+    `uri` is a tracking URI (None: what MLFLOW_TRACKING_URI names, or mlflow.db in the current folder).
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # else minutes where no server answers
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(project)
+    place = client.create_experiment(project) if experiment is None else experiment.experiment_id
+    held, wanted = set(), {run.tags["trial"] for run in runs}
+    for group in {run.tags["group"] for run in runs}:
+        for earlier in client.search_runs([place], f"tags.`group` = '{group}'", max_results=RUNS_AN_ANSWER):
+            trial = earlier.data.tags.get("trial")
+            if earlier.info.status == "FINISHED":
+                held.add(trial)
+            elif trial in wanted:  # an interrupted command's
+                client.delete_run(earlier.info.run_id)
+    missing = [run for run in runs if run.tags["trial"] not in held]
+    for run in missing:
+        run_id = client.create_run(place, run_name=run.name, tags=run.tags).info.run_id
+        client.log_batch(run_id, params=[Param(key, _as_written(value)) for key, value in run.recipe.items()])
+        now = int(time.time() * 1000)
+        points = [*run.curve, (int(run.outcome["steps"]), run.outcome)]
+        metrics = [Metric(key, value, now, step) for step, values in points for key, value in values.items()]
+        for start in range(0, len(metrics), METRICS_A_REQUEST):
+            client.log_batch(run_id, metrics=metrics[start : start + METRICS_A_REQUEST])
+        client.set_terminated(run_id)
+    return len(missing)
+
+
+def _as_written(value):
+    """Return a value as it stands on a command line."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def to_trackio(runs: Sequence[Run], project: str, uri: str | None) -> int:
+    """Send the runs that a local trackio project lacks and return how many those were.
+
+    `uri` is a folder (None: what TRACKIO_DIR names, or trackio's own in the user's cache). `trackio sync` takes a project
+    from there to a Space. Raises OSError where trackio already writes elsewhere in this process.
+    """
+    if uri is not None:
+        os.environ["TRACKIO_DIR"] = os.path.abspath(uri)  # which trackio reads when it is imported
+    # Its storage, as in its own importers, and not trackio.init and log: a run is then one transaction, there as a whole
+    # or not at all, and an error is raised here; a thread of trackio's would say in a warning what it could not write.
+    from trackio.sqlite_storage import TRACKIO_DIR, SQLiteStorage
+
+    if uri is not None and Path(TRACKIO_DIR) != Path(os.path.abspath(uri)):
+        raise OSError(f"trackio writes to {TRACKIO_DIR} in this process")
+    SQLiteStorage.validate_project_name(project)
+    held = {record["id"] for record in SQLiteStorage.get_run_records(project)}
+    missing = [run for run in runs if run.tags["trial"] not in held]
+    for run in missing:
+        # Under the names that trackio.init gives to a run's group and time.
+        its_own = {"_Group": run.tags["group"], "_Created": datetime.now(UTC).isoformat()}
+        SQLiteStorage.bulk_log(
+            project,
+            run.name,
+            [values for _, values in run.curve],
+            [step for step, _ in run.curve],
+            config=run.recipe | run.tags | run.outcome | its_own,
+            run_id=run.tags["trial"],
+        )
+    return len(missing)
+
+
+class Tracker(NamedTuple):
+    """How to send runs to a project at a URI, returning how many were new, and the package that this needs."""
+
+    package: str
+    send: Callable[[Sequence[Run], str, str | None], int]
+
+
+TRACKERS = {"mlflow": Tracker("mlflow", to_mlflow), "trackio": Tracker("trackio", to_trackio)}
+
+
+def require(name: str) -> None:
+    """Raise Refusal unless this is a tracker whose package is installed."""
+    if name not in TRACKERS:
+        raise Refusal(f"tracking.to is {name}; allowed is null, {', '.join(TRACKERS)}.")
+    package = TRACKERS[name].package
+    if importlib.util.find_spec(package) is None:
+        raise Refusal(
+            f"tracking.to is {name}, and the package {package} is missing: python -m pip install -e '.[tracking]'"
+        )
+
+
+def send(
+    tracking: Tracking, name: str, wanted: Mapping[Path, Sequence[Trial]], arms: Mapping[str, str] | None = None
+) -> bool:
+    """Send stored trials, by run folder, that the tracker lacks; return whether it took them. No tracker takes all.
+
+    `name` is the project where the user names none. Failures are logged in one sentence: results are never at stake.
+    """
+    if tracking.to is None:
+        return True
+    project, sent = tracking.project or name, 0
+    try:
+        for folder, trials in wanted.items():
+            # Of two commands that sweep into one folder, the second finds what the first has sent.
+            with FileLock(folder / LOCK), warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of the trackers' own parts
+                sent += TRACKERS[tracking.to].send(stored_runs(folder, trials, arms), project, tracking.uri)
+    except Exception as error:  # whatever a tracker, its server and the network make of it
+        logger.warning(
+            "%s has not taken all curves (%s); the results are stored, and the same command sends what is missing.",
+            tracking.to,
+            " ".join(str(error).split())[:300] or type(error).__name__,
+        )
+        return False
+    known = sum(map(len, wanted.values())) - sent
+    logger.info("Sent to %s, project %s: %d networks (%d were there).", tracking.to, project, sent, known)
+    return True

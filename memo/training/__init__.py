@@ -1,0 +1,1 @@
+"""Populations of networks: planned, laid out on a machine, trained and measured."""

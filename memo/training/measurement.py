@@ -1,0 +1,58 @@
+"""From trained networks to the columns of each probe: what the probes are shown of a population, and when."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from memo.errors import Refusal
+from memo.probes import PROBES, along, at_the_end, known, observed, places
+from memo.probes.networks import Networks
+from memo.training.execution import Trained
+from memo.training.population import signature
+
+
+def measure(trained: Trained, probes: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+    """Return the columns [rows] of each probe's table, by the table's name; `network` is the place among the trials.
+
+    `probes` as in a configuration: `confidence` of the final networks, `confidence@20` along training, whose table is
+    `confidence_along` and which needs the weights at those evaluations: networks trained with
+    `observed=memo.probes.observed(probes, evaluations)` (`memo.training.execution.train`).
+
+    Raises:
+        Refusal: a probe that nobody knows, or weights along training that were not kept.
+    """
+    if not known(probes):
+        raise Refusal(f"probes are {', '.join(probes)}; allowed are {', '.join(PROBES)}, each once and once as name@n.")
+    common = signature(trained.trials[0])
+    steps = common.evaluation_steps
+    seen = observed(probes, len(steps))
+    if seen and len(seen) != len(trained.snapshots):
+        raise Refusal(f"{len(trained.snapshots)} evaluations were observed in training; these probes see {len(seen)}.")
+
+    def networks(layers, step=None):
+        seeds = np.array([trial.seed for trial in trained.trials])
+        data = trained.sources, trained.images, trained.statistics, trained.rows, trained.labels
+        return Networks(common.static, layers, seeds, *data, trained.hyper, step)
+
+    measured = {name: PROBES[name](networks(trained.layers)) for name in at_the_end(probes)}
+    weights = dict(zip(seen, trained.snapshots))
+    for name, count in along(probes).items():
+        parts: list[dict[str, np.ndarray]] = []
+        for place in places(count, len(steps)):
+            # Where its curve has a row: a network that ended earlier has no weights of its own at this step.
+            running = _running(trained, place)
+            if parts and not running.any():
+                break
+            columns = PROBES[name](networks(weights[place], int(steps[place])))
+            kept = running[columns["network"]]
+            step = np.full(np.count_nonzero(kept), steps[place], np.int64)
+            time = {"step": step, "epoch": step / common.static.steps_per_epoch}
+            parts.append({**time, **{column: values[kept] for column, values in columns.items()}})
+        measured[f"{name}_along"] = {column: np.concatenate([part[column] for part in parts]) for column in parts[0]}
+    return measured
+
+
+def _running(trained, place):
+    """Return which networks were evaluated at a place among the evaluations, [T] bool."""
+    losses = trained.curves.train_loss
+    return np.isfinite(losses[:, place]) if place < losses.shape[1] else np.zeros(len(losses), bool)

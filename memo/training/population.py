@@ -1,0 +1,269 @@
+"""Trials that share a compiled program, and how such a population is laid out; nothing is trained here.
+
+trials ──plan──> populations ──lay_out──> slabs of packs ──memo.training.execution──> Trained
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from memo.config import Execution, Trial
+from memo.data import datasets
+from memo.networks import mlp, program
+from memo.networks.disturbances import DISTURBANCES, Strengths
+from memo.networks.optimizers import Hyperparameters
+from memo.networks.program import EVALUATION_BLOCK, Network, Static
+
+CLASSES = 10
+
+# Parameters from which a network on CPUs has two cores to itself: side by side, its like only take each other's cache.
+WIDE = 2_000_000
+
+# Networks that share each minibatch, by the most parameters a network may have: one wide matrix product for the first
+# layer of all of them, as long as their weights stay in a core's cache. docs/performance.md has the measurements.
+# By the most parameters, and the fewest images in a minibatch: small ones have little to share.
+PACK_SIZES = {
+    "cpu": ((30_000, 1, 8), (100_000, 64, 4)),
+    # By the H100 rows of the same page: sharing doubles the speed at width 16, does little at 128, costs at 512.
+    "gpu": ((20_000, 1, 32), (150_000, 1, 4)),
+}
+
+
+# Operations of a step below which CPUs take four packs together: what XLA spends on starting a step's 30 operations is
+# then spent once for all of them. 1.2 times as fast for 784-16-16-10 in batches of 10; two packs of 784-30-10: no gain.
+SMALL_STEP = 800_000
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What the trials of one population have in common: the program's static choices and the data it reads."""
+
+    static: Static
+    dataset: str
+    n_train: int
+    n_test: int
+    image_side: int | None
+    subset_seed: int | None
+    inputs: str
+    inputs_fraction: float
+    inputs_seed: int | None
+    evaluations: int
+    spacing: str
+    batch_order: str
+
+    @property
+    def evaluation_steps(self) -> np.ndarray:
+        """Return the steps at which every network is evaluated, int32, ascending from 0."""
+        return program.evaluation_steps(self.static.steps_per_epoch, self.static.steps, self.evaluations, self.spacing)
+
+
+@dataclass(frozen=True)
+class Population:
+    """The unit of work: picklable, trainable anywhere that has the data set."""
+
+    signature: Signature
+    trials: tuple[Trial, ...]
+
+
+def signature(trial: Trial) -> Signature:
+    """Return what must be equal for two trials to train inside one program."""
+    recipe = trial.recipe
+    n_train = recipe.dataset.n_train or datasets.TRAIN_IMAGES
+    steps_per_epoch = n_train // recipe.batch_size
+    static = Static(
+        sizes=((recipe.dataset.image_side or datasets.SIDE) ** 2, *recipe.model.widths, CLASSES),
+        activation=recipe.model.activation,
+        init=recipe.model.init,
+        loss=recipe.loss,
+        optimizer=recipe.optimizer.name,
+        schedule=recipe.optimizer.schedule,
+        decay=recipe.optimizer.decay,
+        batch_size=recipe.batch_size,
+        steps_per_epoch=steps_per_epoch,
+        steps=recipe.epochs * steps_per_epoch,
+        receptive_field=recipe.model.receptive_field,
+        disturbances=tuple(name for name in DISTURBANCES if getattr(recipe.regularization, name) > 0),
+        noise_images=round(recipe.regularization.noise_images * recipe.batch_size),
+        adversarial=recipe.regularization.adversarial > 0,
+        momentum=recipe.optimizer.momentum > 0,
+    )
+    n_test = recipe.dataset.n_test or datasets.TEST_IMAGES
+    return Signature(
+        static,
+        recipe.dataset.name,
+        n_train,
+        n_test,
+        recipe.dataset.image_side,
+        recipe.dataset.subset_seed,
+        recipe.inputs.kind,
+        recipe.inputs.fraction,
+        recipe.inputs.seed,
+        recipe.evaluations,
+        recipe.spacing,
+        recipe.batch_order,
+    )
+
+
+def plan(trials: Sequence[Trial]) -> list[Population]:
+    """Group trials into populations, smallest networks first, seed by seed."""
+    groups = defaultdict(list)
+    for trial in trials:
+        groups[signature(trial)].append(trial)
+    populations = [
+        Population(common, tuple(sorted(group, key=lambda trial: trial.seed))) for common, group in groups.items()
+    ]
+    return sorted(populations, key=lambda population: mlp.count_parameters(population.signature.static.sizes))
+
+
+def step_flop(static: Static) -> int:
+    """Return the operations of one network's step: 6 a weight and example, less 2 for the input's gradient."""
+    weights = sum(inputs * outputs for inputs, outputs in pairwise(static.sizes))
+    once = (6 * weights - 2 * static.sizes[0] * static.sizes[1]) * (static.batch_size + static.noise_images)
+    # Adversarial images: a pass forth and back to the pixels, then a second step.
+    return once + (once + 4 * weights * static.batch_size if static.adversarial else 0)
+
+
+def network_bytes(common: Signature) -> int:
+    """Return what one network in training holds: weights, gradients, optimiser, labels, activations of a block."""
+    static = common.static
+
+    def start():
+        key, number = jax.random.key(0), jnp.float32(0)
+        hyper = Hyperparameters(*[number] * len(Hyperparameters._fields))
+        strengths = Strengths(*[number] * len(Strengths._fields))
+        labels = jnp.zeros(common.n_train, jnp.uint8)
+        return program.make_init(static)(key, Network(labels, hyper, strengths, key, number))
+
+    state = jax.eval_shape(start)
+    own = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    examples = static.batch_size + static.noise_images
+    activations = 4 * max(examples, EVALUATION_BLOCK) * sum(static.sizes[1:])
+    # Disturbed images are each network's own; others have no network axis.
+    images = 4 * examples * static.sizes[0] if static.disturbances or static.noise_images or static.adversarial else 0
+    return common.n_train + own + 4 * mlp.count_parameters(static.sizes) + activations + images
+
+
+def images_bytes(common: Signature) -> int:
+    """Return the bytes of the images that the networks of one seed read."""
+    pixels = common.static.sizes[0]
+    if common.inputs == "natural":
+        return (datasets.TRAIN_IMAGES + common.n_test) * pixels
+    return (common.n_train + common.n_test) * pixels * (4 if common.inputs == "gaussian" else 1)
+
+
+def most_flop(population: Population) -> float:
+    """Return the operations of training a population whose networks never stop early, evaluations included."""
+    common, networks = population.signature, len(population.trials)
+    return networks * flop(common, common.static.steps, len(common.evaluation_steps))
+
+
+def flop(common: Signature, steps: int, evaluations: int) -> float:
+    """Return the operations of so many steps and full-pass evaluations, of one network or of many together.
+
+    A full pass is 2 operations a weight and image.
+    """
+    weights = sum(inputs * outputs for inputs, outputs in pairwise(common.static.sizes))
+    return float(step_flop(common.static) * steps + 2 * weights * (common.n_train + common.n_test) * evaluations)
+
+
+class Machine(NamedTuple):
+    """Where a population is to train: the platform, how many slabs at once, and the bytes that all may take."""
+
+    platform: str  # cpu, gpu, tpu
+    workers: int
+    memory: int
+
+
+class Layout(NamedTuple):
+    """The shape of every slab of a population, [packs, pack_size] networks, and how many train at a time."""
+
+    packs: int
+    pack_size: int
+    workers: int
+
+
+def lay_out(population: Population, machine: Machine, execution: Execution) -> Layout:
+    """Choose the shape of a population's slabs: as large as pays on this machine, and within its memory."""
+    common = population.signature
+    groups = [len(group) for group in _sharing(population).values()]
+    pack_size = execution.pack_size
+    if pack_size is None:
+        parameters = mlp.count_parameters(common.static.sizes)
+        sizes = PACK_SIZES["cpu" if machine.platform == "cpu" else "gpu"]
+        batch = common.static.batch_size
+        pack_size = next((size for most, fewest, size in sizes if parameters <= most and batch >= fewest), 1)
+        # Rather smaller packs than idle workers.
+        while pack_size > 1 and sum(math.ceil(group / pack_size) for group in groups) < machine.workers:
+            pack_size = math.ceil(pack_size / 2)
+    most = max(groups)
+    pack_size = math.ceil(most / math.ceil(most / pack_size))  # 5 networks are packs of 3 and 2, not of 4 and 1
+    count = sum(math.ceil(group / pack_size) for group in groups)
+
+    pack_bytes = _pack_bytes(common, pack_size)
+    workers = min(machine.workers, count, max(1, machine.memory // pack_bytes))
+    workers = min(workers, max(1, machine.workers // cores_each(common, machine.platform)))
+    packs = execution.packs
+    if packs is None:
+        # A core takes its packs one after the other, which keeps their weights in its cache; a GPU takes all that fit.
+        packs = max(1, machine.memory // (workers * pack_bytes))
+        if machine.platform == "cpu":
+            packs = min(packs, 4 if pack_size * step_flop(common.static) < SMALL_STEP else 1)
+    packs = min(packs, math.ceil(count / workers))
+    return Layout(math.ceil(count / math.ceil(count / packs)), pack_size, workers)
+
+
+def cores_each(common: Signature, platform: str) -> int:
+    """Return how many cores of a machine a worker has to itself."""
+    return 2 if platform == "cpu" and mlp.count_parameters(common.static.sizes) >= WIDE else 1
+
+
+def _pack_bytes(common, pack_size):
+    # The subset's rows, in their order too, and the order of an epoch's minibatches, int32.
+    own = pack_size * network_bytes(common) + 12 * common.n_train
+    return own + (0 if common.inputs == "natural" else images_bytes(common))
+
+
+def held_bytes(common: Signature, layout: Layout) -> int:
+    """Return the memory that slabs in training and the images take."""
+    at_once = layout.workers * layout.packs * _pack_bytes(common, layout.pack_size)
+    return at_once + (images_bytes(common) if common.inputs == "natural" else 0)
+
+
+def slabs(population: Population, layout: Layout) -> list[np.ndarray]:
+    """Return [packs, pack_size] arrays of positions among the trials, -1 where a place is empty.
+
+    Networks that probably train for long (random labels, small learning rates) come first and stand together: a pack
+    costs what its slowest network does, and the last slabs to finish should be short ones.
+    """
+    rows = [pack + [-1] * (layout.pack_size - len(pack)) for pack in shared_packs(population, layout.pack_size)]
+    rows.sort(key=lambda pack: _haste(population.trials[pack[0]]))
+    rows += [[-1] * layout.pack_size] * (-len(rows) % layout.packs)
+    return list(np.array(rows).reshape(-1, layout.packs, layout.pack_size))
+
+
+def shared_packs(population: Population, pack_size: int) -> list[list[int]]:
+    """Return the positions of trials that share minibatches, at most `pack_size` in a pack, seed by seed."""
+    groups = [
+        sorted(group, key=lambda place: _haste(population.trials[place])) for group in _sharing(population).values()
+    ]
+    return [group[start : start + pack_size] for group in groups for start in range(0, len(group), pack_size)]
+
+
+def _haste(trial):
+    return (-trial.recipe.labels.fraction, trial.recipe.optimizer.learning_rate)
+
+
+def _sharing(population):
+    """Return the positions of the trials that see the same images in the same order."""
+    groups = defaultdict(list)
+    one_order = population.signature.batch_order == "shared" and population.signature.inputs == "natural"
+    for place, trial in enumerate(population.trials):
+        groups[None if one_order else trial.seed].append(place)
+    return groups
