@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from memo.benchmark import command, contestants, goals, launchers, ours, peers_jax, results, sizes, suite
-from memo.benchmark.journal import EARLIER, FILE, Journal
-from memo.benchmark.measure import Contestant, LeftOut, Reading, explain, fastest, interleave, order
-from memo.benchmark.work import BATCH, LEARNING_RATES, Examples, Work, composition, examples, sized
+from experiments.benchmark import command, contestants, goals, launchers, ours, peers_jax, results, sizes, suite
+from experiments.benchmark.journal import EARLIER, FILE, Journal
+from experiments.benchmark.measure import Contestant, LeftOut, Reading, explain, fastest, interleave, order
+from experiments.benchmark.work import BATCH, LEARNING_RATES, Examples, Work, composition, examples, sized
 from memo.data.randomness import purpose_key
 from memo.errors import Refusal
 from memo.networks import mlp
@@ -264,7 +264,7 @@ def test_the_jax_peer_trains_the_same_network(twin):
 def test_the_torch_loops_train_the_same_network(twin, kind, optimizer):
     import torch
 
-    from memo.benchmark import peers_torch
+    from experiments.benchmark import peers_torch
 
     layers, data, final = twin
     peer = getattr(peers_torch, kind)(TWIN, data, optimizer)
@@ -286,7 +286,7 @@ def test_the_torch_loops_train_the_same_network(twin, kind, optimizer):
 def test_the_vmap_peers_train_the_same_network(twin, own, layout):
     import torch
 
-    from memo.benchmark import peers_torch
+    from experiments.benchmark import peers_torch
 
     layers, data, final = twin
     # Two networks, so that the axis of networks has a length; both with true labels.
@@ -442,8 +442,8 @@ class Block:
             raise ImportError(f"{name} is not for the benchmark")
 
 sys.meta_path.insert(0, Block())
-from memo.benchmark import __main__, contestants, peers_jax, suite
-__main__.main(sys.argv[1:])
+from experiments.benchmark import contestants, core, peers_jax, suite
+core.main(sys.argv[1:])
 """
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import memo
-from memo.benchmark import simulated
+from experiments.benchmark import simulated
 from memo.config import ADDED
 from memo.errors import Refusal
 from memo.storage import run_folders

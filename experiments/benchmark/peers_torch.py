@@ -15,8 +15,8 @@ from torch import nn
 from torch.func import grad, vmap
 from torch.utils.data import DataLoader, TensorDataset
 
-from memo.benchmark.limits import Limit
-from memo.benchmark.work import BATCH, LEARNING_RATES, MOMENTUM, Examples, Work
+from experiments.benchmark.limits import Limit
+from experiments.benchmark.work import BATCH, LEARNING_RATES, MOMENTUM, Examples, Work
 
 DEFAULT_THREADS = torch.get_num_threads()
 

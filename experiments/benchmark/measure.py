@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from memo.benchmark.journal import WARM_UP, Journal
+from experiments.benchmark.journal import WARM_UP, Journal
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from memo.benchmark import contestants as who
-from memo.benchmark import drawings, environment, goals, launchers, ours, results, suite
-from memo.benchmark.journal import FILE, Journal
-from memo.benchmark.sizes import Sizes
+from experiments.benchmark import contestants as who
+from experiments.benchmark import drawings, environment, goals, launchers, ours, results, suite
+from experiments.benchmark.journal import FILE, Journal
+from experiments.benchmark.sizes import Sizes
 from memo.reporting import claims
 from memo.reporting.report import number, with_interval
 from memo.statistics.intervals import Estimate

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from memo.benchmark import contestants
+from experiments.benchmark import contestants
 from memo.storage.provenance import git_state, processor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,7 +58,7 @@ def _version(name):
 def _torch_threads():
     if not contestants.has_torch():
         return None
-    from memo.benchmark.peers_torch import DEFAULT_THREADS
+    from experiments.benchmark.peers_torch import DEFAULT_THREADS
 
     return DEFAULT_THREADS
 
@@ -66,7 +66,7 @@ def _torch_threads():
 def _code():
     """Return a hash of every module that a reading may depend on, 16 hexadecimal digits."""
     digest = hashlib.sha256()
-    for folder in ("memo", "hydra_plugins"):
+    for folder in ("memo", "experiments/benchmark", "hydra_plugins"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             if path.name not in SHOWING:
                 digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())

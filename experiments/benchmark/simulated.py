@@ -1,6 +1,6 @@
 """A sweep of 100,000 networks as run folders, simulated: what writing and reading its tables costs.
 
-    python -m memo.benchmark.simulated FOLDER [networks]
+    python -m experiments.benchmark.simulated FOLDER [networks]
 
 The rows of one real small training stand for those of every recipe, under ids and learning rates of their own, 20 seeds a
 folder; `provenance.json` says simulated. Nothing here is a result. Prints seconds, bytes and the largest memory of a process

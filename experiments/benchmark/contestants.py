@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from memo.benchmark import limits, ours, peers_jax
-from memo.benchmark.measure import Contestant, LeftOut, Reading, fastest, timed
-from memo.benchmark.sizes import Sizes
-from memo.benchmark.work import Work, examples
+from experiments.benchmark import limits, ours, peers_jax
+from experiments.benchmark.measure import Contestant, LeftOut, Reading, fastest, timed
+from experiments.benchmark.sizes import Sizes
+from experiments.benchmark.work import Work, examples
 from memo.data.datasets import Dataset
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def _torch(cuda_only: bool = False) -> ModuleType:
         raise LeftOut(NO_TORCH)
     import torch
 
-    from memo.benchmark import peers_torch
+    from experiments.benchmark import peers_torch
 
     if on_gpu() and not torch.cuda.is_available():
         raise LeftOut("this PyTorch has no CUDA")

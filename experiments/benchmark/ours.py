@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memo.benchmark.work import BATCH, MOMENTUM, Work, composition
+from experiments.benchmark.work import BATCH, MOMENTUM, Work, composition
 from memo.config import Config, Labels, Model, Optimizer, Trial, make_trials
 from memo.config import Dataset as DatasetKeys
 from memo.data.datasets import Dataset

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from functools import cache
 from typing import NamedTuple
 
-from memo.benchmark import contestants, ours
-from memo.benchmark.contestants import COMPILED_OWN, EXAMPLES, OURS, VMAP_OWN
-from memo.benchmark.journal import Journal
-from memo.benchmark.measure import interleave
-from memo.benchmark.sizes import Sizes
-from memo.benchmark.work import BATCH, CLASSES, Work, sized
+from experiments.benchmark import contestants, ours
+from experiments.benchmark.contestants import COMPILED_OWN, EXAMPLES, OURS, VMAP_OWN
+from experiments.benchmark.journal import Journal
+from experiments.benchmark.measure import interleave
+from experiments.benchmark.sizes import Sizes
+from experiments.benchmark.work import BATCH, CLASSES, Work, sized
 from memo.data.datasets import PIXELS, Dataset
 from memo.training import execution
 

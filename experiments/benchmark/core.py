@@ -1,17 +1,17 @@
 """The benchmark without Hydra, for machines that lack it.
 
-python -m memo.benchmark FOLDER [quick|standard|paper]    measure what the folder lacks, then write its page
-python -m memo.benchmark FOLDER SCALE page                write the page of readings made elsewhere, measure nothing
+python -m experiments.benchmark.core FOLDER [quick|standard|paper]    measure what the folder lacks, then write its page
+python -m experiments.benchmark.core FOLDER SCALE page                write the page of readings made elsewhere, measure nothing
 """
 
 import logging
 import sys
 from pathlib import Path
 
-from memo.benchmark import command, sizes
+from experiments.benchmark import command, sizes
 from memo.errors import Refusal
 
-USAGE = "python -m memo.benchmark FOLDER [quick|standard|paper] [page]"
+USAGE = "python -m experiments.benchmark.core FOLDER [quick|standard|paper] [page]"
 
 
 def main(arguments: list[str]) -> None:
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> None:
         raise Refusal(f"The command is {USAGE}.")
     folder, scale = Path(arguments[0]), arguments[1] if len(arguments) > 1 else "standard"
     asked = sizes.of_scale(scale)
-    words = " ".join(["python -m memo.benchmark FOLDER", *arguments[1:]])
+    words = " ".join(["python -m experiments.benchmark.core FOLDER", *arguments[1:]])
     if arguments[2:]:
         command.redraw(folder, asked, words)
     else:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from memo.benchmark.work import BATCH, LEARNING_RATES, MOMENTUM
+from experiments.benchmark.work import BATCH, LEARNING_RATES, MOMENTUM
 
 
 class State(NamedTuple):

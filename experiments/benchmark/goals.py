@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from memo.benchmark import contestants as who
+from experiments.benchmark import contestants as who
 from memo.statistics.intervals import Estimate
 
 SHARE_OF_SGEMM, SHARE_OF_COPY, WHOLE = "share of XLA's best sgemm", "share of the copy bandwidth", "published workload"

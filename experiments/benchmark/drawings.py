@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from memo.benchmark import contestants as who
-from memo.benchmark import launchers
-from memo.benchmark.work import BATCH, Work
+from experiments.benchmark import contestants as who
+from experiments.benchmark import launchers
+from experiments.benchmark.work import BATCH, Work
 from memo.reporting import figures
 from memo.statistics.intervals import Estimate
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from memo.benchmark import contestants as who
-from memo.benchmark import launchers, suite
-from memo.benchmark.journal import WARM_UP, Journal
-from memo.benchmark.sizes import Sizes
+from experiments.benchmark import contestants as who
+from experiments.benchmark import launchers, suite
+from experiments.benchmark.journal import WARM_UP, Journal
+from experiments.benchmark.sizes import Sizes
 from memo.statistics.intervals import Estimate
 
 INTERVALS = ("share_of_sgemm", "share_of_copy", "ours_over_this")

@@ -3,9 +3,9 @@
 import logging
 from pathlib import Path
 
-from memo.benchmark import contestants, environment, launchers, page, suite
-from memo.benchmark.journal import Journal, stored
-from memo.benchmark.sizes import Sizes
+from experiments.benchmark import contestants, environment, launchers, page, suite
+from experiments.benchmark.journal import Journal, stored
+from experiments.benchmark.sizes import Sizes
 from memo.data import datasets
 from memo.storage import run_folders
 

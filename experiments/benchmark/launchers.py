@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from memo.benchmark.journal import Journal
+from experiments.benchmark.journal import Journal
 from memo.errors import Refusal
 
 logger = logging.getLogger(__name__)

@@ -1,13 +1,4 @@
-"""How fast is the suite beside PyTorch, torch.func.vmap, plain JAX, and the machine's own limits?
-
-    python -m experiments.benchmark                 about 18 minutes on two cores
-    python -m experiments.benchmark scale=quick     about a minute: the pipeline, not the finding
-    python -m experiments.benchmark scale=paper     what a GPU deserves: large populations, the published workload
-
-In one run and interleaved, at widths 16 to 2048; PyTorch is the extra [bench], and without it its rows are missing. An
-interrupted run goes on where it stopped; another environment measures anew. `python -m memo.benchmark` does the same
-where Hydra is not installed. Expected: the ratios beside the goals in results/benchmark/goals.csv.
-"""
+"""`python -m experiments.benchmark`: the benchmark as a Hydra application."""
 
 import shlex
 from pathlib import Path
@@ -17,7 +8,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from memo.benchmark import command, sizes
+from experiments.benchmark import command, sizes
 from memo.commands import hydra_app
 from memo.config import Config
 from memo.errors import Refusal
