@@ -22,7 +22,7 @@ from memo.commands import experiment
 from memo.config import Config
 from memo.data import datasets
 from memo.reporting import figures, panels
-from memo.reporting.claims import Claim, ledger
+from memo.reporting.legacy import Claim, ledger
 from memo.reporting.panels import CHANCE
 from memo.reporting.report import Figure, Report, number, with_interval
 from memo.statistics import over_seeds

@@ -121,7 +121,7 @@ def test_from_settings_to_measured_networks_and_to_tables(mnist, tmp_path, monke
 
 
 def test_results_of_an_experiment(tmp_path):
-    claims.write(claims.ledger([]), tmp_path / "claims.csv")
+    claims.write(claims.empty(), tmp_path / "claims.csv")
     frame = pd.DataFrame(
         {
             "labels": ["true", "true"],
@@ -143,7 +143,7 @@ def test_results_of_an_experiment(tmp_path):
 def test_results_of_no_experiment_are_refused(tmp_path):
     with pytest.raises(Refusal, match=r"claims\.csv"):
         memo.load_results(tmp_path / "nowhere")
-    claims.write(claims.ledger([]), tmp_path / "claims.csv")
+    claims.write(claims.empty(), tmp_path / "claims.csv")
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "broken.csv").write_bytes(b"")
     with pytest.raises(Refusal, match=r"broken\.csv cannot be read"):

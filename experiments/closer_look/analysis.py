@@ -12,8 +12,9 @@ from experiments.closer_look import (
     sensitivity,
     talk,
 )
-from memo.commands.evidence import Evidence, report_of
+from memo.commands.evidence import Evidence
 from memo.config import Config
+from memo.reporting.legacy import report_of
 from memo.reporting.report import Report
 from memo.storage.run_folders import Tables
 

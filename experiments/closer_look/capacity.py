@@ -5,9 +5,9 @@ import pandas as pd
 
 from experiments.closer_look.networks import ARPIT, COLORS, percent, with_levels
 from experiments.closer_look.noise import KINDS, shade
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.reporting import figures, panels
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.over_seeds import by_level, log_slope, over_pairs, over_seeds, where
 

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 
 from experiments.closer_look.networks import COLORS, percent
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.probes.training_answers import WATCHED
 from memo.reporting import figures
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.panels import CHANCE, mean_line
 from memo.reporting.report import Figure, with_interval
 from memo.statistics.over_seeds import over_seeds

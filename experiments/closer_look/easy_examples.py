@@ -7,11 +7,11 @@ import pandas as pd
 from scipy import stats
 
 from experiments.closer_look.networks import ARPIT
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.data.randomness import generator
 from memo.probes.training_answers import WATCHED
 from memo.reporting import figures
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.intervals import Estimate
 

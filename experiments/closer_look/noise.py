@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 
 from experiments.closer_look.networks import ARPIT, COLORS, SHADES, percent, rank_correlation, with_levels
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.probes.critical_samples import RADII
 from memo.reporting import figures, panels
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.over_seeds import by_level, least_rise, over_seeds
 

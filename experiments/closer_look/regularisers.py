@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from experiments.closer_look.networks import ARPIT
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.reporting import figures
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, Shown, number, with_interval
 from memo.statistics.intervals import paired_difference
 from memo.statistics.over_seeds import over_seeds

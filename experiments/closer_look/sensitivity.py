@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 
 from experiments.closer_look.networks import ARPIT, COLORS
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.commands.experiment import RUNS
 from memo.data.randomness import generator, purpose_key
 from memo.data.treatments import PixelStatistics, gaussian_images
 from memo.measures import sensitivity
 from memo.measures.sensitivity import CLASSES, Setting, gini
 from memo.reporting import figures
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.panels import mean_line
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.over_seeds import over_pairs, over_seeds

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.reporting import figures
-from memo.reporting.claims import REPRODUCED, Claim, judge
+from memo.reporting.legacy import REPRODUCED, Chapter, Claim, judge
 from memo.reporting.report import Figure
 from memo.statistics import over_seeds
 from memo.statistics.over_seeds import Answer

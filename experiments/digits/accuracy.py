@@ -5,13 +5,13 @@ import numpy as np
 import pandas as pd
 
 from experiments.digits.sources import ARM_NAMES, BOOK, TALK
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.networks import mlp
 from memo.networks.losses import LOSSES
 from memo.networks.program import as_pixels
 from memo.probes import answers
 from memo.reporting import figures
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.panels import CHANCE
 from memo.reporting.report import Figure, Shown, number, with_interval
 from memo.statistics.intervals import mean_interval

@@ -5,7 +5,7 @@ from pathlib import Path
 from experiments.digits import accuracy, descent, drawing, first_layer, mistakes, noise, valleys
 from memo.commands.evidence import Evidence
 from memo.config import Config
-from memo.reporting.claims import ledger
+from memo.reporting.legacy import ledger
 from memo.reporting.report import Report
 from memo.storage.run_folders import Tables
 

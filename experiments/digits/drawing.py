@@ -4,11 +4,11 @@ import numpy as np
 import seaborn as sns
 
 from experiments.digits.sources import TALK
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.measures import nearest_neighbours
 from memo.probes import drawings
 from memo.reporting import figures
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.intervals import mean_interval
 

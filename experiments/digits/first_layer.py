@@ -7,12 +7,12 @@ import pandas as pd
 import seaborn as sns
 
 from experiments.digits.sources import TALK
-from memo.commands.evidence import Chapter, Evidence, paired
+from memo.commands.evidence import Evidence, paired
 from memo.data.randomness import generator
 from memo.probes import first_layer
 from memo.reporting import figures
-from memo.reporting.claims import Claim
 from memo.reporting.figures import LABELS
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.intervals import mean_interval, paired_difference
 

@@ -5,10 +5,10 @@ import pandas as pd
 import seaborn as sns
 
 from experiments.digits.sources import ARM_NAMES, TALK
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.probes import answers
 from memo.reporting import figures
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.intervals import mean_interval
 

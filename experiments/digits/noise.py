@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 
 from experiments.digits.sources import ARM_NAMES, TALK
-from memo.commands.evidence import Chapter, Evidence, paired
+from memo.commands.evidence import Evidence, paired
 from memo.measures import calibration
 from memo.probes import answers
 from memo.reporting import figures, panels
-from memo.reporting.claims import Claim
 from memo.reporting.figures import INPUT_NAMES, INPUTS
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.intervals import mean_interval, paired_difference
 

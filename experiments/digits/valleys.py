@@ -4,12 +4,12 @@ import jax
 import numpy as np
 
 from experiments.digits.sources import TALK
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.data.randomness import generator
 from memo.measures import landscape
 from memo.networks.program import as_pixels
 from memo.reporting import figures
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.intervals import mean_interval, paired_difference
 

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from experiments.local_minima import barriers, curvature, minima, structure
-from memo.commands.evidence import Evidence, report_of
+from memo.commands.evidence import Evidence
 from memo.config import Config
+from memo.reporting.legacy import report_of
 from memo.reporting.report import Report
 from memo.statistics.curve_summary import training_images
 from memo.storage.run_folders import Tables

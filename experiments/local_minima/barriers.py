@@ -11,14 +11,14 @@ import pandas as pd
 
 from experiments.local_minima.populations import by_width, width_axis
 from experiments.local_minima.sources import ENTEZARI, OURS, STRUCTURE
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.data import datasets
 from memo.data.randomness import generator
 from memo.measures import landscape
 from memo.networks.program import as_pixels
 from memo.probes import weights
 from memo.reporting import figures
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, with_interval
 from memo.statistics.intervals import mean_interval, paired_difference
 

@@ -5,10 +5,10 @@ import pandas as pd
 
 from experiments.local_minima.populations import by_width, width_axis
 from experiments.local_minima.sources import OURS, PAPER, REMEMBERED
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.probes.hessian import ZERO, eigenvalues
 from memo.reporting import figures
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.intervals import mean_interval
 

@@ -7,9 +7,9 @@ import pandas as pd
 
 from experiments.local_minima.populations import absent, by_width, color, width_axis
 from experiments.local_minima.sources import CORRELATIONS, EQUAL, NOTED, PAPER, TALK
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.reporting import figures
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics import over_networks
 

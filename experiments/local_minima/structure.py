@@ -4,9 +4,9 @@ import numpy as np
 
 from experiments.local_minima.populations import absent, at_loss, by_width, pairs, width_axis
 from experiments.local_minima.sources import KRUEGER, OURS, STRUCTURE, TALK
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.reporting import figures
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics import over_networks
 from memo.statistics.intervals import paired_ratio

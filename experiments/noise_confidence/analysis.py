@@ -6,8 +6,9 @@ import pandas as pd
 
 from experiments.noise_confidence import doubt, equal, far, fooling, hendrycks, kinds
 from experiments.noise_confidence.populations import networks
-from memo.commands.evidence import Evidence, report_of
+from memo.commands.evidence import Evidence
 from memo.config import Config
+from memo.reporting.legacy import report_of
 from memo.reporting.report import Report, number
 from memo.statistics.curve_summary import training_images
 from memo.storage.run_folders import Tables

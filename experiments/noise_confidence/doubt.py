@@ -6,9 +6,9 @@ import pandas as pd
 from experiments.noise_confidence.equal import ASKED
 from experiments.noise_confidence.hendrycks import HENDRYCKS
 from experiments.noise_confidence.populations import LABELS, count_seeds, distinct, networks, points, rows_of
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.reporting import figures
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics import over_seeds
 from memo.statistics.intervals import mean_interval

@@ -17,9 +17,9 @@ from experiments.noise_confidence.populations import (
     networks,
     rows_of,
 )
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.reporting import figures
-from memo.reporting.claims import SEEDS_FOR_A_VERDICT, Claim
+from memo.reporting.legacy import SEEDS_FOR_A_VERDICT, Chapter, Claim
 from memo.reporting.panels import CHANCE
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics import curve_shape, over_seeds

@@ -3,10 +3,10 @@
 import numpy as np
 
 from experiments.noise_confidence.populations import COLORS, DASHES, INPUTS, distinct, networks, rows_of
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.probes.out_of_distribution import FACTORS
 from memo.reporting import figures
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.panels import CHANCE
 from memo.reporting.report import Figure, with_interval
 from memo.statistics.intervals import mean_interval

@@ -5,10 +5,10 @@ import pandas as pd
 import seaborn as sns
 
 from experiments.noise_confidence.populations import LABELS, networks, rows_of
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.measures import nearest_neighbours
 from memo.reporting import figures
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.intervals import mean_interval
 

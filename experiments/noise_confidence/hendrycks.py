@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 from experiments.noise_confidence.populations import networks, rows_of
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.reporting import figures
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.panels import CHANCE
 from memo.reporting.report import Figure, Shown, with_interval
 from memo.statistics.curve_summary import training_images

@@ -16,12 +16,12 @@ from experiments.noise_confidence.populations import (
     networks,
     rows_of,
 )
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.data import datasets
 from memo.probes import weights
 from memo.probes.out_of_distribution import of_images
 from memo.reporting import figures
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.panels import CHANCE
 from memo.reporting.report import Figure, Shown, number, with_interval
 from memo.statistics import over_seeds

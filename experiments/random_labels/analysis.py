@@ -5,9 +5,10 @@ from pathlib import Path
 from experiments.random_labels import capacity, corruption, fitting, kernel_fits, regularisers
 from experiments.random_labels.fitting import name_of
 from experiments.random_labels.networks import RANDOM, TRUE, TRUE_DEEP, Networks
-from memo.commands.evidence import Evidence, report_of
+from memo.commands.evidence import Evidence
 from memo.config import Config
 from memo.data import datasets
+from memo.reporting.legacy import report_of
 from memo.reporting.report import Report, number
 from memo.storage.run_folders import Tables
 

@@ -8,14 +8,14 @@ import pandas as pd
 from matplotlib.colors import TwoSlopeNorm
 
 from experiments.random_labels.networks import TRUE, ZHANG, Networks
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.data import datasets
 from memo.data.datasets import Dataset
 from memo.data.randomness import generator
 from memo.measures import expressivity
 from memo.measures.expressivity import MIDPOINT
 from memo.reporting import figures
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.intervals import mean_interval, paired_difference, paired_ratio
 from memo.statistics.over_seeds import log_slope, over_pairs, over_seeds

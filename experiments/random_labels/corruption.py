@@ -5,11 +5,11 @@ import pandas as pd
 
 from experiments.random_labels.fitting import name_of
 from experiments.random_labels.networks import RANDOM, RANDOM_DEEP, TRUE, TRUE_DEEP, ZHANG, Networks
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.data import datasets
 from memo.measures import nearest_neighbours
 from memo.reporting import figures, panels
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.panels import CHANCE
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.curve_summary import SHAPES

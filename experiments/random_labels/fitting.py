@@ -15,9 +15,9 @@ from experiments.random_labels.networks import (
     Networks,
     times_reached,
 )
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.reporting import figures, panels
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.panels import CHANCE
 from memo.reporting.report import Figure, with_interval
 from memo.statistics.intervals import mean_interval

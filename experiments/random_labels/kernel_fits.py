@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 
 from experiments.random_labels.networks import ZHANG
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.data import datasets
 from memo.data.datasets import Dataset
 from memo.data.randomness import generator
 from memo.measures import kernels, nearest_neighbours
 from memo.reporting import figures, panels
-from memo.reporting.claims import Claim
 from memo.reporting.figures import CHANCE_LINE
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, Shown, with_interval
 from memo.statistics.intervals import mean_interval, paired_difference
 from memo.statistics.over_seeds import by_level

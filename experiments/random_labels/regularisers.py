@@ -7,9 +7,9 @@ import pandas as pd
 
 from experiments.random_labels.fitting import name_of
 from experiments.random_labels.networks import RANDOM, RANDOM_DEEP, TRUE, TRUE_DEEP, ZHANG, Networks
-from memo.commands.evidence import Chapter, Evidence
+from memo.commands.evidence import Evidence
 from memo.reporting import figures
-from memo.reporting.claims import Claim
+from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.panels import CHANCE
 from memo.reporting.report import Figure, Shown, with_interval
 from memo.statistics.intervals import Estimate, mean_interval

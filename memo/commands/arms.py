@@ -37,6 +37,11 @@ def arms(config: Config) -> dict[str, list[Config]]:
     return copy.deepcopy(_arms(json.dumps(dataclasses.asdict(config))))
 
 
+def arms_or_sweep(config: Config) -> dict[str, list[Config]]:
+    """Return the configs of each arm; those of an experiment without arms, which has a sweep, under the name `sweep`."""
+    return arms(config) or {"sweep": swept(config)}
+
+
 @functools.lru_cache(maxsize=4)  # 10 ms an arm, asked for several times a command
 def _arms(text: str) -> dict[str, list[Config]]:
     config: Config = _typed(OmegaConf.merge(OmegaConf.structured(Config), json.loads(text)))

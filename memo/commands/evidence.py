@@ -1,66 +1,22 @@
 """What the chapters of an experiment read: the stored tables by arm, the networks' weights, the images."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from memo.commands.arms import arms
+from memo.commands.arms import arms_or_sweep
 from memo.config import Config, Trial, make_trials
 from memo.data import datasets
 from memo.networks import mlp
 from memo.networks.program import Static
 from memo.probes import weights
-from memo.reporting.claims import Claim, ledger
-from memo.reporting.report import Figure, Report, Shown
 from memo.statistics.intervals import Estimate, mean_interval
 from memo.storage.run_folders import Tables
 from memo.training.inputs import TrainingData, test_rows
 from memo.training.population import Signature, signature
-
-Row = tuple[Claim, Estimate | None, str]
-
-
-@dataclass
-class Chapter:
-    """What one chapter adds to the report."""
-
-    findings: list[str] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
-    methods: list[str] = field(default_factory=list)
-    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    shown: list[Shown] = field(default_factory=list)
-
-
-def report_of(
-    chapters: Sequence[Chapter],
-    *,
-    title: str,
-    question: str,
-    methods: Sequence[str],
-    not_shown: Sequence[str],
-    closing_methods: Sequence[str] = (),
-    tables: Mapping[str, pd.DataFrame] | None = None,
-) -> Report:
-    """Return the report of some chapters, in their order; the methods that all share stand before theirs, and after.
-
-    `tables` are those that belong to no chapter.
-    """
-    return Report(
-        title=title,
-        question=question,
-        findings=[finding for chapter in chapters for finding in chapter.findings],
-        ledger=ledger(row for chapter in chapters for row in chapter.rows),
-        figures=[figure for chapter in chapters for figure in chapter.figures],
-        methods=[*methods, *(method for chapter in chapters for method in chapter.methods), *closing_methods],
-        not_shown=not_shown,
-        tables=dict(tables or {}) | {name: table for chapter in chapters for name, table in chapter.tables.items()},
-        shown=[shown for chapter in chapters for shown in chapter.shown],
-    )
 
 
 class Evidence:
@@ -69,7 +25,7 @@ class Evidence:
     def __init__(self, tables: Tables, config: Config, folder: Path):
         self.tables, self.folder, self.scale = tables, folder, config.scale
         self._trials = {
-            name: [trial for one in each for trial in make_trials(one)] for name, each in arms(config).items()
+            name: [trial for one in each for trial in make_trials(one)] for name, each in arms_or_sweep(config).items()
         }
         self._dataset = config.dataset
         self._by_id = {trial.id: trial for each in self._trials.values() for trial in each}
@@ -82,6 +38,26 @@ class Evidence:
     def dataset(self) -> datasets.Dataset:
         """The images, for galleries and for cost surfaces, with all their pixels; those of every arm."""
         return datasets.load(self._dataset.name, self._dataset.folder)
+
+    @property
+    def networks(self) -> pd.DataFrame:
+        """One row per network and arm, the diverged included: what every experiment knows of its networks.
+
+        Columns trial, arm, seed, status, images (in the training subset), network (784-16-16-10), labels and inputs (their
+        kinds), epochs (trained), and the final loss and accuracy on training and test images.
+        """
+        own = self.tables.arms.merge(self.tables.trials, on="trial")
+        epochs = self.tables.curves.groupby("trial")["epoch"].max()
+        facts = {
+            "status": own["status"],
+            "images": [signature(self._by_id[trial]).n_train for trial in own["trial"]],
+            "network": ["-".join(map(str, self.static_of(trial).sizes)) for trial in own["trial"]],
+            "labels": own["labels.kind"],
+            "inputs": own["inputs.kind"],
+            "epochs": own["trial"].map(epochs),
+        }
+        finals = [f"final_{part}_{measure}" for part in ("train", "test") for measure in ("loss", "accuracy")]
+        return own[["trial", "arm", "seed"]].assign(**facts).join(own[finals])
 
     def static(self, arm: str) -> Static:
         """Return what the compiled program of an arm fixes."""

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from memo.commands import hydra_app
-from memo.commands.arms import arms, dotted, settings, swept
+from memo.commands.arms import arms, arms_or_sweep, dotted, settings, swept
 from memo.config import Config, Trial, flatten, make_recipe, make_trials
 from memo.errors import Refusal
 from memo.probes import known
@@ -32,7 +32,9 @@ RUNS = "runs"  # the folder of an experiment's run folders, beside its report
 
 def members(config: Config) -> pd.DataFrame:
     """Return which trials belong to which arm, columns arm and trial; a trial may belong to several."""
-    rows = [(arm, trial.id) for arm, each in arms(config).items() for one in each for trial in make_trials(one)]
+    rows = [
+        (arm, trial.id) for arm, each in arms_or_sweep(config).items() for one in each for trial in make_trials(one)
+    ]
     return pd.DataFrame(rows, columns=["arm", "trial"])
 
 

@@ -1,14 +1,14 @@
-"""Claims: a sentence from a source, the range of a number that decides it, and the verdict on what was measured.
+"""Claims: the number that decides a sentence of a source, the ranges it was declared with, and the verdict on it.
 
-    Claim, Estimate ──> judge ──> ledger, one row a claim ──> claims.csv
+    claims.yaml ──> Declaration of sentences and claims ──┐
+    tables ──> answers, by the id of a claim ─────────────┴──> ledger, one row per claim ──> claims.csv, sentences.csv
 
-Verdicts and the text of what was expected are computed here from the claim's ranges and never typed, so that neither
-can disagree with the numbers beside it.
+Claims are declared before they are measured (memo.reporting.declarations), answered by id (memo.reporting.answers), and
+judged here. Verdicts and the text of what was expected are computed from a claim's ranges and never typed.
 """
 
 import math
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,16 +18,31 @@ from memo.errors import Refusal
 from memo.statistics.intervals import Estimate
 from memo.storage.run_folders import replacing
 
-VERDICTS = REPRODUCED, DIRECTION_ONLY, NOT_REPRODUCED, UNDECIDED, NOT_APPLICABLE = (
+VERDICTS = (
+    REPRODUCED,
+    DIRECTION_ONLY,
+    NOT_REPRODUCED,
+    UNDECIDED,
+    NOT_APPLICABLE,
+    NOT_YET_MEASURED,
+    CONTROL,
+) = (
     "reproduced",
     "direction only",
     "not reproduced",
     "undecided",
     "not applicable",
+    "not yet measured",
+    "control",
 )
+# What a claim must be to count as a test of its sentence.
+TESTS = (REPRODUCED, DIRECTION_ONLY, NOT_REPRODUCED, UNDECIDED)
 
+NUMBERS = ("measured", "low", "high", "accept_low", "accept_high", "direction_low", "direction_high", "p")
+COUNTS = ("n", "images")
 COLUMNS = (
     "claim",
+    "sentence",
     "source",
     "statement",
     "quantity",
@@ -42,51 +57,74 @@ COLUMNS = (
     "note",
     "family",
     "condition",
+    "basis",
+    "accept_low",
+    "accept_high",
+    "direction_low",
+    "direction_high",
+    "p",
+    "judged",
+    "scale",
+    "images",
 )
 
-# A percentile interval from 4 values covers at most 87.5 % (`memo.statistics.intervals.mean_interval`): no ground for a verdict.
+# From fewer seeds no interval covers what it says on numbers that are not normal: no ground for a verdict.
 SEEDS_FOR_A_VERDICT = 5
 
 Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Claim:
-    """What a source states and the ranges of one number, in `unit`, that decide it; both ends of a range belong to it.
+class Sentence:
+    """What a source says, in its words or close to them; `source` is a key of sources.yaml."""
 
-    `accept` counts as reproduced; `direction`, which contains it, is the weaker statement that only the sign or order
-    is as claimed. An end may be infinite. A range that must exclude "no effect" starts beyond it, not at it: (1, inf)
-    contains a ratio of exactly 1. Claims of one `quantity` under several conditions (a width, a noise level) share its
-    text and name their `condition`. Raises ValueError for ranges that are empty, unbounded or not nested.
-    """
-
-    claim: str
+    id: str
     source: str
     statement: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One number under one condition, and the ranges, in `unit`, that decide it.
+
+    `accept` counts as reproduced and includes its ends. `direction`, which contains it, is the weaker statement that only
+    the sign or the order is as claimed, and excludes its ends: "no effect" is no direction. An end may be infinite. `basis`
+    says where `accept` comes from: the source, or the smallest effect that would matter. A `control` checks that a test was
+    possible and counts as none. `awaits` says which run a claim waits for that has not been made. Claims of one `family`
+    share a quantity under several conditions.
+
+    Raises ValueError for ranges that are empty, unbounded or not nested.
+    """
+
+    id: str
+    sentence: Sentence
     quantity: str
     accept: Range
     direction: Range | None = None
+    basis: str = ""
     figure: str = ""
     unit: str = ""
     condition: str = ""
+    control: bool = False
+    awaits: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, bounds in (("accept", self.accept), ("direction", self.direction)):
             if bounds is None:
                 continue
             low, high = bounds
             if not low <= high:
-                raise ValueError(f"Claim {self.claim}: {name} runs from {low} to {high}; the low end comes first.")
+                raise ValueError(f"Claim {self.id}: {name} runs from {low} to {high}; the low end comes first.")
             if math.isinf(low) and math.isinf(high):
-                raise ValueError(f"Claim {self.claim}: {name} needs a finite end, or no number could decide it.")
+                raise ValueError(f"Claim {self.id}: {name} needs a finite end, or no number could decide it.")
         if self.direction is not None and not _inside(*self.accept, self.direction):
-            raise ValueError(f"Claim {self.claim}: direction {self.direction} does not contain accept {self.accept}.")
+            raise ValueError(f"Claim {self.id}: direction {self.direction} does not contain accept {self.accept}.")
 
     @property
     def expected(self) -> str:
-        """The ranges as text, such as ">= 2 (direction: >= 1)" or "0.09 to 0.11"."""
-        text = _text(self.accept, self.unit)
-        return text if self.direction is None else f"{text} (direction: {_text(self.direction, self.unit)})"
+        """The ranges as text, such as ">= 2 (direction: > 1)" or "0.09 to 0.11"."""
+        text = _text(self.accept, self.unit, ">=", "<=")
+        return text if self.direction is None else f"{text} (direction: {_text(self.direction, self.unit, '>', '<')})"
 
 
 def judge(claim: Claim, estimate: Estimate | None) -> str:
@@ -95,9 +133,9 @@ def judge(claim: Claim, estimate: Estimate | None) -> str:
     | the interval                                     | verdict        |
     |--------------------------------------------------|----------------|
     | inside accept                                    | reproduced     |
-    | else inside direction                            | direction only |
+    | else inside direction, its ends excluded         | direction only |
     | wholly outside accept, and outside any direction | not reproduced |
-    | otherwise, or fewer than 5 seeds                 | undecided      |
+    | otherwise, or fewer than 5 seeds, or no interval | undecided      |
     | no estimate                                      | not applicable |
 
     A bound is an interval with an infinite end: "at least 3, not reached within the budget" is low = 3, high = inf.
@@ -109,34 +147,19 @@ def judge(claim: Claim, estimate: Estimate | None) -> str:
     if estimate.n < SEEDS_FOR_A_VERDICT or math.isnan(low) or math.isnan(high) or math.isnan(estimate.value):
         return UNDECIDED
     if low > high:
-        raise ValueError(f"Claim {claim.claim}: the interval runs from {low} to {high}; the low end comes first.")
+        raise ValueError(f"Claim {claim.id}: the interval runs from {low} to {high}; the low end comes first.")
     if _inside(low, high, claim.accept):
         return REPRODUCED
-    if claim.direction is not None and _inside(low, high, claim.direction):
+    if claim.direction is None:
+        return NOT_REPRODUCED if high < claim.accept[0] or low > claim.accept[1] else UNDECIDED
+    if _inside_open(low, high, claim.direction):
         return DIRECTION_ONLY
     # Direction contains accept, so an interval outside the wider range is outside both.
-    widest = claim.accept if claim.direction is None else claim.direction
-    return NOT_REPRODUCED if high < widest[0] or low > widest[1] else UNDECIDED
-
-
-def ledger(rows: Iterable[tuple]) -> pd.DataFrame:
-    """Return one row a claim, in the order given, from tuples (claim, estimate) or (claim, estimate, note).
-
-    `measured`, `low`, `high` (floats) and `n` (a nullable integer) are missing where the estimate is None.
-    Raises ValueError for two claims with the same id, and for a claim without an estimate whose note gives no reason.
-    """
-    lines, seen = [], set()
-    for claim, estimate, *note in rows:
-        if claim.claim in seen:
-            raise ValueError(f"Claim {claim.claim} stands twice in the ledger.")
-        seen.add(claim.claim)
-        lines.append(_line(claim, estimate, *note))
-    frame = pd.DataFrame(lines, columns=list(COLUMNS))
-    return frame.astype({"measured": float, "low": float, "high": float, "n": "Int64"})
+    return NOT_REPRODUCED if high <= claim.direction[0] or low >= claim.direction[1] else UNDECIDED
 
 
 def write(frame: pd.DataFrame, path: str | os.PathLike) -> None:
-    """Write a table as CSV, whole or not at all: UTF-8, LF, floats to 6 significant digits, missing cells empty."""
+    """Write a ledger as CSV, whole or not at all: UTF-8, LF, floats to 6 significant digits, missing cells empty."""
     with replacing(Path(path)) as temporary:
         frame.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n", encoding="utf-8")
 
@@ -144,44 +167,88 @@ def write(frame: pd.DataFrame, path: str | os.PathLike) -> None:
 def read(path: str | os.PathLike) -> pd.DataFrame:
     """Return a `claims.csv` as the ledger that was written; texts that are missing are empty.
 
-    Raises Refusal for a file that is no whole ledger: unreadable, without a column, with a verdict nobody knows.
+    Raises Refusal for a file that is no whole ledger: unreadable, without a column, with an unknown verdict.
     """
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-        numbers = {name: pd.to_numeric(frame[name]) for name in ("measured", "low", "high", "n")}
-        frame = frame[list(COLUMNS)].assign(**numbers)
-        frame = frame.astype({"measured": float, "low": float, "high": float, "n": "Int64"})
+        numbers = {name: pd.to_numeric(frame[name]) for name in (*NUMBERS, *COUNTS)}
+        frame = typed(frame[list(COLUMNS)].assign(**numbers))
     except (OSError, ValueError) as error:
         raise Refusal(f"{path} cannot be read: {error}.") from error
     except KeyError as error:
         raise Refusal(f"{path} lacks columns: {error.args[0]}.") from error
     unknown = set(frame["verdict"]) - set(VERDICTS)
     if unknown:
-        raise Refusal(f"{path} has verdicts nobody knows: {', '.join(map(repr, sorted(unknown)))}.")
+        raise Refusal(f"{path} has unknown verdicts: {', '.join(map(repr, sorted(unknown)))}.")
     return frame
 
 
-def _line(claim, estimate, note=""):
+def empty() -> pd.DataFrame:
+    """Return a ledger without claims."""
+    return typed(pd.DataFrame(columns=list(COLUMNS)))
+
+
+def typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a ledger with its numbers as float64 and its counts as nullable integers."""
+    return frame.astype(dict.fromkeys(NUMBERS, float) | dict.fromkeys(COUNTS, "Int64"))
+
+
+def row(claim: Claim, source: str, estimate: Estimate | None, note: str, scale: str, images: int | None) -> dict:
+    """Return a claim's row of the ledger, by column; `source` is the source's short text, such as "Zhang et al. 2017".
+
+    Raises ValueError for a claim without an estimate whose note gives no reason.
+    """
     if estimate is None and not note:
-        raise ValueError(f"Claim {claim.claim} has no estimate and no note that says why.")
-    value, low, high, n = (math.nan, math.nan, math.nan, pd.NA) if estimate is None else estimate
-    verdict = judge(claim, estimate)
-    quantity = ", ".join(filter(None, (claim.quantity, claim.condition)))
-    texts = claim.claim, claim.source, claim.statement, quantity, claim.expected
-    rest = verdict, claim.figure, claim.unit, note, claim.quantity, claim.condition
-    return *texts, value, low, high, n, *rest
+        raise ValueError(f"Claim {claim.id} has no estimate and no note that says why.")
+    value, low, high, n = (math.nan, math.nan, math.nan, pd.NA) if estimate is None else estimate[:4]
+    judged = NOT_YET_MEASURED if estimate is None and claim.awaits else judge(claim, estimate)
+    accept, direction = claim.accept, claim.direction or (math.nan, math.nan)
+    return {
+        "claim": claim.id,
+        "sentence": claim.sentence.id,
+        "source": source,
+        "statement": claim.sentence.statement,
+        "quantity": ", ".join(filter(None, (claim.quantity, claim.condition))),
+        "expected": claim.expected,
+        "measured": value,
+        "low": low,
+        "high": high,
+        "n": n,
+        "verdict": CONTROL if claim.control and judged in TESTS else judged,
+        "figure": claim.figure,
+        "unit": claim.unit,
+        "note": note,
+        "family": claim.quantity,
+        "condition": claim.condition,
+        "basis": claim.basis,
+        "accept_low": accept[0],
+        "accept_high": accept[1],
+        "direction_low": direction[0],
+        "direction_high": direction[1],
+        "p": math.nan,
+        "judged": judged,
+        "scale": scale,
+        "images": pd.NA if images is None else images,
+    }
 
 
-def _inside(low, high, bounds):
+def _inside(low: float, high: float, bounds: Range) -> bool:
     return bounds[0] <= low and high <= bounds[1]
 
 
-def _text(bounds, unit):
+def _inside_open(low: float, high: float, bounds: Range) -> bool:
+    """Return whether an interval lies inside a range whose finite ends are excluded; an infinite end includes a bound."""
+    above = bounds[0] < low or low == bounds[0] == -math.inf
+    below = high < bounds[1] or high == bounds[1] == math.inf
+    return above and below
+
+
+def _text(bounds: Range, unit: str, above: str, below: str) -> str:
     low, high = (f"{end:.12g}" for end in bounds)
     if bounds[0] == -math.inf:
-        text = f"<= {high}"
+        text = f"{below} {high}"
     elif bounds[1] == math.inf:
-        text = f">= {low}"
+        text = f"{above} {low}"
     else:
         text = low if low == high else f"{low} to {high}"
     return f"{text} {unit}".rstrip()

@@ -1,6 +1,7 @@
 """Reports: an experiment's findings, claims and figures as one self-contained page, with its tables beside it."""
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,9 +12,9 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from memo.reporting import claims, inline_images
+from memo.reporting import claims, inline_images, sentences
 from memo.statistics.intervals import Estimate
-from memo.storage.run_folders import replacing
+from memo.storage.run_folders import Tables, replacing
 
 STORED = "report.json"
 
@@ -51,6 +52,8 @@ class Report:
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     shown: Sequence[Shown] = ()
     summary: Figure | None = None  # the findings in one picture, which only the suite's report and the README show
+    changes: Sequence[Mapping[str, str]] = ()  # of declared claims: claim, was, now, reason
+    scale: str = ""
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -84,8 +87,9 @@ def write(report: Report, folder: Path, sessions: Sequence[dict], command: str, 
     stands in no other file but the page, and comes last: with it the results are complete.
     """
     claims.write(report.ledger, folder / "claims.csv")
+    claims.write(sentences.table(report.ledger), folder / "sentences.csv")
     for name, table in report.tables.items():
-        claims.write(table, folder / "tables" / f"{name}.csv")
+        write_table(table, folder / "tables" / f"{name}.csv")
     with replacing(folder / "findings.md") as path:
         path.write_text("".join(f"- {finding}\n" for finding in report.findings))
     environment = templates()
@@ -112,10 +116,44 @@ def write(report: Report, folder: Path, sessions: Sequence[dict], command: str, 
         "command": command,
         "drawn": drawn,
         "sessions": [{key: value for key, value in entry.items() if key != "earlier"} for entry in distinct],
+        "changes": list(report.changes),
+        "scale": report.scale,
         "claims": digest(folder / "claims.csv"),
     }
     with replacing(folder / STORED) as path:
         path.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, whole or not at all: UTF-8, LF, floats to 8 significant digits, missing cells empty."""
+    with replacing(path) as temporary:
+        temporary.write_text(_as_csv(frame), encoding="utf-8", newline="\n")
+
+
+def read_table(text: str) -> pd.DataFrame:
+    """Return a table from its CSV: columns of numbers or of booleans where all that are not empty are, texts otherwise."""
+    return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False).apply(_typed)
+
+
+def as_committed(tables: Mapping[str, pd.DataFrame]) -> Tables:
+    """Return tables as they are read back once they are written: what is computed from them can be computed again."""
+    return Tables({name: read_table(_as_csv(frame)) for name, frame in tables.items()})
+
+
+def _as_csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, float_format="%.8g", lineterminator="\n")
+
+
+def _typed(column: pd.Series) -> pd.Series:
+    """Return a column of texts as numbers or booleans where all that are not empty are; kinds of labels stay texts."""
+    empty = column == ""
+    # As pandas writes booleans; "true" is a kind of labels.
+    if not empty.any() and len(column) and column.isin(("True", "False")).all():
+        return column == "True"
+    try:
+        return pd.to_numeric(column.mask(empty))
+    except ValueError:
+        return column
 
 
 def apart(sessions: Sequence[dict]) -> list[dict]:

@@ -57,7 +57,7 @@ class Result:
     title: str = ""
     page: str = ""
     command: str = ""
-    ledger: pd.DataFrame = field(default_factory=lambda: claims.ledger([]))
+    ledger: pd.DataFrame = field(default_factory=claims.empty)
     findings: Sequence[str] = ()
     figures: Sequence[Figure] = ()
     summary: Figure | None = None
@@ -146,23 +146,10 @@ def load(folder: str | os.PathLike) -> Tables:
     tables = {"claims": claims.read(folder / "claims.csv")}
     for file in sorted((folder / "tables").glob("*.csv")):
         try:
-            texts = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
+            tables[file.stem] = report.read_table(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise Refusal(f"{file} cannot be read: {error}.") from error
-        tables[file.stem] = texts.apply(_typed)
     return Tables(tables)
-
-
-def _typed(column):
-    """Return a column of texts as numbers or booleans where all that are not empty are; kinds of labels stay texts."""
-    empty = column == ""
-    # As pandas writes booleans; "true" is a kind of labels.
-    if not empty.any() and column.isin(("True", "False")).all():
-        return column == "True"
-    try:
-        return pd.to_numeric(column.mask(empty))
-    except ValueError:
-        return column
 
 
 def _there(pictures, folder):
