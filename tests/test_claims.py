@@ -9,16 +9,17 @@ import pytest
 
 from memo.errors import Refusal
 from memo.reporting import claims
-from memo.reporting.claims import VERDICTS, Claim, judge, ledger, write
-from memo.statistics.intervals import Estimate, mean_interval
+from memo.reporting.claims import judge, write
+from memo.statistics.intervals import Estimate
+from tests import ledgers
+from tests.ledgers import ledger
 
 INF = math.inf
 RANK = {"not reproduced": 0, "undecided": 1, "direction only": 2, "reproduced": 3}
 
 
 def claim(accept=(2, INF), direction=None, name="a-claim", **others):
-    texts = {"source": "Someone 2017", "statement": "It, as they say, holds.", "quantity": "ratio"} | others
-    return Claim(name, accept=accept, direction=direction, **texts)
+    return ledgers.claim(name, accept, direction, **others)
 
 
 def estimate(low, high, n=5):
@@ -50,10 +51,16 @@ def test_verdict_is_its_definition_on_a_grid():
         for low, high in INTERVALS:
             points = [mark for mark in MARKS if low <= mark <= high]
 
+            # An end of the direction counts only where accept has it too.
+            excluded = {end for end in each.direction or () if end not in each.accept and math.isfinite(end)}
+
             def within(bounds, points=points):
                 return [bounds is not None and bounds[0] <= point <= bounds[1] for point in points]
 
-            accepted, directed = within(each.accept), within(each.direction)
+            accepted = within(each.accept)
+            directed = [
+                inside and point not in excluded for inside, point in zip(within(each.direction), points, strict=True)
+            ]
             reproduced = all(accepted)
             direction_only = all(directed) and not reproduced
             not_reproduced = not any(accepted) and not any(directed)
@@ -101,7 +108,10 @@ def test_verdict_rises_as_the_interval_moves_towards_a_one_sided_claim():
         ((0.09, 0.11), None, 0.1, INF, "undecided"),
         ((0.09, 0.11), None, 0.2, INF, "not reproduced"),
         ((-INF, 5), None, 6, INF, "not reproduced"),
-        ((2, INF), (1, INF), 1.0, 2.5, "direction only"),
+        ((2, INF), (1, INF), 1.0, 2.5, "undecided"),
+        ((2, INF), (1, INF), 1.01, 2.5, "direction only"),
+        ((0.9, 1), (0.5, 1), 0.6, 1, "direction only"),
+        ((0.9, 1), (0.5, 1), 0.2, 0.5, "not reproduced"),
         ((2, INF), (1, INF), 0.9, 1.5, "undecided"),
         ((2, INF), (1, INF), 0.2, 0.99, "not reproduced"),
         ((2, INF), None, 0.2, 1.99, "not reproduced"),
@@ -114,7 +124,7 @@ def test_known_verdicts(accept, direction, low, high, verdict):
 
 
 def test_one_seed_or_nan_decides_nothing():
-    assert judge(claim((0, INF)), mean_interval([5.0])) == "undecided"
+    assert judge(claim((0, INF)), Estimate(5.0, math.nan, math.nan, 1)) == "undecided"
     for numbers in itertools.product((3.0, math.nan), repeat=3):
         expected = "undecided" if any(map(math.isnan, numbers)) else "reproduced"
         assert judge(claim((0, INF)), Estimate(*numbers, 5)) == expected
@@ -159,8 +169,8 @@ def test_claim_is_frozen():
         ((-INF, 0.05), None, "", "<= 0.05"),
         ((0.09, 0.11), None, "", "0.09 to 0.11"),
         ((1, 1), None, "", "1"),
-        ((93.6, 95.6), (90, INF), "%", "93.6 to 95.6 % (direction: >= 90 %)"),
-        ((100_000, INF), (1.5, INF), "steps", ">= 100000 steps (direction: >= 1.5 steps)"),
+        ((93.6, 95.6), (90, INF), "%", "93.6 to 95.6 % (direction: > 90 %)"),
+        ((100_000, INF), (1.5, INF), "steps", ">= 100000 steps (direction: > 1.5 steps)"),
     ],
 )
 def test_expected_is_read_off_the_ranges(accept, direction, unit, text):
@@ -171,42 +181,46 @@ def rows():
     return [
         (claim(name="holds", figure="ratio.svg"), Estimate(3.14159265, 2.5, 4.0, 5)),
         (claim(name="bound", direction=(1, INF), unit="times"), Estimate(3, 3, INF, 4), "never reached in the budget"),
-        (claim(name="one"), mean_interval([5.0])),
+        (claim(name="one"), Estimate(5.0, math.nan, math.nan, 1)),
         (claim(name="absent", statement='Text with a comma, a "quote" and é.'), None, "needs a GPU"),
     ]
 
 
 def test_ledger_columns_and_verdicts():
     frame = ledger(rows())
-    first = "claim source statement quantity expected measured low high n verdict figure".split()
-    assert list(frame.columns[: len(first)]) == first
+    assert list(frame.columns) == list(claims.COLUMNS)
     assert list(frame["verdict"]) == ["reproduced", "undecided", "undecided", "not applicable"]  # n = 4 is too few
     assert list(frame["n"])[:3] == [5, 4, 1] and frame["n"].isna()[3]
     assert frame.loc[3, ["measured", "low", "high"]].isna().all()
-    assert set(frame["verdict"]) <= set(VERDICTS)
+    assert list(frame["accept_low"]) == [2] * 4 and list(frame["direction_high"])[1] == INF
+    assert list(frame["images"]) == [1000] * 4
     assert frame.loc[0, "expected"] == ">= 2" and frame.loc[0, "figure"] == "ratio.svg"
 
 
 def test_empty_ledger_keeps_its_columns():
-    assert list(ledger([]).columns) == list(ledger(rows()).columns) and len(ledger([])) == 0
+    assert list(claims.empty().columns) == list(ledger(rows()).columns) and len(claims.empty()) == 0
 
 
-def test_ledger_refuses_duplicates_and_silence():
-    with pytest.raises(ValueError, match="holds stands twice"):
-        ledger(rows() + rows()[:1])
+def test_a_row_without_an_estimate_says_why():
     with pytest.raises(ValueError, match="no estimate and no note"):
         ledger([(claim(), None)])
 
 
-def test_csv_round_trip(tmp_path):
+def test_a_control_is_no_reproduction_and_keeps_its_judgement():
+    frame = ledger([(claim(control=True), Estimate(3, 2.5, 4, 5)), (claim(name="b", control=True), None, "not run")])
+    assert list(frame["verdict"]) == ["control", "not applicable"]
+    assert list(frame["judged"]) == ["reproduced", "not applicable"]
+
+
+def test_what_is_written_is_read_back(tmp_path):
     frame, path = ledger(rows()), tmp_path / "new" / "claims.csv"
     write(frame, path)
-    back = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in ("measured", "low", "high", "n")})
-    pd.testing.assert_frame_equal(back.astype({"n": "Int64"}), frame, rtol=1e-5, check_dtype=False)
-    assert back.loc[1, "high"] == INF
+    pd.testing.assert_frame_equal(claims.read(path), frame, rtol=1e-5, check_dtype=True)
     text = path.read_bytes()
     assert b"\r" not in text and b",3.14159," in text and text.endswith(b"\n")
     assert [each.name for each in path.parent.iterdir()] == ["claims.csv"]
+    write(claims.empty(), path)
+    assert claims.read(path).empty
 
 
 def test_a_failed_write_leaves_the_old_table(tmp_path, monkeypatch):
@@ -230,25 +244,6 @@ def test_write_names_a_place_that_cannot_be_written(tmp_path):
         write(ledger(rows()), tmp_path / "file" / "claims.csv")
 
 
-def test_verdicts_are_the_documented_ones():
-    assert VERDICTS == ("reproduced", "direction only", "not reproduced", "undecided", "not applicable")
-    assert claims.REPRODUCED == "reproduced"
-
-
-def test_what_is_written_is_read_back(tmp_path):
-    texts = {"source": "s", "statement": "None, or nan", "quantity": "q", "accept": (0, 1)}
-    rows = [
-        (Claim("bound", condition="width 16", **texts), Estimate(0.5, 0.25, math.inf, 5), "a note, with a comma"),
-        (Claim("none", **texts), None, "no network"),
-        (Claim("one-seed", **texts), Estimate(0.5, math.nan, math.nan, 1)),
-    ]
-    written = ledger(rows)
-    claims.write(written, tmp_path / "claims.csv")
-    pd.testing.assert_frame_equal(claims.read(tmp_path / "claims.csv"), written, check_dtype=True)
-    claims.write(ledger([]), tmp_path / "claims.csv")
-    assert claims.read(tmp_path / "claims.csv").empty
-
-
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -260,7 +255,7 @@ def test_what_is_written_is_read_back(tmp_path):
 )
 def test_a_file_that_is_no_ledger_is_refused(tmp_path, spoil, reason):
     path = tmp_path / "claims.csv"
-    claims.write(ledger([(Claim("c", "s", "t", "q", (0, 1)), Estimate(0.5, 0.25, 0.75, 5))]), path)
+    claims.write(ledger([(claim((0, 1)), ledgers.HALF)]), path)
     path.write_text(spoil(path.read_text()))
     with pytest.raises(Refusal, match=reason):
         claims.read(path)

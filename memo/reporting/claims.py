@@ -88,7 +88,8 @@ class Claim:
     """One number under one condition, and the ranges, in `unit`, that decide it.
 
     `accept` counts as reproduced and includes its ends. `direction`, which contains it, is the weaker statement that only
-    the sign or the order is as claimed, and excludes its ends: "no effect" is no direction. An end may be infinite. `basis`
+    the sign or the order is as claimed; an end that it does not share with `accept` is excluded, for "no effect" is no
+    direction. An end may be infinite. `basis`
     says where `accept` comes from: the source, or the smallest effect that would matter. A `control` checks that a test was
     possible and counts as none. `awaits` says which run a claim waits for that has not been made. Claims of one `family`
     share a quantity under several conditions.
@@ -133,7 +134,7 @@ def judge(claim: Claim, estimate: Estimate | None) -> str:
     | the interval                                     | verdict        |
     |--------------------------------------------------|----------------|
     | inside accept                                    | reproduced     |
-    | else inside direction, its ends excluded         | direction only |
+    | else inside direction, without its own ends      | direction only |
     | wholly outside accept, and outside any direction | not reproduced |
     | otherwise, or fewer than 5 seeds, or no interval | undecided      |
     | no estimate                                      | not applicable |
@@ -150,12 +151,15 @@ def judge(claim: Claim, estimate: Estimate | None) -> str:
         raise ValueError(f"Claim {claim.id}: the interval runs from {low} to {high}; the low end comes first.")
     if _inside(low, high, claim.accept):
         return REPRODUCED
-    if claim.direction is None:
-        return NOT_REPRODUCED if high < claim.accept[0] or low > claim.accept[1] else UNDECIDED
-    if _inside_open(low, high, claim.direction):
+    wider = claim.direction or claim.accept
+    # An end of the wider range that accept does not share is "no effect", and excluded.
+    ends = [own if shared == own or math.isinf(own) else None for own, shared in zip(wider, claim.accept)]
+    above, below = low > wider[0] or low == ends[0], high < wider[1] or high == ends[1]
+    if claim.direction is not None and above and below:
         return DIRECTION_ONLY
-    # Direction contains accept, so an interval outside the wider range is outside both.
-    return NOT_REPRODUCED if high <= claim.direction[0] or low >= claim.direction[1] else UNDECIDED
+    outside = high < wider[0] or low > wider[1]
+    touching = (high == wider[0] and ends[0] is None) or (low == wider[1] and ends[1] is None)
+    return NOT_REPRODUCED if outside or touching else UNDECIDED
 
 
 def write(frame: pd.DataFrame, path: str | os.PathLike) -> None:
@@ -234,13 +238,6 @@ def row(claim: Claim, source: str, estimate: Estimate | None, note: str, scale: 
 
 def _inside(low: float, high: float, bounds: Range) -> bool:
     return bounds[0] <= low and high <= bounds[1]
-
-
-def _inside_open(low: float, high: float, bounds: Range) -> bool:
-    """Return whether an interval lies inside a range whose finite ends are excluded; an infinite end includes a bound."""
-    above = bounds[0] < low or low == bounds[0] == -math.inf
-    below = high < bounds[1] or high == bounds[1] == math.inf
-    return above and below
 
 
 def _text(bounds: Range, unit: str, above: str, below: str) -> str:

@@ -1,0 +1,22 @@
+"""Sources: the papers, talks and books whose sentences are tested, by key (sources.yaml)."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source; `cite` is its short text, `kind` one of paper, talk, book and own."""
+
+    cite: str
+    kind: str
+
+
+@cache
+def load() -> dict[str, Source]:
+    """Return all sources by key."""
+    stored = yaml.safe_load((Path(__file__).parent / "sources.yaml").read_text(encoding="utf-8"))
+    return {key: Source(**facts) for key, facts in stored.items()}
