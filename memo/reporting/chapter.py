@@ -77,7 +77,7 @@ def percent(share: float, digits: int = 3) -> str:
 
 def joined(parts: Sequence[str], word: str = "and") -> str:
     """Return texts as an enumeration: "a, b and c"."""
-    *before, last = parts or [""]
+    *before, last = list(parts) or [""]
     return f"{', '.join(before)} {word} {last}" if before else last
 
 
