@@ -21,6 +21,7 @@ from matplotlib.lines import Line2D
 from memo.commands import experiment
 from memo.config import Config
 from memo.data import datasets
+from memo.networks.status import DIVERGED
 from memo.reporting import figures, panels
 from memo.reporting.legacy import Claim, ledger
 from memo.reporting.panels import CHANCE
@@ -44,7 +45,7 @@ def analyse(tables: Tables, config: Config, folder: Path) -> Report:
     trials["epochs_trained"] = trials["trial"].map(tables.curves.groupby("trial")["epoch"].max())
     facts = trials.set_index("trial")[["width", "labels"]]
     # A diverged network is counted (in the ledger's notes and under "not shown") and is part of no curve or mean.
-    sound = trials[trials["status"] != "diverged"]["trial"]
+    sound = trials[trials["status"] != DIVERGED]["trial"]
     curves = tables.curves[tables.curves["trial"].isin(sound)].join(facts, on="trial")
     confidence = tables.confidence.join(facts, on="trial")
     shapes = _shapes(curves, trials)
@@ -91,7 +92,7 @@ def _shapes(curves: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
         for kind, level in LEVELS.items():
             facts = {"trial": trial.trial, "seed": trial.seed, "width": trial.width, "labels": trial.labels}
             measured = {}
-            if trial.status != "diverged":
+            if trial.status != DIVERGED:
                 curve = by_trial[trial.trial]
                 measured = shape(curve["epoch"], curve[f"train_{kind}"], kind, level)
             rows.append(facts | {"curve": kind} | measured)
@@ -303,7 +304,7 @@ def _ends(recipe):
 
 
 def _not_shown(trials):
-    diverged = int((trials["status"] == "diverged").sum())
+    diverged = int((trials["status"] == DIVERGED).sum())
     lines = [f"{diverged or 'None'} of the {len(trials)} networks diverged."]
     if _images(trials) < datasets.TRAIN_IMAGES:
         lines.append(

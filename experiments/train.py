@@ -12,6 +12,7 @@ import logging
 from omegaconf import DictConfig
 
 from memo.commands import experiment, hydra_app
+from memo.networks.status import DIVERGED
 from memo.storage import run_folders
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ def train(cfg: DictConfig) -> None:
         stored = run_folders.load(folder, tables=()).trials
         trials = stored[stored["trial"].isin(ids)]
         status = trials["status"].value_counts().to_dict()
-        sound = trials[trials["status"] != "diverged"]
+        sound = trials[trials["status"] != DIVERGED]
         logger.info(
             "%s: %s; training accuracy %.4f, test accuracy %.4f (means over n = %d)",
             folder,

@@ -314,6 +314,11 @@ def describe(recipe: Recipe) -> str:
     return "-".join(parts)
 
 
+def run_name(recipe: Recipe) -> str:
+    """Return the name of a recipe's run folder: readable, and unique by the recipe's hash."""
+    return f"{describe(recipe)}-{recipe_hash(recipe)[:8]}"
+
+
 def check(config: Any, prefix: str = "") -> None:
     """Raise a Refusal that names the first key with a value out of range and says what is allowed."""
     for key in fields(config):

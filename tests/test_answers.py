@@ -9,9 +9,10 @@ import memo
 from memo.data import datasets
 from memo.data.treatments import PixelStatistics
 from memo.networks import mlp
+from memo.networks.mlp import BLOCK
 from memo.networks.program import Images, Static
 from memo.probes import answers, weights
-from memo.probes.networks import BLOCK, Networks, finite
+from memo.probes.networks import Networks, finite
 from memo.storage import run_folders, sweep
 from memo.training import inputs
 

@@ -10,8 +10,8 @@ import pytest
 
 import memo
 from memo.commands import arms as described
-from memo.commands import experiment, hydra_app
-from memo.config import Config, Dataset, Execution, Model, make_recipe, make_trials
+from memo.commands import experiment
+from memo.config import Config, Dataset, Execution, Model, make_recipe, make_trials, run_name
 from memo.data import datasets
 from memo.errors import Refusal
 from memo.storage import sweep
@@ -90,7 +90,7 @@ def test_arms_with_one_recipe_share_its_trials_and_all_their_probes(tmp_path):
     config = with_arms(ARMS)
     groups = experiment.requests(config, tmp_path)
     arms = recipes(config)
-    folder = {name: tmp_path / "runs" / hydra_app.run_name(make_recipe(arm)) for name, arm in arms.items()}
+    folder = {name: tmp_path / "runs" / run_name(make_recipe(arm)) for name, arm in arms.items()}
     assert folder["plain"] == folder["again"]
     assert {probes: set(runs) for probes, runs in groups.items()} == {
         ("confidence", "noise_samples"): {folder["plain"]},

@@ -5,9 +5,10 @@ import pytest
 
 from memo.data.treatments import PixelStatistics
 from memo.networks import mlp
+from memo.networks.mlp import BLOCK
 from memo.networks.program import Images, Static
 from memo.probes import PROBES, confidence, noise_samples
-from memo.probes.networks import BLOCK, INPUTS, Networks, draw, outputs
+from memo.probes.networks import INPUTS, Networks, draw, outputs
 
 STATISTICS = PixelStatistics(0.1307, 0.3081)
 SEEDS = np.array([5, 3, 5])

@@ -18,8 +18,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 import memo
-from memo.commands import experiment, hydra_app
-from memo.config import Config, Tracking, flatten, make_trials
+from memo.commands import experiment
+from memo.config import Config, Tracking, flatten, make_trials, run_name
 from memo.data import datasets
 from memo.errors import Refusal
 from memo.storage import sweep, trackers
@@ -103,7 +103,7 @@ def test_a_tracker_holds_what_is_stored(name, wanted, uris):
     assert tables.trials["status"].value_counts().to_dict() == {"completed": 3, "diverged": 2}
     for row in tables.trials.to_dict("records"):
         run, known, curve = held[row["trial"]]
-        group = hydra_app.run_name(recipes[row["trial"]])
+        group = run_name(recipes[row["trial"]])
         assert (run, known["group"], known["status"]) == (f"{group}-seed{row['seed']}", group, row["status"])
         assert known.get("arms") == ("plain, small" if row["trial"] == wanted_trial(wanted).id else None)
         assert known["folder"] in map(str, wanted)

@@ -216,7 +216,7 @@ def static(sizes, **changes):
 
 @pytest.mark.parametrize("n", [37, 47, 500, 501, 1203])
 def test_evaluation_is_a_full_pass(mnist, n):
-    assert program.EVALUATION_BLOCK == 500  # the counts above are below it, at it, and past it by a part of a block
+    assert mlp.BLOCK == 500  # the counts above are below it, at it, and past it by a part of a block
     layers = [mlp.initialise(jax.random.key(seed), (784, 8, 10), "he") for seed in (0, 1)]
     layers = jax.tree.map(np.asarray, layers)
     rows = np.random.default_rng(0).permutation(60_000)[:n]

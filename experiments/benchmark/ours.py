@@ -8,6 +8,7 @@ from experiments.benchmark.work import BATCH, MOMENTUM, Work, composition
 from memo.config import Config, Labels, Model, Optimizer, Trial, make_trials
 from memo.config import Dataset as DatasetKeys
 from memo.data.datasets import Dataset
+from memo.networks.status import DIVERGED
 from memo.training import execution, population
 
 TEST_IMAGES = 128  # evaluated three times in a training: as few as may be
@@ -48,4 +49,4 @@ def train(asked: list[Trial], dataset: Dataset) -> Outcome:
     """Train trials of one signature as one population."""
     (group,) = population.plan(asked)
     trained = execution.train(group, dataset)
-    return Outcome(dict(trained.seconds), int(np.sum(np.array(trained.status) == "diverged")), trained.layers)
+    return Outcome(dict(trained.seconds), int(np.sum(np.array(trained.status) == DIVERGED)), trained.layers)

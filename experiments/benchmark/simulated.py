@@ -19,8 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from memo.commands import hydra_app
-from memo.config import Config, Dataset, Model, Trial, make_trials
+from memo.config import Config, Dataset, Model, Trial, make_trials, run_name
 from memo.storage import run_folders, sweep
 
 SEEDS = 20  # of a recipe, and so networks a run folder
@@ -60,7 +59,7 @@ def write(folder: Path, networks: int) -> None:
             own[name] = _set(table, "trial", pa.array(ids[numbers[name]]))
         rate = pa.array(np.full(SEEDS, trials[0].recipe.optimizer.learning_rate))
         own["trials"] = _set(own["trials"], "optimizer.learning_rate", rate)
-        run = folder / hydra_app.run_name(trials[0].recipe)
+        run = folder / run_name(trials[0].recipe)
         run_folders.write(run, own, {"simulated": True, "networks": SEEDS})
 
     with ThreadPoolExecutor(run_folders.WRITERS) as pool:

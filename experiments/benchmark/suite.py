@@ -12,8 +12,8 @@ from experiments.benchmark.contestants import COMPILED_OWN, EXAMPLES, OURS, VMAP
 from experiments.benchmark.journal import Journal
 from experiments.benchmark.measure import interleave
 from experiments.benchmark.sizes import Sizes
-from experiments.benchmark.work import BATCH, CLASSES, Work, sized
-from memo.data.datasets import PIXELS, Dataset
+from experiments.benchmark.work import BATCH, Work, sized
+from memo.data.datasets import CLASSES, PIXELS, Dataset
 from memo.training import execution
 
 logger = logging.getLogger(__name__)

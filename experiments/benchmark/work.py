@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memo.data.datasets import PIXELS, TRAIN_IMAGES, Dataset
+from memo.data.datasets import CLASSES, PIXELS, TRAIN_IMAGES, Dataset
 
-CLASSES = 10
 BATCH = 128
 LEARNING_RATES = (0.005, 0.01, 0.0025, 0.02)  # none of the benchmark's networks diverges with them
 MOMENTUM = 0.9

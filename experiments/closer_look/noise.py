@@ -6,6 +6,7 @@ import pandas as pd
 
 from experiments.closer_look.networks import ARPIT, COLORS, SHADES, percent, rank_correlation, with_levels
 from memo.commands.evidence import Evidence
+from memo.networks.status import DIVERGED
 from memo.probes.critical_samples import RADII
 from memo.reporting import figures, panels
 from memo.reporting.legacy import Chapter, Claim
@@ -195,7 +196,7 @@ def _draw_curves(evidence, levels, ratios, made):
     middle = RADII[2]
     figure, axes = figures.grid(2, 4, width=2.7, height=2.5, sharex=True)
     for row, (noise, frame) in zip(axes, levels.items()):
-        sound = frame[frame["status"] != "diverged"]
+        sound = frame[frame["status"] != DIVERGED]
         curves = evidence.tables.curves.merge(sound[["trial", "level"]], on="trial")
         most = frame["level"].max() or 1
         for level in sorted(frame["level"].unique()):

@@ -10,17 +10,17 @@ import pandas as pd
 
 from experiments.closer_look.networks import ARPIT, COLORS
 from memo.commands.evidence import Evidence
-from memo.commands.experiment import RUNS
+from memo.data.datasets import CLASSES
 from memo.data.randomness import generator, purpose_key
 from memo.data.treatments import PixelStatistics, gaussian_images
 from memo.measures import sensitivity
-from memo.measures.sensitivity import CLASSES, Setting, gini
+from memo.measures.sensitivity import Setting, gini
 from memo.reporting import figures
 from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.panels import mean_line
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.over_seeds import over_pairs, over_seeds
-from memo.storage.run_folders import replacing
+from memo.storage.run_folders import RUNS, replacing
 
 KINDS = {"real": "real inputs", "random": "random inputs (randX)"}
 PAINT = {"real": COLORS["true"], "random": COLORS["inputs"]}

@@ -10,7 +10,7 @@ from matplotlib.colors import TwoSlopeNorm
 from experiments.random_labels.networks import TRUE, ZHANG, Networks
 from memo.commands.evidence import Evidence
 from memo.data import datasets
-from memo.data.datasets import Dataset
+from memo.data.datasets import CLASSES, Dataset
 from memo.data.randomness import generator
 from memo.measures import expressivity
 from memo.measures.expressivity import MIDPOINT
@@ -19,7 +19,6 @@ from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.intervals import mean_interval, paired_difference, paired_ratio
 from memo.statistics.over_seeds import log_slope, over_pairs, over_seeds
-from memo.training.population import CLASSES
 
 MEMORISED = 0.99  # of the training labels
 PLACES = {MIDPOINT: "biases in the middle of gaps", 0.75: "biases at three quarters of gaps"}

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from memo.commands.evidence import Evidence
+from memo.networks.status import DIVERGED
 from memo.statistics import over_seeds
 from memo.statistics.curve_summary import SHAPE_COLUMNS, outcomes, training_images
 from memo.statistics.intervals import Estimate, mean_interval, paired_difference
@@ -89,7 +90,7 @@ class Networks:
     @cached_property
     def curves(self) -> pd.DataFrame:
         """The learning curves of all networks that did not diverge, with the columns of `frame`, by arm."""
-        facts = self.frame[self.frame["status"] != "diverged"]
+        facts = self.frame[self.frame["status"] != DIVERGED]
         facts = facts[["arm", "trial", "network", "labels", "fraction", "width", "n"]]
         curves = self._evidence.tables.curves.drop(columns="n", errors="ignore")
         return curves.merge(facts, on="trial").sort_values("step")
@@ -129,7 +130,7 @@ class Networks:
     def longer(self, time: str, slow: dict[str, Any], fast: dict[str, Any], words: tuple[str, str]) -> Answer:
         """Return how many times as many epochs `slow` takes to a level as `fast`, pairs with a diverged one left out."""
         both = pd.DataFrame({"slow": self.values("status", slow), "fast": self.values("status", fast)})
-        sound = both.index[(both.notna() & (both != "diverged")).all(axis=1)]
+        sound = both.index[(both.notna() & (both != DIVERGED)).all(axis=1)]
         diverged = f"{len(both) - len(sound)} of {len(both)} pairs have a diverged network"
         times = [self.values(time, kind).reindex(sound).astype(float) for kind in (slow, fast)]
         given, (slow_name, fast_name) = self.values("epochs", slow), words
@@ -146,7 +147,7 @@ class Networks:
         diverged = set()
         for kind in conditions:
             status = self.values("status", kind)
-            diverged |= set(status.index[status == "diverged"])
+            diverged |= set(status.index[status == DIVERGED])
         known = sum(seed in diverged for seed in seeds)
         why = f", {known} with a diverged network" if known else ""
         return f"{len(seeds)} of {len(absent)} seeds have no value{why}"
@@ -155,5 +156,5 @@ class Networks:
 def times_reached(networks: Networks, time: str, conditions: dict[str, Any]) -> Estimate | None:
     """Return the mean time to a level over seeds, None unless every network that did not diverge gets there."""
     own = networks.where(**conditions)
-    values = own[own["status"] != "diverged"][time]
+    values = own[own["status"] != DIVERGED][time]
     return mean_interval(values) if len(values) and np.isfinite(values).all() else None

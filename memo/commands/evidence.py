@@ -12,6 +12,7 @@ from memo.config import Config, Trial, make_trials
 from memo.data import datasets
 from memo.networks import mlp
 from memo.networks.program import Static
+from memo.networks.status import DIVERGED
 from memo.probes import weights
 from memo.statistics.intervals import Estimate, mean_interval
 from memo.storage.run_folders import Tables
@@ -29,10 +30,10 @@ class Evidence:
         }
         self._dataset = config.dataset
         self._by_id = {trial.id: trial for each in self._trials.values() for trial in each}
-        sound = tables.trials[tables.trials["status"] != "diverged"]
+        sound = tables.trials[tables.trials["status"] != DIVERGED]
         # As often as it belongs to an arm: two arms may share a recipe.
         self.trials = tables.arms.merge(sound, on="trial").sort_values(["arm", "seed"], ignore_index=True)
-        self.diverged = tables.arms.merge(tables.trials[tables.trials["status"] == "diverged"], on="trial")
+        self.diverged = tables.arms.merge(tables.trials[tables.trials["status"] == DIVERGED], on="trial")
 
     @cached_property
     def dataset(self) -> datasets.Dataset:

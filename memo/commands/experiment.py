@@ -19,15 +19,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from memo.commands import hydra_app
 from memo.commands.arms import arms, arms_or_sweep, dotted, settings, swept
-from memo.config import Config, Trial, flatten, make_recipe, make_trials
+from memo.config import Config, Trial, flatten, make_recipe, make_trials, run_name
 from memo.errors import Refusal
 from memo.probes import known
 from memo.reporting.report import Report, write
 from memo.storage import provenance, run_folders, sweep, trackers
 
 logger = logging.getLogger(__name__)
-
-RUNS = "runs"  # the folder of an experiment's run folders, beside its report
 
 
 def members(config: Config) -> pd.DataFrame:
@@ -48,7 +46,7 @@ def requests(config: Config, folder: Path) -> dict[tuple[str, ...], dict[Path, l
     trials: dict[Path, dict[str, Trial]] = {}
     probes: dict[Path, list[str]] = {}
     for one in itertools.chain(*arms(config).values()) if config.experiment.get("arms") else swept(config):
-        run = folder / RUNS / hydra_app.run_name(make_recipe(one))
+        run = folder / run_folders.RUNS / run_name(make_recipe(one))
         # Arms may share a recipe: its trials are then measured by the probes of all of them.
         trials.setdefault(run, {}).update((trial.id, trial) for trial in make_trials(one))
         probes[run] = list(dict.fromkeys([*probes.get(run, []), *one.probes]))
@@ -217,10 +215,10 @@ def run(name: str, analyse: Callable[[run_folders.Tables, Config, Path], Report]
         if config.plan:
             return
         ids = {trial.id for trials in wanted.values() for trial in trials}
-        tables = run_folders.load(folder / RUNS, lambda trials: trials["trial"].isin(ids))
+        tables = run_folders.load(folder / run_folders.RUNS, lambda trials: trials["trial"].isin(ids))
         absent = ids - set(tables.trials["trial"])
         if absent:
-            raise Refusal(f"{len(absent)} of {len(ids)} trials are missing below {folder / RUNS}.")
+            raise Refusal(f"{len(absent)} of {len(ids)} trials are missing below {folder / run_folders.RUNS}.")
         tables["arms"] = members(config)
         own = [override for override in HydraConfig.get().overrides.task if override != f"experiment={name}"]
         command = shlex.join(["python", *_program(name, conf), *own])

@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from memo.config import Config, Recipe, describe, flatten, make_recipe, recipe_hash
+from memo.config import Config, flatten, make_recipe, run_name
 from memo.errors import Refusal
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -56,11 +56,6 @@ def _unknown(full_key, owner):
     close = difflib.get_close_matches(name, keys, n=1)
     hint = f" Did you mean {parent + '.' if parent else ''}{close[0]}?" if close else ""
     return f"{full_key} is not a key; {parent or 'the top level'} has {', '.join(keys)}.{hint}"
-
-
-def run_name(recipe: Recipe) -> str:
-    """Return the name of a recipe's run folder: readable, and unique by the recipe's hash."""
-    return f"{describe(recipe)}-{recipe_hash(recipe)[:8]}"
 
 
 def _folder_name(*, _root_):

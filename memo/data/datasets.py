@@ -33,7 +33,7 @@ from memo.errors import Refusal
 logger = logging.getLogger(__name__)
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-TRAIN_IMAGES, TEST_IMAGES, SIDE = 60_000, 10_000, 28  # of every entry in REGISTRY
+TRAIN_IMAGES, TEST_IMAGES, SIDE, CLASSES = 60_000, 10_000, 28, 10  # of every entry in REGISTRY
 PIXELS = SIDE**2
 LARGEST_FILE = 2**30  # bytes; no source may make us hold more than this for one file
 FIRST_ANSWER = 4  # seconds in which a mirror must deliver its first, smallest file

@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-# Images a block: large enough for the matrix product, small enough to stay in the cache.
-BLOCK = 500
+from memo.networks.mlp import BLOCK
 
 
 def mean_over_blocks(total: Callable[[jax.Array, jax.Array], Any], count: int) -> Any:

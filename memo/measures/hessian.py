@@ -17,9 +17,10 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from scipy.linalg import eigh_tridiagonal
 
-from memo.measures.batched_mean import BLOCK, mean_over_blocks
+from memo.measures.batched_mean import mean_over_blocks
 from memo.networks import mlp
 from memo.networks.losses import LOSSES
+from memo.networks.mlp import BLOCK
 from memo.networks.program import Static, as_pixels
 
 # Activations that are held at a time, in directions x images of a block x units (8 MB).

@@ -19,12 +19,11 @@ from jax import lax
 from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 
-from memo.measures.batched_mean import BLOCK, mean_over_blocks
+from memo.measures.batched_mean import mean_over_blocks
 from memo.networks import mlp
 from memo.networks.losses import LOSSES
+from memo.networks.mlp import BLOCK, Layers
 from memo.networks.program import Static, as_pixels
-
-Layers = tuple[mlp.Layer, ...]
 
 # Activations that are held at a time, in points x images of a block x units (4 MB).
 HELD = 2**20

@@ -25,10 +25,9 @@ import numpy as np
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
+from memo.data.datasets import CLASSES
 from memo.networks import mlp
 from memo.networks.losses import LOSSES
-
-CLASSES = 10
 
 
 class Setting(NamedTuple):

@@ -12,6 +12,9 @@ import numpy as np
 ACTIVATIONS = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh, "gelu": jax.nn.gelu}
 
 
+# Images taken at a time in a pass over many: enough for the matrix product, few enough to stay in the cache.
+BLOCK = 500
+
 # On a device, or still (or again) on the host.
 Array = jax.Array | np.ndarray
 
@@ -21,6 +24,9 @@ class Layer(NamedTuple):
 
     weights: Array
     biases: Array
+
+
+Layers = tuple[Layer, ...]
 
 
 class Initialiser(NamedTuple):
@@ -45,9 +51,7 @@ INITIALISERS = {
 }
 
 
-def initialise(
-    key: jax.Array, sizes: tuple[int, ...], init: str, receptive_field: int | None = None
-) -> tuple[Layer, ...]:
+def initialise(key: jax.Array, sizes: tuple[int, ...], init: str, receptive_field: int | None = None) -> Layers:
     """Return the layers of a network with `sizes` units (inputs first, classes last).
 
     Where `receptive_field` is a side in pixels, a unit of the first layer has weights inside its patch only.
@@ -94,7 +98,7 @@ def _as_it_is(depth: int, values: jax.Array) -> jax.Array:
 
 
 def apply(
-    layers: tuple[Layer, ...],
+    layers: Layers,
     images: jax.Array,
     activation: str,
     read: Callable[[int, jax.Array], jax.Array] = _as_it_is,

@@ -23,9 +23,6 @@ from memo.networks.disturbances import Strengths, disturb
 from memo.networks.losses import LOSSES
 from memo.networks.optimizers import Hyperparameters, make_optimizer
 
-# Images a block of a full-pass evaluation: large enough for the matrix product, small enough to stay in the cache.
-EVALUATION_BLOCK = 500
-
 
 @dataclass(frozen=True)
 class Static:
@@ -134,7 +131,7 @@ def make_evaluate(static: Static) -> Callable:
 
     def evaluate(layers, images, source, rows, labels):
         n = rows.shape[0]
-        block = min(EVALUATION_BLOCK, n)
+        block = min(mlp.BLOCK, n)
 
         def block_totals(start):
             places = start + jnp.arange(block)

@@ -18,9 +18,10 @@ import numpy as np
 from jax import lax
 
 from memo.data.randomness import generator
-from memo.measures.batched_mean import BLOCK, mean_over_blocks
+from memo.measures.batched_mean import mean_over_blocks
 from memo.networks import mlp
 from memo.networks.losses import LOSSES
+from memo.networks.mlp import BLOCK
 from memo.networks.optimizers import SCHEDULES
 from memo.networks.program import Static, as_pixels
 from memo.probes.networks import Networks

@@ -14,11 +14,10 @@ from jax import lax
 from memo.data.randomness import generator
 from memo.data.treatments import PixelStatistics, gaussian_images, permute_each
 from memo.networks import mlp
+from memo.networks.mlp import BLOCK
 from memo.networks.optimizers import Hyperparameters
 from memo.networks.program import Images, Static, as_pixels
 
-# Images that pass through the networks at a time: bounds memory, and keeps activations in the cache.
-BLOCK = 500
 # Inputs kept between calls, for they are dear to draw (a fifth of a second for 10,000 images with permuted pixels) and
 # asked for again by every slab with networks of the seed, and by each at every evaluation that a probe sees.
 KEPT_BYTES = 400_000_000

@@ -23,7 +23,6 @@ from memo.storage import run_folders
 from memo.storage.run_folders import Tables
 
 COMPLETE, EARLIER, HALF, MISSING = "complete", "of an earlier version", "half finished", "missing"
-RUNS = "runs"
 SUITE = Path(__file__).resolve().parents[2]
 _PICTURES = {".svg", ".png"}
 _IN_MARKDOWN = re.compile(r"!\[(?P<alt>[^\]]+)\]\((?P<file>[^)]+)\)\s+(?P<caption>[^!\n][^\n]*)")
@@ -94,7 +93,7 @@ def read(experiment: Experiment, folder: Path) -> Result:
     if (folder / f"{name}.md").exists():
         return _with_page_of_its_own(experiment, folder)
     if not (folder / "claims.csv").exists():
-        runs = len(list((folder / RUNS).rglob(run_folders.DONE)))
+        runs = len(list((folder / run_folders.RUNS).rglob(run_folders.DONE)))
         trained = (
             f"{runs} run folder{'s are' if runs != 1 else ' is'} finished" if runs else "no run folder is finished"
         )
@@ -175,7 +174,7 @@ def _of_an_earlier_version(experiment, folder, ledger):
     summary = next((figure for figure in unnamed if Path(figure.file).stem == "summary"), None)
     findings = folder / "findings.md"
     lines = findings.read_text(encoding="utf-8").splitlines() if findings.exists() else []
-    runs = folder / RUNS
+    runs = folder / run_folders.RUNS
     problem = (
         f"Without a {report.STORED}, which came later, its captions, methods and times are not known here; its command "
         "adds them."

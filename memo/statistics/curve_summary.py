@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from memo.data import datasets
+from memo.networks.status import DIVERGED
 from memo.statistics.curve_shape import shape, time_to
 
 # The stretch over which a curve's shape is measured: until 90 % of the initial loss is lost, and from chance to 99 %
@@ -50,7 +51,7 @@ def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, times: Mapping[str, flo
     a tenth of the initial loss is lost, where fitting starts. `best` is the evaluation after step 0 with the best test
     accuracy. Everything is NaN for diverged networks.
     """
-    sound = trials[trials["status"] != "diverged"]["trial"].unique()
+    sound = trials[trials["status"] != DIVERGED]["trial"].unique()
     by_trial = dict(list(curves[curves["trial"].isin(sound)].groupby("trial")))
     rows = [_of_curve(by_trial[trial].sort_values("step"), times) for trial in sound]
     frame = pd.DataFrame(rows, index=sound, columns=[*COLUMNS, *times])

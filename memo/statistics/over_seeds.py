@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from memo.networks.status import DIVERGED
 from memo.statistics.intervals import Estimate, mean_interval, paired_difference, paired_ratio
 
 KINDS = ("true", "shuffled")
@@ -94,7 +95,7 @@ def slowdown(shapes: pd.DataFrame, trials: pd.DataFrame, column: str, width: str
     A curve that never gets there counts with the epochs that it was trained for (`epochs_trained` of the trials), which
     makes the answer a lower bound. Pairs with a diverged network are left out and counted in the note.
     """
-    sound = (twins(trials, "status", width) != "diverged").all(axis=1)
+    sound = (twins(trials, "status", width) != DIVERGED).all(axis=1)
     pairs = twins(shapes, column, width).reindex(sound.index)[sound]
     given = twins(trials, "epochs_trained", width)["shuffled"]
     estimate, note = times_longer(pairs["shuffled"], pairs["true"], given, "shuffled", "curve on true labels")

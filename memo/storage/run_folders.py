@@ -25,6 +25,7 @@ from filelock import FileLock
 from memo.config import ADDED
 from memo.errors import Refusal
 
+RUNS = "runs"  # where an experiment has its run folders, beside its report
 TRIALS, DONE, PROVENANCE, LOCK = "trials.parquet", "done.json", "provenance.json", ".lock"
 WRITERS = 8  # threads that write run folders
 READERS = 8  # and that read their files

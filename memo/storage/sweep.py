@@ -16,6 +16,7 @@ from memo.config import Execution, Trial, flatten
 from memo.data import datasets
 from memo.errors import Refusal
 from memo.networks import mlp
+from memo.networks.status import DIVERGED
 from memo.probes import observed
 from memo.storage import checkpoints, provenance, run_folders, throughput
 from memo.storage.progress_bar import Progress
@@ -206,7 +207,7 @@ def _tables(common, trained, measured, probes):
     )
     curves = curves[np.isfinite(curves["train_loss"])].reset_index(drop=True)
     last = curves.groupby("trial").last().reindex(ids)
-    diverged = np.array(trained.status) == "diverged"
+    diverged = np.array(trained.status) == DIVERGED
     summary = pd.DataFrame(
         {
             "trial": ids,

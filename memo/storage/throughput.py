@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from memo.data import datasets
 from memo.networks import mlp
-from memo.training.population import CLASSES, Signature
+from memo.training.population import Signature
 
 FILE = "throughput.jsonl"
 SECONDS = 10.0  # of shorter sessions, too much is start and end
@@ -108,7 +108,7 @@ def _benchmark() -> Iterator[dict]:
         elif "work" in line:
             hidden[line["setting"]] = line["work"]["hidden"]
         elif line.get("contestant") == "ours" and line["setting"] in hidden and "growth" not in line["setting"]:
-            sizes = [datasets.PIXELS, *hidden[line["setting"]], CLASSES]
+            sizes = [datasets.PIXELS, *hidden[line["setting"]], datasets.CLASSES]
             weights = sum(inputs * outputs for inputs, outputs in pairwise(sizes))
             on_cpu = device["platform"] == "cpu"
             yield {

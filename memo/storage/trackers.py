@@ -19,8 +19,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock
 
-from memo.commands import hydra_app
-from memo.config import Tracking, Trial, flatten
+from memo.config import Tracking, Trial, flatten, run_name
 from memo.errors import Refusal
 from memo.storage import run_folders
 
@@ -50,7 +49,7 @@ def stored_runs(folder: Path, trials: Sequence[Trial], arms: Mapping[str, str] |
     curves = dict(list(tables.curves.groupby("trial")))
     runs = []
     for row in tables.trials.to_dict("records"):
-        trial, group = row["trial"], hydra_app.run_name(recipes[row["trial"]])
+        trial, group = row["trial"], run_name(recipes[row["trial"]])
         tags = {"trial": trial, "group": group, "status": row["status"], "folder": str(folder)}
         if arms and trial in arms:
             tags["arms"] = arms[trial]

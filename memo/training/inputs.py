@@ -9,12 +9,12 @@ import numpy as np
 
 from memo.config import Trial
 from memo.data import treatments
-from memo.data.datasets import Dataset
+from memo.data.datasets import CLASSES, Dataset
 from memo.data.randomness import generator, purpose_key
 from memo.networks.disturbances import Strengths
 from memo.networks.optimizers import Hyperparameters
 from memo.networks.program import Images, Network, Pack
-from memo.training.population import CLASSES, Signature
+from memo.training.population import Signature
 
 _keys_of = jax.jit(jax.vmap(purpose_key, (0, None)), static_argnums=1)
 

@@ -16,12 +16,11 @@ import numpy as np
 
 from memo.config import Execution, Trial
 from memo.data import datasets
+from memo.data.datasets import CLASSES
 from memo.networks import mlp, program
 from memo.networks.disturbances import DISTURBANCES, Strengths
 from memo.networks.optimizers import Hyperparameters
-from memo.networks.program import EVALUATION_BLOCK, Network, Static
-
-CLASSES = 10
+from memo.networks.program import Network, Static
 
 # Parameters from which a network on CPUs has two cores to itself: side by side, its like only take each other's cache.
 WIDE = 2_000_000
@@ -144,7 +143,7 @@ def network_bytes(common: Signature) -> int:
     state = jax.eval_shape(start)
     own = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     examples = static.batch_size + static.noise_images
-    activations = 4 * max(examples, EVALUATION_BLOCK) * sum(static.sizes[1:])
+    activations = 4 * max(examples, mlp.BLOCK) * sum(static.sizes[1:])
     # Disturbed images are each network's own; others have no network axis.
     images = 4 * examples * static.sizes[0] if static.disturbances or static.noise_images or static.adversarial else 0
     return common.n_train + own + 4 * mlp.count_parameters(static.sizes) + activations + images
