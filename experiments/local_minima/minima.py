@@ -53,9 +53,9 @@ def chapter(evidence: Evidence) -> Chapter:
     }
     test = {width: values[1] for width, values in both.items()}
     notes = {width: absent(evidence, ARM, width) for width in widths}
-    sds = {width: over_networks.bootstrap(over_networks.sd, test[width]) for width in widths}
-    relative = {width: over_networks.bootstrap(over_networks.relative_sd, test[width]) for width in widths}
-    rho = {width: over_networks.bootstrap(over_networks.correlation, both[width]) for width in widths}
+    sds = {width: over_networks.jackknife(over_networks.sd, test[width]) for width in widths}
+    relative = {width: over_networks.jackknife(over_networks.relative_sd, test[width]) for width in widths}
+    rho = {width: over_networks.jackknife(over_networks.correlation, both[width], scale="fisher") for width in widths}
     poor_share = {width: over_networks.share(which) for width, which in poor(test).items()}
     unlucky_share = {width: over_networks.share(unlucky(test[width])) for width in widths}
 
@@ -98,12 +98,12 @@ def _spread_claims(test, widths, relative, notes, made):
         ("relative-sd-falls", "the same of standard deviation / mean", over_networks.relative_sd),
     ):
         for (a, b), (condition, (narrow, wide)) in zip(pairwise(widths), _between(test, widths).items()):
-            estimate = over_networks.bootstrap(lambda w, n, of=statistic: of(w) / of(n), wide, narrow)
+            estimate = over_networks.jackknife(lambda w, n, of=statistic: of(w) / of(n), wide, narrow)
             one = Claim(f"{claim}-{b}", PAPER, statement, quantity, (0, 0.999), None, "distributions", "", condition)
             made.rows.append((one, estimate, _note(notes[a], notes[b])))
         if len(widths) > 1:
             first, last = widths[0], widths[-1]
-            estimate = over_networks.bootstrap(lambda n, w, of=statistic: of(n) / of(w), test[first], test[last])
+            estimate = over_networks.jackknife(lambda n, w, of=statistic: of(n) / of(w), test[first], test[last])
             name = "standard deviation" if statistic is over_networks.sd else "standard deviation / mean"
             text = f"{name} at the narrowest width over that at the widest"
             one = Claim(f"{claim}-ends", PAPER, statement, text, (1.5, np.inf), (1.001, np.inf), "distributions")
@@ -161,13 +161,17 @@ def _correlation_claims(both, widths, rho, notes, made):
             "",
             condition,
         )
-        made.rows.append((claim, over_networks.bootstrap(gap, narrow, wide), _note(notes[a], notes[b])))
+        made.rows.append((claim, over_networks.jackknife(gap, narrow, wide, scale="linear"), _note(notes[a], notes[b])))
     if len(widths) > 1:
         first, last = widths[0], widths[-1]
         text = "correlation at the narrowest width less that at the widest"
         claim = Claim("correlation-ends", PAPER, statement, text, (0.2, 2), (0.001, 2), "correlations")
         made.rows.append(
-            (claim, over_networks.bootstrap(gap, both[first], both[last]), _note(notes[first], notes[last]))
+            (
+                claim,
+                over_networks.jackknife(gap, both[first], both[last], scale="linear"),
+                _note(notes[first], notes[last]),
+            )
         )
 
 

@@ -97,7 +97,7 @@ def _of_width(evidence, frame, final, width):
         one = claim(name, OURS, statement, text, (1.1, np.inf), (1.001, np.inf))
         found[name] = (
             one,
-            *_ratio(values, lambda shuffled, true: over_networks.bootstrap(spread_ratio, [true, shuffled])),
+            *_ratio(values, lambda shuffled, true: over_networks.jackknife(spread_ratio, [true, shuffled])),
         )
     return found
 

@@ -112,7 +112,7 @@ def _differences(equal, widths, seeds):
             for labels in ("half", "shuffled"):
                 values = within(own, "confidence", width, labels)
                 estimate = mean_interval(values) if len(values) else (np.nan, np.nan, np.nan, 0)
-                rows.append((measure, level, inputs, width, labels, *estimate, seeds - len(values)))
+                rows.append((measure, level, inputs, width, labels, *estimate[:4], seeds - len(values)))
     columns = ["measure", "level", "inputs", "width", "labels", "difference", "low", "high", "n", "missing"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -14,7 +14,7 @@ from memo.commands.evidence import Evidence
 from memo.networks.status import DIVERGED
 from memo.statistics import over_seeds
 from memo.statistics.curve_summary import SHAPE_COLUMNS, outcomes, training_images
-from memo.statistics.intervals import Estimate, mean_interval, paired_difference
+from memo.statistics.intervals import Estimate, mean_interval
 from memo.statistics.over_seeds import Answer
 
 ZHANG = "Zhang et al. 2017"
@@ -117,40 +117,23 @@ class Networks:
     def difference(self, column: str, left: dict[str, Any], right: dict[str, Any], right_column: str = "") -> Answer:
         """Return the mean over seeds of one column of `left` minus one of `right`, within pairs."""
         one, other = self.values(column, left), self.values(right_column or column, right)
-        both = pd.DataFrame({"one": one, "other": other})
-        whole = both.dropna()
-        note = self.missing(both.isna().any(axis=1), left, right)
-        return (paired_difference(whole["one"], whole["other"]) if len(whole) else None), note
+        return over_seeds.over_pairs(one, other, "no value", diverged=len(self._diverged(left, right)))
 
     def answer(self, values: pd.Series, *conditions: dict[str, Any]) -> Answer:
         """Return the mean of values by seed, NaN left out and counted in the note."""
-        known = values.dropna()
-        return (mean_interval(known) if len(known) else None), self.missing(values.isna(), *conditions)
+        return over_seeds.over_seeds(values, "no value", diverged=len(self._diverged(*conditions)))
 
     def longer(self, time: str, slow: dict[str, Any], fast: dict[str, Any], words: tuple[str, str]) -> Answer:
         """Return how many times as many epochs `slow` takes to a level as `fast`, pairs with a diverged one left out."""
-        both = pd.DataFrame({"slow": self.values("status", slow), "fast": self.values("status", fast)})
-        sound = both.index[(both.notna() & (both != DIVERGED)).all(axis=1)]
-        diverged = f"{len(both) - len(sound)} of {len(both)} pairs have a diverged network"
-        times = [self.values(time, kind).reindex(sound).astype(float) for kind in (slow, fast)]
-        given, (slow_name, fast_name) = self.values("epochs", slow), words
-        estimate, note = over_seeds.times_longer(times[0], times[1], given, slow_name, fast_name)
-        return estimate, "; ".join(filter(None, (note, diverged if len(sound) < len(both) else "")))
+        one, other = (self.values(time, kind).astype(float) for kind in (slow, fast))
+        one, other = one.align(other, join="inner")
+        lost = self._diverged(slow, fast)
+        return over_seeds.times_longer(one, other, self.values("epochs", slow), words[0], words[1], lost)
 
-    def missing(self, absent: pd.Series, *conditions: dict[str, Any]) -> str:
-        """Return the note on seeds without a value, and how many of these have a diverged network; "" for none."""
-        seeds = absent.index[absent]
-        if not len(absent):
-            return "no such network was trained"
-        if not len(seeds):
-            return ""
-        diverged = set()
-        for kind in conditions:
-            status = self.values("status", kind)
-            diverged |= set(status.index[status == DIVERGED])
-        known = sum(seed in diverged for seed in seeds)
-        why = f", {known} with a diverged network" if known else ""
-        return f"{len(seeds)} of {len(absent)} seeds have no value{why}"
+    def _diverged(self, *conditions: dict[str, Any]) -> set[int]:
+        """Return the seeds of which a network that meets one of the conditions diverged."""
+        statuses = [self.values("status", kind) for kind in conditions]
+        return {seed for status in statuses for seed in status.index[status == DIVERGED]}
 
 
 def times_reached(networks: Networks, time: str, conditions: dict[str, Any]) -> Estimate | None:

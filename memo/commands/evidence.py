@@ -1,6 +1,6 @@
 """What the chapters of an experiment read: the stored tables by arm, the networks' weights, the images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from memo.networks import mlp
 from memo.networks.program import Static
 from memo.networks.status import DIVERGED
 from memo.probes import weights
-from memo.statistics.intervals import Estimate, mean_interval
+from memo.statistics.over_seeds import Answer, over_pairs, over_seeds
 from memo.storage.run_folders import Tables
 from memo.training.inputs import TrainingData, test_rows
 from memo.training.population import Signature, signature
@@ -136,17 +136,16 @@ class Evidence:
         count = int((self.diverged["arm"] == arm).sum())
         return f"{count} of {self.asked(arm)} networks diverged" if count else ""
 
-    def mean(self, arm: str, by_seed: Sequence[float] | Callable) -> tuple[Estimate | None, str]:
-        """Return the mean of one value a network of an arm, NaN values counted in the note and left out."""
-        values = pd.Series(np.asarray(by_seed, float))
-        known = values[np.isfinite(values)]
-        missing = (
-            f"{len(values) - len(known)} of {len(values)} networks have no value" if len(known) < len(values) else ""
-        )
-        note = "; ".join(filter(None, (self.absent(arm), missing)))
-        if not len(known):
-            return None, note or "no network has a value"
-        return mean_interval(known), note
+    def mean(self, arm: str, by_seed: Sequence[float] | pd.Series) -> Answer:
+        """Return the mean of one value per network of an arm; diverged networks and NaN values are counted in the note."""
+        values, diverged = np.asarray(by_seed, float), int((self.diverged["arm"] == arm).sum())
+        return over_seeds(values, "no value", asked=len(values) + diverged, diverged=diverged, unit="networks")
+
+    def difference(self, left: tuple[str, pd.Series], right: tuple[str, pd.Series]) -> Answer:
+        """Return the mean of left − right within seeds, each an arm and its values by seed; both arms' losses are counted."""
+        seeds = {seed for arm, _ in (left, right) for seed in self.diverged[self.diverged["arm"] == arm]["seed"]}
+        one, other = (values.reindex(values.index.union(list(seeds))) for _, values in (left, right))
+        return over_pairs(one, other, "no value", diverged=len(seeds))
 
 
 def paired(left: pd.DataFrame, right: pd.DataFrame, column: str) -> pd.DataFrame:

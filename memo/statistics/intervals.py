@@ -1,9 +1,15 @@
-"""Estimates with intervals: means over seeds, paired comparisons, and the band of an observed share.
+"""Estimates with intervals: means over seeds, paired comparisons, shares of networks, and accuracies.
 
-    values, one a seed ──> Estimate(value, low, high, n) ──> memo.reporting.claims
+    values, one per seed ──> Estimate(value, low, high, n) ──> memo.reporting.claims
 
 Numbers that are not finite (a threshold not reached, a diverged trial) raise ValueError everywhere: only the caller
-knows whether such a trial is counted apart or turns the estimate into a bound.
+knows whether such a trial is counted apart or turns the estimate into a bound (`memo.statistics.over_seeds`).
+
+**Coverage** of the nominal 95 %, in percent; `tests/test_intervals.py` simulates it. n is what an interval counts: seeds, pairs
+or networks.
+
+| values                                                       | n = 5 |    8 |   10 |   20 |   32 |
+|--------------------------------------------------------------|-------|------|------|------|------|
 """
 
 import math
@@ -13,93 +19,187 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-# At n = 5 the expanded level lies near 1/1000: 10,000 resamples keep about ten of them beyond it.
-RESAMPLES = 10_000
+LINEAR, LOG, FISHER, BINOMIAL = "linear", "log", "fisher", "binomial"
+Bounds = tuple[float, float]
+UNBOUNDED: Bounds = (-math.inf, math.inf)
+
+# Differences of float64 numbers that are equal on paper differ in the last of their 16 digits.
+_ROUNDING = 1e-12
+
+
+class Spread(NamedTuple):
+    """How far an estimate scatters: what a p-value needs beside the interval.
+
+    Student's t with `freedom` degrees of freedom and the standard `errors`, downward and upward, on a `scale`: LINEAR, LOG
+    or FISHER (artanh). BINOMIAL: a count out of n, rescaled from (0, 1) to `bounds`. The number cannot lie outside of `bounds`.
+    """
+
+    errors: tuple[float, float]
+    freedom: float
+    scale: str = LINEAR
+    bounds: Bounds = UNBOUNDED
 
 
 class Estimate(NamedTuple):
-    """A number, its interval in the same unit (NaN bounds: no interval), and how many seeds or pairs it stands on."""
+    """A number, its interval in the same unit (NaN bounds: no interval), and how many seeds, pairs or networks it stands on.
+
+    An interval with an infinite high end is a lower bound. `spread` is None where there is no interval to test.
+    """
 
     value: float
     low: float
     high: float
     n: int
+    spread: Spread | None = None
 
 
-def expanded_confidence(confidence: float, n: int) -> float:
-    """Return the nominal confidence at which a percentile bootstrap of n values covers about `confidence`.
+def mean_interval(values: ArrayLike, confidence: float = 0.95, *, bounds: Bounds = UNBOUNDED) -> Estimate:
+    """Return the mean of values [n], one per seed, with Student's t interval.
 
-    Each tail alpha/2 becomes Phi(sqrt(n/(n-1)) t_{alpha/2, n-1}), so that on symmetric data the interval matches
-    Student's. Source: the expanded percentile interval of Hesterberg (2015), The American Statistician 69:371-386,
-    arXiv:1411.5279; the same rule is `ExpandProbs` in his R package resample.
-    """
-    tail = stats.norm.cdf(math.sqrt(n / (n - 1)) * stats.t.ppf((1 - confidence) / 2, n - 1))
-    return float(1 - 2 * tail)
+    `bounds` are those that no value can pass, such as (0, 1) for a share: the interval is cut there, which takes nothing
+    from its coverage. Equal values do not show that the next one is equal too, and there is no interval without width:
 
+    * all at one of the `bounds`, they are n of n: the interval is `share`'s, stretched from (0, 1) to the bounds. It
+      covers whatever the distribution, as a mean is at least (at most) what it would be with all others at the other end.
+    * otherwise there is no interval (NaN bounds), as from one value.
 
-def mean_interval(values: ArrayLike, confidence: float = 0.95, seed: int = 0) -> Estimate:
-    """Return the mean of values (n,), one a seed, with its expanded percentile bootstrap interval.
-
-    Coverage of the nominal 95 % on normal data, measured on 20,000 samples each (standard error below 0.4 points):
-
-        n                     2      3      4      5     10     20
-        expanded (this)    50.0   75.0   87.5   91.8   94.7   95.0
-        plain percentile   50.0   75.0   80.1   83.1   90.3   92.8
-
-    No resample leaves the range of the data, so on such data no percentile interval covers more than 1 - 2^(1-n):
-    75 % at n = 3, 93.75 % at n = 5. One seed has no interval (NaN bounds); equal values have one of no width.
-    Takes about 1 ms at n = 5, 7 ms at n = 50, 23 ms at n = 200.
-    Raises ValueError for no values, values that are not finite, or a confidence outside (0, 1).
+    Raises ValueError for no values, values that are not finite or outside the bounds, or a confidence outside (0, 1).
     """
     values = _finite(values)
-    if not 0 < confidence < 1:
-        raise ValueError(f"A confidence lies between 0 and 1, not {confidence}.")
     n = len(values)
-    if n == 1:
+    if values.min() < bounds[0] - _ROUNDING or values.max() > bounds[1] + _ROUNDING:
+        raise ValueError(f"Values from {values.min():g} to {values.max():g} lie outside of their bounds {bounds}.")
+    if _differ(values):
+        error = float(values.std(ddof=1)) / math.sqrt(n)
+        return student(float(values.mean()), error, n - 1, n, confidence, bounds=bounds)
+    for successes, end in zip((0, n), bounds):
+        if abs(values[0] - end) <= _ROUNDING and all(map(math.isfinite, bounds)):
+            return _binomial(successes, n, confidence, bounds)
+    _check(confidence)
+    return Estimate(float(values[0]), math.nan, math.nan, n)
+
+
+def geometric_mean(values: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Return the geometric mean of values [n] above 0, one per seed, with Student's t interval of their logarithms.
+
+    For ratios and times, whose logarithms are nearer to normal than they are; it is of the geometric mean, or of the median
+    of a log-normal distribution, and not of the arithmetic mean. The interval of 1 / values is the reciprocal one.
+    Raises ValueError as `mean_interval` does, and for values not above 0.
+    """
+    values = _finite(values)
+    if values.min() <= 0:
+        raise ValueError("A geometric mean needs numbers above 0.")
+    n, logs = len(values), np.log(values)
+    if not _differ(values):
+        _check(confidence)
         return Estimate(float(values[0]), math.nan, math.nan, n)
-    if np.all(values == values[0]):
-        only = float(values[0])
-        return Estimate(only, only, only, n)
-    interval = stats.bootstrap(
-        (values,),
-        np.mean,
-        vectorized=True,
-        method="percentile",
-        n_resamples=RESAMPLES,
-        confidence_level=expanded_confidence(confidence, n),
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Estimate(float(values.mean()), float(interval.low), float(interval.high), n)
+    error = float(logs.std(ddof=1)) / math.sqrt(n)
+    return student(math.exp(logs.mean()), error, n - 1, n, confidence, LOG, (0, math.inf))
 
 
-def paired_difference(a: ArrayLike, b: ArrayLike, confidence: float = 0.95, seed: int = 0) -> Estimate:
-    """Return the mean of a - b, each (n,), where a[i] and b[i] belong to the same seed; n counts pairs.
+def paired_difference(a: ArrayLike, b: ArrayLike, confidence: float = 0.95, *, bounds: Bounds = UNBOUNDED) -> Estimate:
+    """Return the mean of a − b, each [n], where a[i] and b[i] belong to the same seed; n counts pairs.
 
-    Raises ValueError as `mean_interval` does, and for unequal lengths.
+    `bounds` are those of the difference: (−1, 1) for shares. Raises ValueError as `mean_interval` does, and for unequal
+    lengths.
     """
     a, b = _pairs(a, b)
-    return mean_interval(a - b, confidence, seed)
+    return mean_interval(a - b, confidence, bounds=bounds)
 
 
-def paired_ratio(a: ArrayLike, b: ArrayLike, confidence: float = 0.95, seed: int = 0) -> Estimate:
-    """Return the geometric mean of a / b, each (n,), where a[i] and b[i] belong to the same seed; n counts pairs.
+def paired_ratio(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Return the geometric mean of a / b, each [n], where a[i] and b[i] belong to the same seed; n counts pairs.
 
-    The interval is that of the mean of log(a / b), so b / a has the reciprocal interval. Raises ValueError as
-    `mean_interval` does, for unequal lengths, and for numbers not above 0.
+    The interval is `geometric_mean`'s, so b / a has the reciprocal one. Raises ValueError as `geometric_mean` does, and
+    for unequal lengths.
     """
     a, b = _pairs(a, b)
     if min(a.min(), b.min()) <= 0:
         raise ValueError("A ratio on the log scale needs numbers above 0.")
     # Dividing first makes equal ratios exactly equal, whatever their logs round to.
-    logs = mean_interval(np.log(a / b), confidence, seed)
-    return Estimate(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high), logs.n)
+    return geometric_mean(a / b, confidence)
+
+
+def share(which: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Return the share of networks [n] for which `which` is true, with its exact binomial interval; NaN for none.
+
+    It covers at least its confidence for every true share, mostly more. For all (or none) of n it is a one-sided bound at
+    97.5 %: at least 0.025^(1/n), which is 0.478 of 5, 0.692 of 10, 0.832 of 20. The "rule of three", 0.05^(1/n), spends
+    both tails on that side; an interval that does so only where all or none are covers as little as 92.5 %.
+    Source: Clopper and Pearson (1934), Biometrika 26:404-413.
+    """
+    which = np.asarray(which, bool)
+    _check(confidence)
+    if not len(which):
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    return _binomial(int(which.sum()), len(which), confidence, (0, 1))
+
+
+def share_difference(one: ArrayLike, other: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Return the share in one population [n] minus that in another [m], with Newcombe's interval; n is the smaller number.
+
+    From the two Wilson intervals, so that shares of 0 or 1 do not give an interval without width, as resampling would.
+    Source: Newcombe (1998), Statistics in Medicine 17:873-890, method 10.
+    """
+    groups = [np.asarray(group, bool) for group in (one, other)]
+    n = min(len(group) for group in groups)
+    _check(confidence)
+    if not n:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    (p, p_low, p_high), (q, q_low, q_high) = (
+        (group.mean(), *stats.binomtest(int(group.sum()), len(group)).proportion_ci(confidence, method="wilson"))
+        for group in groups
+    )
+    below, above = np.hypot(p - p_low, q_high - q), np.hypot(p_high - p, q - q_low)
+    value = float(p - q)
+    normal = float(stats.norm.isf((1 - confidence) / 2))
+    errors = float(below) / normal, float(above) / normal
+    return Estimate(value, float(value - below), float(value + above), n, Spread(errors, math.inf, bounds=(-1, 1)))
+
+
+def accuracy_interval(
+    accuracies: ArrayLike, images: int, by_image: ArrayLike | None = None, confidence: float = 0.95
+) -> Estimate:
+    """Return the mean accuracy [n] of networks on the same `images` test images, for new networks and new images alike.
+
+    `mean_interval` of accuracies is conditional on the test images: it says where other seeds would come out on these. Here the
+    images are a sample too. Their part of the variance is at most p (1 − p) / images, if all networks err on the same ones;
+    `by_image` [images], the share of the networks that is right about each, gives it as it is (crossed random effects, by
+    the mean squares of a two-way analysis of variance). Without it the interval is too wide where errors are
+    not shared: at chance, by far. The degrees of freedom are Satterthwaite's; n counts networks.
+    Raises ValueError as `mean_interval` does with bounds (0, 1), for fewer than 2 images, and for another number of `by_image`.
+    """
+    accuracies = _finite(accuracies)
+    _check(confidence)
+    n, p = len(accuracies), float(accuracies.mean())
+    if accuracies.min() < 0 or accuracies.max() > 1 or images < 2:
+        raise ValueError(f"Accuracies lie between 0 and 1, on at least 2 images, not {images}.")
+    if n == 1:
+        return Estimate(p, math.nan, math.nan, n)
+    seeds = float(accuracies.var(ddof=1)) / n
+    among = p * (1 - p) / images
+    if by_image is not None:
+        right = _finite(by_image)
+        if len(right) != images:
+            raise ValueError(f"{images} images need as many shares of networks, not {len(right)}.")
+        among = float(right.var(ddof=1)) / images
+        # Answers are 0 or 1, so their whole variance is p (1 − p); what is left of it is in both of the other two.
+        left = p * (1 - p) - accuracies.var() - right.var()
+        among = max(among - left / ((n - 1) * (images - 1)), 0)
+    variance = seeds + among
+    if not variance:
+        return mean_interval(accuracies, confidence, bounds=(0, 1))
+    freedom = variance**2 / (seeds**2 / (n - 1) + among**2 / (images - 1))
+    return student(p, math.sqrt(variance), freedom, n, confidence, bounds=(0, 1))
 
 
 def binomial_band(p: float, n: int, confidence: float = 0.99) -> tuple[float, float]:
     """Return the central band (low, high) of the share of n images that are right, each with probability p.
 
     Exact, both ends included: a share falls below `low`, or above `high`, with probability at most
-    (1 - confidence) / 2. Raises ValueError for p outside [0, 1], n below 1, or a confidence outside (0, 1).
+    (1 - confidence) / 2. It holds for answers that do not depend on each other; those of one network do (networks that have
+    memorised random labels answer alike for images of one digit), so it is too narrow for them.
+    Raises ValueError for p outside [0, 1], n below 1, or a confidence outside (0, 1).
     """
     if not (0 <= p <= 1 and n >= 1 and 0 < confidence < 1):
         raise ValueError(f"A band needs 0 <= p <= 1, n >= 1, 0 < confidence < 1, not {p}, {n}, {confidence}.")
@@ -107,7 +207,107 @@ def binomial_band(p: float, n: int, confidence: float = 0.99) -> tuple[float, fl
     return float(low / n), float(high / n)
 
 
-def _finite(values):
+def p_outside(estimate: Estimate, accept: Bounds) -> float:
+    """Return the p-value of the hypothesis that the true number lies outside of `accept`, or at its nearer end.
+
+    One-sided, as only one end of the range can be the nearer. Small where a claim is reproduced: a 95 % interval inside
+    `accept` has p <= 0.025. 1 − p is that of the hypothesis that the number lies inside, small where a claim is not
+    reproduced. An end of `accept` at or beyond what the number can be cannot be passed. NaN without an interval.
+    """
+    if estimate.spread is None or math.isnan(estimate.low):
+        return math.nan
+    return max(_p_at_most(estimate, accept[0]), _p_at_least(estimate, accept[1]))
+
+
+def student(
+    value: float,
+    error: float,
+    freedom: float,
+    n: int,
+    confidence: float = 0.95,
+    scale: str = LINEAR,
+    bounds: Bounds = UNBOUNDED,
+) -> Estimate:
+    """Return a value with Student's t interval from its standard error on a scale, cut at the bounds of the value."""
+    _check(confidence)
+    there, back = _SCALES[scale]
+    reach = error * float(stats.t.isf((1 - confidence) / 2, freedom))
+    low, high = (float(back(there(value) + side * reach)) for side in (-1, 1))
+    return Estimate(value, max(low, bounds[0]), min(high, bounds[1]), n, Spread((error, error), freedom, scale, bounds))
+
+
+_SCALES = {
+    LINEAR: (lambda value: value, lambda value: value),
+    LOG: (math.log, math.exp),
+    FISHER: (math.atanh, math.tanh),
+}
+
+
+def _p_at_most(estimate: Estimate, end: float) -> float:
+    """P-value of the hypothesis that the true number is at most `end`."""
+    assert estimate.spread is not None
+    if end <= estimate.spread.bounds[0]:
+        return 0.0
+    if estimate.spread.scale == BINOMIAL:
+        return float(
+            stats.binom.sf(_share_of(estimate, estimate.value) * estimate.n - 0.5, estimate.n, _share_of(estimate, end))
+        )
+    return float(stats.t.sf(_distance(estimate, end), estimate.spread.freedom))
+
+
+def _p_at_least(estimate: Estimate, end: float) -> float:
+    """P-value of the hypothesis that the true number is at least `end`."""
+    assert estimate.spread is not None
+    if end >= estimate.spread.bounds[1]:
+        return 0.0
+    if estimate.high == math.inf:
+        return 1.0
+    if estimate.spread.scale == BINOMIAL:
+        return float(
+            stats.binom.cdf(
+                _share_of(estimate, estimate.value) * estimate.n + 0.5, estimate.n, _share_of(estimate, end)
+            )
+        )
+    return float(stats.t.cdf(_distance(estimate, end), estimate.spread.freedom))
+
+
+def _distance(estimate: Estimate, end: float) -> float:
+    """Return how many standard errors the value lies above `end`, on the scale of the estimate."""
+    assert estimate.spread is not None
+    there, _ = _SCALES[estimate.spread.scale]
+    low, high = estimate.spread.bounds
+    if not low < end < high:
+        return math.inf if end <= low else -math.inf
+    return (there(estimate.value) - there(end)) / estimate.spread.errors[end > estimate.value]
+
+
+def _share_of(estimate: Estimate, value: float) -> float:
+    """Return where a value lies between the bounds of its estimate, 0 to 1."""
+    assert estimate.spread is not None
+    low, high = estimate.spread.bounds
+    return min(max((value - low) / (high - low), 0), 1)
+
+
+def _binomial(successes: int, n: int, confidence: float, bounds: Bounds) -> Estimate:
+    _check(confidence)
+    interval = stats.binomtest(successes, n).proportion_ci(confidence, method="exact")
+    low, high = bounds
+    value, least, most = (low + part * (high - low) for part in (successes / n, interval.low, interval.high))
+    return Estimate(
+        float(value), float(least), float(most), n, Spread((math.nan, math.nan), math.nan, BINOMIAL, bounds)
+    )
+
+
+def _differ(values: np.ndarray) -> bool:
+    return bool(np.ptp(values) > _ROUNDING * np.abs(values).max())
+
+
+def _check(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"A confidence lies between 0 and 1, not {confidence}.")
+
+
+def _finite(values: ArrayLike) -> np.ndarray:
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or not len(values):
         raise ValueError(f"Values come as one row of at least one number, not in the shape {values.shape}.")
@@ -117,7 +317,7 @@ def _finite(values):
     return values
 
 
-def _pairs(a, b):
+def _pairs(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     a, b = _finite(a), _finite(b)
     if len(a) != len(b):
         raise ValueError(f"Pairs need two rows of equal length, not {len(a)} and {len(b)} values.")

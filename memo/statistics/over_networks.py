@@ -1,17 +1,21 @@
-"""How far the networks of a population lie apart, what their values have to do with each other, and how rare some are.
+"""How far the networks of a population lie apart, and what their values have to do with each other.
 
-Here a network is what is resampled: statistics such as a standard deviation are of the whole population, not one a seed.
+Here a network is what is counted: statistics such as a standard deviation are of the whole population, not one per seed.
+Shares of networks are `memo.statistics.intervals.share` and `share_difference`.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
-from memo.statistics.intervals import Estimate, expanded_confidence
+from memo.statistics.intervals import FISHER, LINEAR, LOG, UNBOUNDED, Estimate, share, share_difference, student
 
-RESAMPLES = 4000
+__all__ = ["share", "share_difference"]  # until local_minima asks memo.statistics.intervals
+
+_CHANGES: dict[str, Callable] = {LINEAR: np.asarray, LOG: np.log, FISHER: np.arctanh}
+_BOUNDS = {LINEAR: UNBOUNDED, LOG: (0, math.inf), FISHER: (-1, 1)}
 
 
 def sd(values: np.ndarray) -> np.ndarray:
@@ -32,57 +36,39 @@ def correlation(pairs: np.ndarray) -> np.ndarray:
     return np.divide(np.sum(left * right, axis=-1), below, out=np.full(np.shape(below), np.nan), where=below > 0)[()]
 
 
-def bootstrap(
-    statistic: Callable[..., np.ndarray], *groups: ArrayLike, confidence: float = 0.95, seed: int = 0
+def jackknife(
+    statistic: Callable[..., np.ndarray], *groups: ArrayLike, scale: str = LOG, confidence: float = 0.95
 ) -> Estimate:
-    """Return `statistic(*groups)` with its expanded percentile interval (memo.statistics.intervals), each group resampled by itself.
+    """Return `statistic(*groups)` with the jackknife's interval by Student's t on a scale.
 
     A group is [..., n], its last axis the networks; what stands before it (say, two values of each) stays together. The
-    statistic takes groups [..., R, n] as well and gives [R]. n of the estimate is that of the smallest group. No interval
-    from fewer than 3 networks, nor where more than 1 in 100 resamples have no finite value; a value that is NaN has none.
+    statistic takes groups [..., R, n] as well and gives [R]. `scale`: "log" for what is above 0 (a standard deviation, a
+    ratio of two), "fisher" (artanh) for a correlation, "linear" for a difference. Each network is left out once;
+    no resampling, so no random numbers. n of the estimate is that of the smallest group.
+    No interval from fewer than 3 networks, nor where the statistic has no finite value without one of them.
+    Source: Miller (1974), Biometrika 61:1-15.
     """
     values = [np.asarray(group, float) for group in groups]
-    n = min(group.shape[-1] for group in values)
+    sizes = [group.shape[-1] for group in values]
+    n = min(sizes)
     nothing = Estimate(np.nan, np.nan, np.nan, n)
     if n < 2 or not np.isfinite(value := float(statistic(*values))):
         return nothing
+    nothing = nothing._replace(value=value)
     if n < 3:
-        return nothing._replace(value=value)
-    rng = np.random.default_rng(seed)
-    drawn = [group[..., rng.integers(0, group.shape[-1], (RESAMPLES, group.shape[-1]))] for group in values]
+        return nothing
+    change = _CHANGES[scale]
+    parts = []
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = statistic(*drawn)
-    known = found[np.isfinite(found)]
-    if len(known) < 0.99 * RESAMPLES:
-        return nothing._replace(value=value)
-    tail = (1 - expanded_confidence(confidence, n)) / 2
-    low, high = np.quantile(known, [tail, 1 - tail])
-    return Estimate(value, float(low), float(high), n)
-
-
-def share(which: ArrayLike, confidence: float = 0.95) -> Estimate:
-    """Return the share of networks [n] for which `which` is true, with its exact binomial interval (Clopper and Pearson)."""
-    which = np.asarray(which, bool)
-    if not len(which):
-        return Estimate(np.nan, np.nan, np.nan, 0)
-    interval = stats.binomtest(int(which.sum()), len(which)).proportion_ci(confidence, method="exact")
-    return Estimate(float(which.mean()), float(interval.low), float(interval.high), len(which))
-
-
-def share_difference(one: ArrayLike, other: ArrayLike, confidence: float = 0.95) -> Estimate:
-    """Return the share in one population [n] less that in another [m], with Newcombe's interval; n is the smaller number.
-
-    From the two Wilson intervals, so that shares of 0 or 1 do not give an interval without width, as resampling would.
-    Source: Newcombe 1998, Statistics in Medicine 17:873-890, method 10.
-    """
-    groups = [np.asarray(group, bool) for group in (one, other)]
-    n = min(len(group) for group in groups)
-    if not n:
-        return Estimate(np.nan, np.nan, np.nan, 0)
-    (p, p_low, p_high), (q, q_low, q_high) = (
-        (group.mean(), *stats.binomtest(int(group.sum()), len(group)).proportion_ci(confidence, method="wilson"))
-        for group in groups
-    )
-    low = p - q - np.hypot(p - p_low, q_high - q)
-    high = p - q + np.hypot(p_high - p, q - q_low)
-    return Estimate(float(p - q), float(low), float(high), n)
+        for place, (group, size) in enumerate(zip(values, sizes)):
+            others = np.array([np.delete(np.arange(size), left_out) for left_out in range(size)])
+            without = [
+                np.broadcast_to(other[..., None, :], (*other.shape[:-1], size, other.shape[-1])) for other in values
+            ]
+            without[place] = group[..., others]
+            parts.append(float(np.var(change(statistic(*without))) * (size - 1)))
+    variance = sum(parts)
+    if not (np.isfinite(variance) and variance > 0 and np.isfinite(change(value))):
+        return nothing
+    freedom = variance**2 / sum(part**2 / (size - 1) for part, size in zip(parts, sizes))
+    return student(value, math.sqrt(variance), freedom, n, confidence, scale, _BOUNDS[scale])

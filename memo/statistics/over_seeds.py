@@ -1,10 +1,12 @@
-"""Seeds and twins compared: what a condition answers, from frames with a column `seed`; twins have `labels` and `width`.
+"""Means over seeds, with a note on which seeds are missing and why; twins are pairs of networks with the same seed.
 
-An answer is an estimate, or None where no seed gives one, and a note on what is missing from it: the two go into the
-ledger beside their claim.
+    values by seed, NaN where missing ──> over_seeds ──> (Estimate | None, note) ──> the ledger, beside the claim
+
+An answer is an estimate, or None where no seed gives one, and the note. Frames have a column `seed`; those of twins
+`labels` and `width` too.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,9 @@ from numpy.typing import ArrayLike
 
 from memo.networks.status import DIVERGED
 from memo.statistics.intervals import Estimate, mean_interval, paired_difference, paired_ratio
+from memo.statistics.trends import by_level, log_slope
+
+__all__ = ["by_level", "log_slope"]  # until every experiment asks memo.statistics.trends
 
 KINDS = ("true", "shuffled")
 
@@ -36,26 +41,55 @@ def width_name(widths: Sequence[int]) -> str:
     return str(widths[0]) if len(widths) == 2 else f"{len(widths)}×{widths[0]}"
 
 
-def over_seeds(values: ArrayLike, why: str = NEVER) -> Answer:
-    """Return the mean of values [seeds], those that are not finite left out and counted in the note with the reason `why`."""
-    known = np.asarray(values, float)
-    count = len(known)
-    known = known[np.isfinite(known)]
-    return (mean_interval(known) if len(known) else None), _absent(count - len(known), count, why)
+def over_seeds(
+    values: ArrayLike | pd.DataFrame,
+    why: str = NEVER,
+    *,
+    estimate: Callable[..., Estimate] = mean_interval,
+    asked: int | None = None,
+    diverged: int = 0,
+    unit: str = "seeds",
+) -> Answer:
+    """Return the estimate over the seeds that have a finite value, and a note that counts the others with the reason.
+
+    `values` are [seeds], or a frame [seeds, parts] whose complete rows the estimate takes column by column: pairs for
+    `paired_ratio`, levels for `trends.smallest_step`. `asked` is how many seeds were trained, where `values` lacks the
+    rows of some. `diverged` of the missing ones have a diverged network; `why` is said of the others: "2 of 5 seeds have
+    no value: 1 with a diverged network, 1 with {why}".
+    """
+    frame = values if isinstance(values, pd.DataFrame) else pd.DataFrame({"value": np.asarray(values, float)})
+    frame = frame.astype(float)
+    whole = frame[np.isfinite(frame.to_numpy()).all(axis=1)]
+    note = missing(len(frame) if asked is None else asked, len(whole), why, diverged, unit)
+    return (estimate(*(whole[name].to_numpy() for name in whole)) if len(whole) else None), note
 
 
-def over_pairs(one: pd.Series, other: pd.Series, why: str = NEVER) -> Answer:
-    """Return the mean of one − other over the seeds that have both, each by seed; others are counted as in `over_seeds`."""
-    pairs = pd.DataFrame({"one": one, "other": other})
-    whole = pairs.dropna()
-    note = _absent(len(pairs) - len(whole), len(pairs), why)
-    return (paired_difference(whole["one"], whole["other"]) if len(whole) else None), note
+def over_pairs(
+    one: pd.Series,
+    other: pd.Series,
+    why: str = NEVER,
+    *,
+    estimate: Callable[..., Estimate] = paired_difference,
+    diverged: int = 0,
+) -> Answer:
+    """Return the mean of one − other, or another `estimate(one, other)`, over the seeds that have both, each by seed.
+
+    A seed that only one of them has, or has a value for, is missing, and counted as in `over_seeds`.
+    """
+    return over_seeds(pd.DataFrame({"one": one, "other": other}), why, estimate=estimate, diverged=diverged)
 
 
-def _absent(missing, count, why):
-    if not count:
+def missing(asked: int, known: int, why: str, diverged: int = 0, unit: str = "seeds") -> str:
+    """Return the note on the seeds (or networks) without a value, "" where all have one; see `over_seeds`."""
+    if not asked:
         return "no such network was trained"
-    return f"{missing} of {count} seeds have no value: {why}" if missing else ""
+    if known >= asked:
+        return ""
+    others = asked - known - diverged
+    reasons = [f"{diverged} with a diverged network"] if diverged else []
+    if others > 0:
+        reasons.append(f"{others} with {why}" if diverged else why)
+    return f"{asked - known} of {asked} {unit} have no value: {', '.join(reasons)}"
 
 
 def twins(frame: pd.DataFrame, column: str, width: str) -> pd.DataFrame:
@@ -66,48 +100,39 @@ def twins(frame: pd.DataFrame, column: str, width: str) -> pd.DataFrame:
 
 def answer(values: pd.DataFrame, estimate: Callable[[pd.DataFrame], Estimate], seeds: int, note: str = "") -> Answer:
     """Return the estimate over the rows that are complete, and a note where they are fewer than `seeds`."""
-    whole = values.dropna()
-    missing = _absent(seeds - len(whole), seeds, NEVER)
-    return (estimate(whole) if len(whole) else None), "; ".join(filter(None, (note, missing)))
+    found, lost = over_seeds(
+        values, asked=seeds, estimate=lambda *columns: estimate(pd.DataFrame(dict(zip(values.columns, columns))))
+    )
+    return found, "; ".join(filter(None, (note, lost)))
 
 
 def mean(frame: pd.DataFrame, column: str, labels: str, width: str, seeds: int) -> Answer:
     """Return the mean over seeds of one kind of labels."""
-    return answer(twins(frame, column, width)[[labels]], lambda values: mean_interval(values[labels]), seeds)
+    return over_seeds(twins(frame, column, width)[[labels]], asked=seeds)
 
 
 def difference(frame: pd.DataFrame, column: str, width: str, seeds: int) -> Answer:
     """Return the mean of shuffled minus true within pairs."""
     pairs = twins(frame, column, width)
-    return answer(pairs, lambda values: paired_difference(values["shuffled"], values["true"]), seeds)
+    return over_seeds(pairs[["shuffled", "true"]], asked=seeds, estimate=paired_difference)
 
 
 def ratio(frame: pd.DataFrame, column: str, width: str, seeds: int, *, inverse: bool = False) -> Answer:
     """Return the geometric mean of shuffled over true within pairs, or of its inverse."""
-    above, below = KINDS if inverse else KINDS[::-1]
-    pairs = twins(frame, column, width)
-    return answer(pairs, lambda values: paired_ratio(values[above], values[below]), seeds)
+    pairs = twins(frame, column, width)[list(KINDS if inverse else KINDS[::-1])]
+    return over_seeds(pairs, asked=seeds, estimate=paired_ratio)
 
 
 def slowdown(shapes: pd.DataFrame, trials: pd.DataFrame, column: str, width: str) -> Answer:
-    """Return how many times longer the shuffled twin takes to get somewhere, times in epochs.
+    """Return how many times longer the shuffled twin takes to get somewhere, times in epochs; see `times_longer`.
 
-    A curve that never gets there counts with the epochs that it was trained for (`epochs_trained` of the trials), which
-    makes the answer a lower bound. Pairs with a diverged network are left out and counted in the note.
+    A curve that never gets there counts with the epochs that it was trained for (`epochs_trained` of the trials).
     """
-    sound = (twins(trials, "status", width) != DIVERGED).all(axis=1)
-    pairs = twins(shapes, column, width).reindex(sound.index)[sound]
+    lost = (twins(trials, "status", width) == DIVERGED).any(axis=1)
+    pairs = twins(shapes, column, width).reindex(lost.index)
     given = twins(trials, "epochs_trained", width)["shuffled"]
-    estimate, note = times_longer(pairs["shuffled"], pairs["true"], given, "shuffled", "curve on true labels")
-    diverged = f"{(~sound).sum()} of {len(sound)} pairs have a diverged network" if not sound.all() else ""
-    if estimate is None:
-        return None, diverged or note
-    return estimate, "; ".join(filter(None, (note, diverged)))
-
-
-def by_level(frame: pd.DataFrame, column: str, axis: str = "level") -> pd.DataFrame:
-    """Return a column with a row a seed and a column a level (of `axis`), ascending, float64."""
-    return frame.pivot(index="seed", columns=axis, values=column).sort_index(axis=1).astype(float)
+    words = "shuffled", "curve on true labels"
+    return times_longer(pairs["shuffled"], pairs["true"], given, words[0], words[1], lost.index[lost])
 
 
 def least_rise(levels: pd.DataFrame) -> pd.Series:
@@ -115,34 +140,34 @@ def least_rise(levels: pd.DataFrame) -> pd.Series:
     return levels.diff(axis=1).iloc[:, 1:].min(axis=1, skipna=False)
 
 
-def log_slope(levels: pd.DataFrame) -> pd.Series:
-    """Return by seed the least-squares slope of log(value) against log(level), for values [seeds, levels].
+def times_longer(
+    slow: pd.Series,
+    fast: pd.Series,
+    given: pd.Series,
+    slow_name: str,
+    fast_name: str,
+    diverged: Collection[Hashable] = (),
+) -> Answer:
+    """Return how many times longer one twin takes than the other, times by seed, NaN for never.
 
-    The exponent of a power law. NaN for a seed whose values are not all above 0, and for fewer than two levels.
+    A slow one that never gets there counts with the time that it was `given`, which makes the answer a lower bound: the low
+    end of the interval with those times, and no high end. There is no answer where a fast one never does. Pairs of the
+    `diverged` seeds are left out and counted in the note. The names are for the notes.
     """
-    if levels.shape[1] < 2:
-        return pd.Series(np.nan, levels.index)
-    values = levels.to_numpy(float)
-    logs, x = np.log(np.where(values > 0, values, np.nan)), np.log(levels.columns.to_numpy(float))
-    centred = x - x.mean()
-    return pd.Series(logs @ centred / (centred @ centred), levels.index)
-
-
-def times_longer(slow: pd.Series, fast: pd.Series, given: pd.Series, slow_name: str, fast_name: str) -> Answer:
-    """Return how many times longer one twin takes than the other, times by seed, NaN for never; without diverged ones.
-
-    A slow one that never gets there counts with the time that it was `given`, which makes the answer a lower bound.
-    There is no answer where a fast one never does. The names are for the notes.
-    """
-    fast = fast.reindex(slow.index)
-    if fast.isna().any() or not len(slow):
-        return None, f"not every {fast_name} gets there"
-    never = slow.isna()
-    estimate = paired_ratio(slow.fillna(given), fast)
-    if not never.any():
-        return estimate, ""
-    bound = f"a lower bound: {never.sum()} of {len(slow)} {slow_name} curves never get there"
-    return estimate._replace(high=np.inf), bound
+    pairs = pd.DataFrame({"slow": slow, "fast": fast, "given": given.reindex(slow.index.union(fast.index))})
+    whole = pairs.drop(index=[seed for seed in diverged if seed in pairs.index])
+    lost = len(pairs) - len(whole)
+    note = f"{lost} of {len(pairs)} pairs have a diverged network" if lost else ""
+    if not len(whole) or whole["fast"].isna().any():
+        return None, "; ".join(filter(None, (f"not every {fast_name} gets there" if len(whole) else "", note)))
+    never = int(whole["slow"].isna().sum())
+    estimate = paired_ratio(whole["slow"].fillna(whole["given"]), whole["fast"])
+    if never:
+        estimate = estimate._replace(high=np.inf)
+        note = "; ".join(
+            filter(None, (f"a lower bound: {never} of {len(whole)} {slow_name} curves never get there", note))
+        )
+    return estimate, note
 
 
 def summarise(long: pd.DataFrame) -> pd.DataFrame:
@@ -151,6 +176,5 @@ def summarise(long: pd.DataFrame) -> pd.DataFrame:
     for (width, labels, quantity), group in long.groupby(["width", "labels", "quantity"], sort=False):
         values = group["value"].dropna()
         estimate = mean_interval(values) if len(values) else Estimate(np.nan, np.nan, np.nan, 0)
-        missing = len(group) - len(values)
-        rows.append((width, labels, quantity, *estimate, missing))
+        rows.append((width, labels, quantity, *estimate[:4], len(group) - len(values)))
     return pd.DataFrame(rows, columns=["width", "labels", "quantity", "mean", "low", "high", "n", "missing"])
