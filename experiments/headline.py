@@ -280,9 +280,8 @@ def _methods(trials):
         "sixteenth of an epoch on. Between evaluations curves are linear.",
         "Pairs: the twins of one seed share initial weights, images and the order of minibatches; differences and ratios "
         "are taken within pairs.",
-        "Intervals: nominal 95 %, bootstrap over seeds with Hesterberg's (2015) expanded percentiles. From 5 seeds they "
-        "cover about 92 % (plain percentiles: 83 %), from fewer less, so that fewer give no verdict. Ratios are geometric "
-        "means, with intervals on the log scale.",
+        "Intervals: 95 %, Student's t over seeds; fewer than 5 give no verdict. Ratios are geometric means, with intervals of "
+        "their logarithms.",
         "Shape is measured from chance to 99 % training accuracy, and until 90 % of the initial training loss is lost. "
         "Area: under the curve, both axes scaled to 0..1. Steepest over mean slope: in a window of a twentieth of the "
         "span.",

@@ -61,7 +61,7 @@ def _methods(evidence):
         f"Easy examples: {_recipe(evidence, 'easy_real')}. Noise: {_recipe(evidence, 'noise_inputs')}. Capacity: "
         f"{_recipe(evidence, 'widths')}, and other widths and numbers. Regularisers: {_recipe(evidence, 'free')}.",
         "Pairs: networks of one seed share images, starts and orders of minibatches whatever their treatment, and differences are "
-        "taken within seeds. Intervals: nominal 95 %, bootstrap over seeds with Hesterberg's (2015) expanded percentiles, except "
+        "taken within seeds. Intervals: 95 %, Student's t over seeds, except "
         "for the easy examples.",
         "Expected ranges of A1 to A6 and of early learning come from a protocol that was written before the runs; where the "
         "paper only gives an order, a sign is all that is asked for.",

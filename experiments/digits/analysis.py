@@ -57,7 +57,7 @@ def _networks(evidence: Evidence) -> str:
 
 def _intervals() -> str:
     return (
-        "Intervals: nominal 95 %, bootstrap over networks (seeds) with Hesterberg's (2015) expanded percentiles. Differences "
+        "Intervals: 95 %, Student's t over networks (seeds). Differences "
         "between arms are taken within pairs: the networks of one seed share images, their order and, where the shapes "
         "allow, initial weights. Verdicts follow from where the whole interval lies."
     )

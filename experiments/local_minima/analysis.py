@@ -53,7 +53,7 @@ def _networks(evidence: Evidence) -> str:
 
 def _intervals() -> str:
     return (
-        "Intervals: nominal 95 %, bootstrap with Hesterberg's (2015) expanded percentiles. Accepted ranges were fixed before the "
+        "Intervals: 95 %, Student's t; of standard deviations and correlations by the jackknife, of shares by Clopper and Pearson. Accepted ranges were fixed before the "
         "runs: 0.15 around the noted correlations and a gap of 0.2, an index of 0.02; those the paper does not give are ours. "
         "Verdicts follow from where the whole interval lies."
     )

@@ -59,7 +59,7 @@ def _networks(evidence):
 
 def _intervals():
     return (
-        "Intervals: nominal 95 %, bootstrap over seeds with Hesterberg's (2015) expanded percentiles; differences are taken within "
+        "Intervals: 95 %, Student's t over seeds; differences are taken within "
         "pairs of one seed. Verdicts follow from where the whole interval lies, and need five seeds."
     )
 

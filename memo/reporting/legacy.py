@@ -35,7 +35,7 @@ OLD = (
     "condition",
 )
 
-# A percentile interval from 4 values covers at most 87.5 % (`memo.statistics.intervals.mean_interval`): no ground for a verdict.
+# With fewer, an interval says more about the assumption of normal values than about the values: no ground for a verdict.
 SEEDS_FOR_A_VERDICT = 5
 
 Range = tuple[float, float]
