@@ -16,10 +16,10 @@ import pandas as pd
 
 from memo.commands.evidence import Evidence
 from memo.config import Config
-from memo.reporting import chapter, declarations
+from memo.reporting import chapter, declarations, sentences
 from memo.reporting.answers import Answers
-from memo.reporting.chapter import Chapter
-from memo.reporting.report import Figure, Report, as_committed
+from memo.reporting.chapter import Chapter, Text
+from memo.reporting.report import Figure, Report, Section, as_committed
 from memo.storage.run_folders import Tables
 
 
@@ -60,20 +60,25 @@ class Analysis:
         """Return the report of the trials in `tables`, drawing its figures into `folder`."""
         evidence = Evidence(tables, config, folder)
         found = as_committed(self.measure(evidence))
-        answers = self.answers(found)
+        answers, answered = self._answered(found)
+        ledger = answers.ledger(config.scale)
         chapters = [module.draw(evidence, found, answers) for module in self.chapters]
+        sections = [
+            Section(made.title, made.findings, made.figures, made.shown, own) for made, own in zip(chapters, answered)
+        ]
         front = self.front(evidence, found, answers)
         return Report(
             title=front.title,
             question=config.experiment.get("question", front.title),
             findings=[finding for made in chapters for finding in made.findings],
-            ledger=answers.ledger(config.scale),
+            ledger=ledger,
             figures=[figure for made in chapters for figure in made.figures],
             methods=[*front.methods, *(line for made in chapters for line in made.methods), *front.closing_methods],
             not_shown=front.not_shown,
             tables=dict(found),
-            shown=[shown for made in chapters for shown in made.shown],
             summary=front.summary,
+            sections=sections,
+            in_short=self._in_short(found, answers, ledger),
             changes=answers.declared.changes,
             scale=config.scale,
         )
@@ -91,9 +96,32 @@ class Analysis:
 
     def answers(self, tables: Tables) -> Answers:
         """Return the answers to the experiment's claims, from tables as they are committed."""
+        return self._answered(tables)[0]
+
+    def _answered(self, tables: Tables) -> tuple[Answers, list[list[str]]]:
+        """Return the answers, and by chapter the sentences that it is the first to answer."""
         networks = tables["networks"]
-        images = int(networks["images"].max()) if "images" in networks and len(networks) else None
+        images = int(networks["images"].max()) if len(networks) else None
         answers = Answers(declarations.read(Path(str(files(self.package) / "claims.yaml"))), images)
+        by_chapter: list[list[str]] = []
         for module in self.chapters:
+            before = answers.sentences()
             module.answer(tables, answers)
-        return answers
+            by_chapter.append([sentence for sentence in answers.sentences() if sentence not in before])
+        return answers, by_chapter
+
+    def _in_short(self, tables: Tables, answers: Answers, ledger: pd.DataFrame) -> dict[str, str]:
+        """Return what text/in_short.j2 says of key sentences, by their ids: a block is named after one, with - as _."""
+        if not (files(self.package) / "text" / "in_short.j2").is_file():
+            return {}
+        text = Text(self.package, "in_short")
+        found = sentences.table(ledger).set_index("sentence")["verdict"]
+        by_block = {id.replace("-", "_"): id for id in found.index}
+        if unknown := [block for block in text.blocks if block not in by_block]:
+            raise ValueError(f"text/in_short.j2 has a block {unknown[0]}, which is no sentence of claims.yaml.")
+        return {
+            by_block[block]: text.block(
+                block, answers=answers, networks=tables["networks"], verdict=found[by_block[block]]
+            )
+            for block in text.blocks
+        }

@@ -75,6 +75,10 @@ class Answers:
         asked, (estimate, _), _ = self._given[claim]
         return claims.judge(asked, estimate)
 
+    def sentences(self) -> list[str]:
+        """Return the ids of the sentences of all claims answered so far, in the order of the answers."""
+        return list(dict.fromkeys(claim.sentence.id for claim, _, _ in self._given.values()))
+
     def ledger(self, scale: str) -> pd.DataFrame:
         """Return one row per claim (memo.reporting.claims.COLUMNS), in the order in which they are declared.
 

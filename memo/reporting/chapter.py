@@ -20,8 +20,9 @@ from memo.statistics.intervals import Estimate
 
 @dataclass
 class Chapter:
-    """What one chapter adds to the report."""
+    """What one chapter adds to the report; its title is that of its section."""
 
+    title: str = ""
     findings: list[str] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     methods: list[str] = field(default_factory=list)
@@ -50,6 +51,11 @@ class Text:
         }
         self._template = environment.get_template(f"{chapter}.j2")
 
+    @property
+    def blocks(self) -> list[str]:
+        """The names of all blocks, in their order."""
+        return list(self._template.blocks)
+
     def block(self, name: str, **values: Any) -> str:
         """Return a block with its values filled in, as one paragraph; KeyError for a block that is not there."""
         context = self._template.new_context(values)
@@ -77,7 +83,7 @@ def percent(share: float, digits: int = 3) -> str:
 
 def joined(parts: Sequence[str], word: str = "and") -> str:
     """Return texts as an enumeration: "a, b and c"."""
-    *before, last = list(parts) or [""]
+    before, last = list(parts[:-1]), "".join(parts[-1:])
     return f"{', '.join(before)} {word} {last}" if before else last
 
 
@@ -99,8 +105,8 @@ def networks(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
         if part.duplicated(keys).any():
             raise ValueError("A table of networks has one row per trial and arm.")
         # The same column for other networks: their rows are added; for the same ones, it would stand twice.
-        both = joint.merge(part[keys], on=keys) if shared else ()
-        if len(both) and both[sorted(shared)].notna().any(axis=None):
+        both = joint.merge(part[keys], on=keys)
+        if shared and both[sorted(shared)].notna().any(axis=None):
             raise ValueError(f"Two chapters measure {', '.join(sorted(shared))} of the same networks.")
         joint = part if joint.empty else _joined_rows(joint, part, keys)
     return joint.sort_values(["arm", "seed", "trial"], ignore_index=True) if len(joint) else joint

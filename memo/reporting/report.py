@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from memo.reporting import claims, inline_images, sentences
+from memo.reporting import claims, inline_images, sentences, sources, view
 from memo.statistics.intervals import Estimate
 from memo.storage.run_folders import Tables, replacing
 
@@ -39,8 +39,23 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Section:
+    """A chapter of a report; `sentences` are the ids of those that it answers."""
+
+    title: str
+    findings: Sequence[str] = ()
+    figures: Sequence[Figure] = ()
+    shown: Sequence[Shown] = ()
+    sentences: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Report:
-    """What an experiment's analysis returns; texts may hold HTML."""
+    """What an experiment's analysis returns; texts may hold HTML.
+
+    Without `sections` its findings, figures, shown tables and sentences make one. `in_short` says the findings of key
+    sentences, by their ids, in plain words.
+    """
 
     title: str
     question: str
@@ -51,9 +66,20 @@ class Report:
     not_shown: Sequence[str]
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     shown: Sequence[Shown] = ()
-    summary: Figure | None = None  # the findings in one picture, which only the suite's report and the README show
+    summary: Figure | None = None  # the findings in one picture, which the README shows too
+    sections: Sequence[Section] = ()
+    in_short: Mapping[str, str] = field(default_factory=dict)
     changes: Sequence[Mapping[str, str]] = ()  # of declared claims: claim, was, now, reason
     scale: str = ""
+
+    @property
+    def chapters(self) -> list[Section]:
+        """The report's sections, and one for sentences that none of them answers."""
+        every = list(dict.fromkeys(self.ledger["sentence"]))
+        if not self.sections:
+            return [Section("Findings", self.findings, self.figures, self.shown, every)]
+        left = [sentence for sentence in every if not any(sentence in each.sentences for each in self.sections)]
+        return [*self.sections, *([Section("Not yet measured", sentences=left)] if left else [])]
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -80,7 +106,7 @@ def with_interval(estimate: Estimate | None, *, count: bool = True) -> str:
 
 
 def write(report: Report, folder: Path, sessions: Sequence[dict], command: str, drawn: Mapping | None = None) -> None:
-    """Write `claims.csv`, `tables/*.csv`, `findings.md`, `report.html`, `report.json`, each whole or not at all.
+    """Write `claims.csv`, `sentences.csv`, `tables/*.csv`, `findings.md`, `report.html`, `report.json`, each whole or not.
 
     `sessions` are the provenance entries of the run folders that the report was made from, `command` what redraws it,
     `drawn` where and when that was done (`memo.storage.provenance.drawing`). `report.json` holds for `experiments.report` what
@@ -92,32 +118,26 @@ def write(report: Report, folder: Path, sessions: Sequence[dict], command: str, 
         write_table(table, folder / "tables" / f"{name}.csv")
     with replacing(folder / "findings.md") as path:
         path.write_text("".join(f"- {finding}\n" for finding in report.findings))
+    distinct = apart(sessions)
     environment = templates()
     environment.globals["embed"] = lambda file: inline_images.data_uri(folder / file)
-    distinct = apart(sessions)
-    page = environment.get_template("report.html").render(
-        report=report,
-        command=command,
-        statements=list(_statements(report.ledger)),
-        verdicts=report.ledger["verdict"].value_counts().reindex(claims.VERDICTS, fill_value=0).to_dict(),
-        sessions=distinct,
-        totals={name: sum(entry[name] for entry in distinct) for name in distinct[0] if name.endswith("_seconds")},
-    )
+    page = environment.get_template("report.html").render(_view(report, distinct) | {"command": command})
     with replacing(folder / "report.html") as path:
-        path.write_text(page)
+        path.write_text(page, encoding="utf-8")
     stored = {
         "title": report.title,
         "question": report.question,
+        "in_short": dict(report.in_short),
         "findings": list(report.findings),
-        "figures": [asdict(figure) for figure in report.figures],
+        "sections": [_stored(section) for section in report.chapters],
         "summary": asdict(report.summary) if report.summary else None,
         "methods": list(report.methods),
         "not_shown": list(report.not_shown),
+        "changes": list(report.changes),
+        "scale": report.scale,
         "command": command,
         "drawn": drawn,
         "sessions": [{key: value for key, value in entry.items() if key != "earlier"} for entry in distinct],
-        "changes": list(report.changes),
-        "scale": report.scale,
         "claims": digest(folder / "claims.csv"),
     }
     with replacing(folder / STORED) as path:
@@ -176,28 +196,44 @@ def templates(**options: Any) -> jinja2.Environment:
         **{"autoescape": True} | options,
     )
     environment.filters["number"] = number
+    environment.filters["range"] = _range
     return environment
 
 
-def _statements(ledger):
-    """Yield each statement with its conditions (such as widths) as columns and its quantities as rows of claims."""
-    for (source, statement), rows in ledger.groupby(["source", "statement"], sort=False):
-        quantities = [
-            {
-                "quantity": quantity,
-                "expected": expected,
-                "figure": own["figure"].iloc[0],
-                "cells": own.set_index("condition").to_dict("index"),
-            }
-            for (quantity, expected), own in rows.groupby(["family", "expected"], sort=False)
-        ]
-        # Which rows a note is about, by condition or else by quantity, unless it is about all of them.
-        about = rows["condition"].where(rows["condition"] != "", rows["family"])
-        notes = about[rows["note"] != ""].groupby(rows["note"], sort=False).agg(lambda own: list(dict.fromkeys(own)))
-        yield {
-            "source": source,
-            "statement": statement,
-            "conditions": list(dict.fromkeys(rows["condition"])),
-            "quantities": quantities,
-            "notes": {note: ", ".join(own) * (len(own) < about.nunique()) for note, own in notes.items()},
-        }
+def _range(expected: str) -> str:
+    """Return an expected range as it is printed."""
+    return expected.replace(">=", "≥").replace("<=", "≤").replace("-", "−")
+
+
+def _view(report: Report, sessions: Sequence[dict]) -> dict[str, Any]:
+    """Return what the page shows, under the names its template uses."""
+    shown = {each.id: each for each in view.of_ledger(report.ledger)}
+    short = [{"text": text, "verdict": shown[id].verdict} for id, text in report.in_short.items()]
+    images = report.ledger["images"].dropna()
+    known = sources.load()
+    seconds = [name for name in (sessions[0] if sessions else ()) if name.endswith("_seconds")]
+    return {
+        "report": report,
+        "opening": short or [{"text": finding, "verdict": ""} for finding in report.findings],
+        "opening_is_short": bool(short),
+        "images": int(images.max()) if len(images) else 0,
+        "sentences": shown,
+        "of_sources": view.tally(shown.values(), own=False),
+        "own": view.tally(shown.values(), own=True),
+        "sections": [_shown_section(section) for section in report.chapters],
+        "methods": report.methods,
+        "references_of": {key: known[key] for key in view.cited(shown.values())},
+        "sessions": sessions,
+        "totals": {name: sum(entry[name] for entry in sessions) for name in seconds},
+    }
+
+
+def _shown_section(section: Section) -> dict[str, Any]:
+    """Return a section by name with its anchor; its figures and tables stay what they are."""
+    own = {field.name: getattr(section, field.name) for field in fields(section)}
+    return own | {"anchor": view.anchor("chapter", section.title)}
+
+
+def _stored(section: Section) -> dict[str, Any]:
+    texts = {"title": section.title, "findings": list(section.findings), "sentences": list(section.sentences)}
+    return texts | {"figures": [asdict(figure) for figure in section.figures]}

@@ -14,6 +14,11 @@ class Source:
     cite: str
     kind: str
 
+    @property
+    def reference(self) -> str:
+        """The entry of a reference list."""
+        return self.cite
+
 
 @cache
 def load() -> dict[str, Source]:
