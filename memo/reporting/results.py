@@ -10,7 +10,7 @@ import ast
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,14 +18,24 @@ import pandas as pd
 
 from memo.errors import Refusal
 from memo.reporting import claims, report
-from memo.reporting.report import Figure
+from memo.reporting.report import Figure, Section
 from memo.storage import run_folders
 from memo.storage.run_folders import Tables
 
-COMPLETE, EARLIER, HALF, MISSING = "complete", "of an earlier version", "half finished", "missing"
+COMPLETE, HALF, MISSING = "complete", "half finished", "missing"
 SUITE = Path(__file__).resolve().parents[2]
-_PICTURES = {".svg", ".png"}
-_IN_MARKDOWN = re.compile(r"!\[(?P<alt>[^\]]+)\]\((?P<file>[^)]+)\)\s+(?P<caption>[^!\n][^\n]*)")
+_TEXTS = (
+    "title",
+    "in_short",
+    "findings",
+    "methods",
+    "not_shown",
+    "changes",
+    "scale",
+    "sessions",
+    "drawn",
+    "command",
+)
 
 
 @dataclass(frozen=True)
@@ -57,13 +67,21 @@ class Result:
     page: str = ""
     command: str = ""
     ledger: pd.DataFrame = field(default_factory=claims.empty)
+    in_short: Mapping[str, str] = field(default_factory=dict)
     findings: Sequence[str] = ()
-    figures: Sequence[Figure] = ()
+    sections: Sequence[Section] = ()
     summary: Figure | None = None
     methods: Sequence[str] = ()
     not_shown: Sequence[str] = ()
+    changes: Sequence[Mapping[str, str]] = ()
     sessions: Sequence[dict] = ()
+    scale: str = ""
     drawn: dict | None = None
+
+    @property
+    def figures(self) -> list[Figure]:
+        """The figures of all sections."""
+        return [figure for section in self.sections for figure in section.figures]
 
     @property
     def name(self) -> str:
@@ -90,8 +108,6 @@ def read(experiment: Experiment, folder: Path) -> Result:
     name = experiment.name
     if not folder.is_dir() or not any(folder.iterdir()):
         return Result(experiment, MISSING, ["Nothing of it is stored."], command=experiment.command)
-    if (folder / f"{name}.md").exists():
-        return _with_page_of_its_own(experiment, folder)
     if not (folder / "claims.csv").exists():
         runs = len(list((folder / run_folders.RUNS).rglob(run_folders.DONE)))
         trained = (
@@ -104,31 +120,36 @@ def read(experiment: Experiment, folder: Path) -> Result:
         # Without the folder's own path, which is not the same everywhere.
         reason = str(refusal).removeprefix(f"{folder}/")
         return Result(experiment, HALF, [reason], command=experiment.command)
-    if not (folder / report.STORED).exists():
-        return _of_an_earlier_version(experiment, folder, ledger)
     try:
         stored = json.loads((folder / report.STORED).read_text(encoding="utf-8"))
-    except ValueError:
-        return Result(
-            experiment, HALF, [f"Its {report.STORED} cannot be read."], command=experiment.command, ledger=ledger
-        )
-    summary = stored["summary"] and Figure(**stored["summary"])
-    pictures = [Figure(**figure) for figure in stored["figures"]]
+    except (OSError, ValueError):
+        problem = f"Its {report.STORED} cannot be read."
+        return Result(experiment, HALF, [problem], command=experiment.command, ledger=ledger)
+    return _whole(experiment, folder, ledger, stored)
+
+
+def _whole(experiment: Experiment, folder: Path, ledger: pd.DataFrame, stored: dict) -> Result:
+    """Return a result with all its texts, and what is missing of its files."""
     problems = []
     if stored["claims"] != report.digest(folder / "claims.csv"):
         problems.append("claims.csv is not the one its report was written with: writing it was interrupted.")
-    there, absent = _there(pictures, folder)
-    problems += [f"{file} is missing." for file in absent]
+    sections, named = [], set()
+    for section in stored["sections"]:
+        figures = [Figure(**figure) for figure in section["figures"]]
+        named |= {Path(figure.file).stem for figure in figures}
+        problems += [f"{figure.file} is missing." for figure in figures if not (folder / figure.file).exists()]
+        there = [figure for figure in figures if (folder / figure.file).exists()]
+        sections.append(Section(section["title"], section["findings"], there, (), section["sentences"]))
+    summary = stored["summary"] and Figure(**stored["summary"])
     if summary and not (folder / summary.file).exists():
         problems.append(f"{summary.file} is missing.")
         summary = None
-    known = {Path(figure.file).stem for figure in pictures}
-    unknown = set(ledger["figure"]) - known - {""}
+    unknown = set(ledger["figure"]) - named - {""}
     problems += [f"Claims name a figure {stem}, which its report does not have." for stem in sorted(unknown)]
-    texts = {key: stored[key] for key in ("title", "findings", "methods", "not_shown", "sessions", "drawn", "command")}
+    texts = {key: stored[key] for key in _TEXTS}
     page = "report.html" if (folder / "report.html").exists() else ""
     state = HALF if problems else COMPLETE
-    return Result(experiment, state, problems, ledger=ledger, figures=there, summary=summary, page=page, **texts)
+    return Result(experiment, state, problems, ledger=ledger, sections=sections, summary=summary, page=page, **texts)
 
 
 def load(folder: str | os.PathLike) -> Tables:
@@ -149,81 +170,3 @@ def load(folder: str | os.PathLike) -> Tables:
         except (OSError, ValueError) as error:
             raise Refusal(f"{file} cannot be read: {error}.") from error
     return Tables(tables)
-
-
-def _there(pictures, folder):
-    there = [figure for figure in pictures if (folder / figure.file).exists()]
-    return there, [figure.file for figure in pictures if figure not in there]
-
-
-def _of_an_earlier_version(experiment, folder, ledger):
-    """Return what can be told without a report.json: figures without their captions, sessions if run folders are there."""
-    stems = list(dict.fromkeys(ledger["figure"]))
-    files = [path for path in sorted((folder / "figures").glob("*")) if path.suffix in _PICTURES]
-    # In the order in which the claims need them.
-    files.sort(key=lambda path: stems.index(path.stem) if path.stem in stems else len(stems))
-    unnamed = [
-        Figure(
-            f"figures/{path.name}",
-            path.stem.replace("_", " ").capitalize(),
-            "",
-            f"{_plain(path.stem)}, of {experiment.name}",
-        )
-        for path in files
-    ]
-    summary = next((figure for figure in unnamed if Path(figure.file).stem == "summary"), None)
-    findings = folder / "findings.md"
-    lines = findings.read_text(encoding="utf-8").splitlines() if findings.exists() else []
-    runs = folder / run_folders.RUNS
-    problem = (
-        f"Without a {report.STORED}, which came later, its captions, methods and times are not known here; its command "
-        "adds them."
-    )
-    return Result(
-        experiment,
-        EARLIER,
-        [problem],
-        title=_plain(experiment.name).capitalize(),
-        page="report.html" if (folder / "report.html").exists() else "",
-        command=experiment.command,
-        ledger=ledger,
-        findings=[line.removeprefix("- ") for line in lines if line.strip()],
-        figures=[figure for figure in unnamed if figure is not summary],
-        summary=summary,
-        sessions=report.apart(run_folders.provenance(runs)) if runs.is_dir() else (),
-    )
-
-
-def _with_page_of_its_own(experiment, folder):
-    """Return what stands in the page of an experiment without claims: the lines of its finding, and its figures."""
-    page = f"{experiment.name}.md"
-    text = (folder / page).read_text(encoding="utf-8")
-    title = re.search(r"^# (.+)$", text, re.MULTILINE)
-    finding = re.search(r"^## Finding\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    lines = [line.removeprefix("- ") for line in (finding[1] if finding else "").splitlines() if line.strip()]
-    pictures = [
-        Figure(found["file"], found["alt"], _html(found["caption"]), found["alt"])
-        for found in _IN_MARKDOWN.finditer(text)
-    ]
-    there, absent = _there(pictures, folder)
-    command = re.search(r"^Written by `([^`]+)`", text, re.MULTILINE)
-    return Result(
-        experiment,
-        HALF if absent else COMPLETE,
-        [f"{file} is missing." for file in absent],
-        title=title[1] if title else experiment.name,
-        page=page,
-        command=command[1] if command else experiment.command,
-        findings=[_html(line) for line in lines],
-        figures=there,
-    )
-
-
-def _plain(name):
-    return name.replace("_", " ")
-
-
-def _html(markdown):
-    """Return a line of Markdown with bold text and code as HTML."""
-    text = markdown.replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", text))

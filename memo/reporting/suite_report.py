@@ -1,29 +1,35 @@
-"""The report of the whole suite: every experiment's finding, claims and figures on one page, as HTML and as Markdown.
+"""The report of the whole suite: what its sources say and what was found, on one page, as HTML and as Markdown.
 
-Result, one an experiment ──> view ──> report.html (one file, nothing outside of it), report.md (links to figures)
+Result, one per experiment ──> view ──> report.html (one file, nothing outside of it), report.md (links to pages and figures)
+
+For two minutes: the question, one figure, at most ten sentences. For ten: chapter by chapter, quoted and cited. For an
+afternoon: the ledger with filters, methods, changes, references, provenance.
 """
 
 import html
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from memo.reporting import claims, inline_images
+from memo.reporting import claims, inline_images, multiplicity, sentences, sources, view
 from memo.reporting.report import number, templates
 from memo.reporting.results import COMPLETE, MISSING, Result
+from memo.reporting.view import SentenceView
 from memo.storage.run_folders import replacing
 
 WIDE = 560  # CSS pixels from which on a figure is not shrunk to a phone's width but scrolled
-# How a statement stands after all its numbers in one experiment.
-WHOLE, PARTLY, NOT, OPEN = "Reproduced", "In part", "Not reproduced", "Undecided"
+OPENING = 10  # sentences, the most that a reader of two minutes takes in
 
 
 def write(results: Sequence[Result], folder: Path, command: str) -> None:
-    """Write `report.html` and `report.md` into `folder`, which holds a folder for each result; each file whole or not."""
-    view = _view(results, folder) | {"command": command}
+    """Write `report.html`, `report.md` and `references.bib` into `folder`, which holds a folder for each result.
+
+    Each file is written whole or not at all.
+    """
+    shown = _view(results) | {"command": command}
     page = templates()
     page.globals["embed"] = lambda name, file: inline_images.data_uri(folder / name / file)
     page.globals["size"] = lambda name, file: inline_images.size(folder / name / file)
@@ -31,74 +37,100 @@ def write(results: Sequence[Result], folder: Path, command: str) -> None:
     text = templates(autoescape=False)
     text.filters["cell"] = _cell
     for environment, name in ((page, "report.html"), (text, "report.md")):
-        environment.filters["range"] = _range
         environment.filters["length_of_time"] = _length_of_time
-        written = environment.get_template(f"suite.{name.rpartition('.')[2]}").render(view)
+        written = environment.get_template(f"suite.{name.rpartition('.')[2]}").render(shown)
         with replacing(folder / name) as path:
             path.write_text(written, encoding="utf-8")
+    with replacing(folder / "references.bib") as path:
+        path.write_text(sources.to_bibtex(shown["references_of"]), encoding="utf-8")
 
 
-def _view(results, folder):
+def _view(results: Sequence[Result]) -> dict[str, Any]:
     """Return everything that the templates show, under the names they use."""
     # Without claims: after all that has them.
     results = sorted(results, key=lambda result: result.state == COMPLETE and result.ledger.empty)
     ledger = pd.concat([result.ledger.assign(experiment=result.name) for result in results], ignore_index=True)
-    lead = next((result for result in results if result.findings), None)
+    of = {result.name: view.of_ledger(result.ledger, result.name) for result in results}
+    every = [sentence for own in of.values() for sentence in own]
+    lead = next((result for result in results if result.summary), None)
     methods = {result.name: list(result.methods) for result in results if result.methods}
     shared = _shared(methods)
+    known = sources.load()
     return {
+        "opening": _opening(results, of),
         "lead": lead,
-        "summary": lead and (lead.summary or next(iter(lead.figures), None)),
-        "sections": [_section(result) for result in results],
+        "of_sources": view.tally(every, own=False),
+        "own": view.tally(every, own=True),
+        "by_source": _by_source(every),
+        "sections": [_section(result, of[result.name]) for result in results],
         "unfinished": [result for result in results if result.state != COMPLETE],
         "ledger": list(_sources(ledger, {result.name: result for result in results})),
-        "counts": _counts(ledger),
+        "claims": len(ledger),
+        "multiplicity": multiplicity.of_ledger(ledger),
         "verdicts": claims.VERDICTS,
-        "by_source": {source: _counts(own) for source, own in ledger.groupby("source", sort=False)},
         "experiments": list(dict.fromkeys(ledger["experiment"])),
         "shared_methods": shared,
         "own_methods": {name: [line for line in lines if line not in shared] for name, lines in methods.items()},
+        "changes": {result.name: result.changes for result in results if result.changes},
+        "references_of": {key: known[key] for key in sorted(view.cited(every))},
         "versions": _by_value(results, lambda session: _named(session["versions"])),
         "data": _by_value(
-            results, lambda session: tuple((name, _pairs(files)) for name, files in session["data"].items())
+            results, lambda session: tuple((name, tuple(files.items())) for name, files in session["data"].items())
         ),
         "MISSING": MISSING,
         "COMPLETE": COMPLETE,
     }
 
 
-def _counts(ledger):
-    return ledger["verdict"].value_counts().reindex(claims.VERDICTS, fill_value=0).to_dict()
+def _opening(results: Sequence[Result], of: Mapping[str, Sequence[SentenceView]]) -> list[dict]:
+    """Return the key sentences of all experiments in plain words, at most ten, the first of each before the second."""
+    by_experiment = []
+    for result in results:
+        own = {sentence.id: sentence for sentence in of[result.name]}
+        by_experiment.append(
+            [
+                {"text": text, "verdict": own[id].verdict, "anchor": own[id].anchor, "experiment": result.name}
+                for id, text in result.in_short.items()
+            ]
+        )
+    most = max(map(len, by_experiment), default=0)
+    kept = [lines[place] for place in range(most) for lines in by_experiment if place < len(lines)][:OPENING]
+    return [line for lines in by_experiment for line in lines if line in kept]
 
 
-def _section(result):
-    """Return an experiment with what its section computes: verdicts, standing of its statements, time and place."""
-    figures = [(f"{result.name}-{Path(figure.file).stem}", figure) for figure in result.figures]
+def _by_source(every: Sequence[SentenceView]) -> dict[str, dict[str, int]]:
+    """Return by source how many of its sentences have which verdict."""
+    named = dict.fromkeys(sentence.source for sentence in every if sentence.kind != sentences.OWN)
+    return {source: view.tally([each for each in every if each.source == source], own=False) for source in named}
+
+
+def _section(result: Result, own: Sequence[SentenceView]) -> dict[str, Any]:
+    """Return an experiment with what its section computes: its chapters' sentences, times and places."""
+    by_id = {sentence.id: sentence for sentence in own}
+    chapters = [
+        {
+            "title": section.title,
+            "anchor": view.anchor("chapter", result.name, section.title),
+            "findings": section.findings,
+            "sentences": [by_id[id] for id in section.sentences],
+            "figures": [(_figure_anchor(result, figure.file), figure) for figure in section.figures],
+        }
+        for section in result.sections
+    ]
+    images = result.ledger["images"].dropna()
     return {
         "result": result,
-        "counts": _counts(result.ledger),
-        "standing": _standing(result),
-        "figures": figures,
+        "chapters": chapters,
+        "of_sources": view.tally(own, own=False),
+        "own": view.tally(own, own=True),
+        "images": int(images.max()) if len(images) else 0,
         "training": _training(result.sessions),
         "drawn": result.drawn and result.drawn | {"code": _code(result.drawn["git"]), "when": _when(result.drawn)},
     }
 
 
-def _standing(result: Result) -> dict[str, list[dict]]:
-    """Return the statements of an experiment by whether all, some or none of their numbers are reproduced."""
-    found: dict[str, list] = {WHOLE: [], PARTLY: [], NOT: [], OPEN: []}
-    for (source, statement), own in result.ledger.groupby(["source", "statement"], sort=False):
-        counts = {verdict: count for verdict, count in _counts(own).items() if count}
-        verdicts = set(counts) - {claims.NOT_APPLICABLE}
-        if verdicts <= {claims.UNDECIDED}:
-            standing = OPEN
-        elif verdicts == {claims.REPRODUCED}:
-            standing = WHOLE
-        else:
-            standing = NOT if verdicts <= {claims.NOT_REPRODUCED, claims.UNDECIDED} else PARTLY
-        place = {"source": source, "statement": statement, "id": _id(source, statement)}
-        found[standing].append(place | {"counts": counts})
-    return {standing: rows for standing, rows in found.items() if rows}
+def _figure_anchor(result: Result, file: str) -> str:
+    return f"{result.name}-{Path(file).stem}"
 
 
 def _training(sessions: Sequence[dict]) -> dict | None:
@@ -113,60 +145,51 @@ def _training(sessions: Sequence[dict]) -> dict | None:
             part: sum(session[f"{part}_seconds"] for session in sessions)
             for part in ("prepare", "compile", "train", "probe", "program")
         },
-        "device": list(dict.fromkeys(_place(session["device"]) for session in sessions)),
+        "device": list(dict.fromkeys(_device(session["device"]) for session in sessions)),
         "code": list(dict.fromkeys(_code(session["git"]) for session in sessions)),
         "from": days[0],
         "to": days[-1],
     }
 
 
-def _place(device):
+def _device(device: Mapping) -> str:
     workers = f", {device['workers']} workers" if device.get("workers", 1) > 1 else ""
     return f"{device['count']} × {device['kind']} ({device['processor']}){workers}"
 
 
-def _when(entry):
+def _when(entry: Mapping) -> str:
     """Return the minute in which something was finished, which is stored in ISO 8601."""
     return entry["finished"][:16].replace("T", " ")
 
 
-def _code(git):
+def _code(git: Mapping | None) -> str:
     return f"{git['commit'][:10]}{', changed' if git['changed'] else ''}" if git else "no git"
 
 
 def _sources(ledger: pd.DataFrame, results: Mapping[str, Result]) -> Iterator[dict]:
-    """Yield each source with its statements, and each of these with one row a claim."""
+    """Yield each source with its statements, and each of these with one row per claim."""
     for source, own in ledger.groupby("source", sort=False):
         statements = [
             {
                 "statement": statement,
-                "id": _id(source, statement),
                 "rows": [_row(row, results[row["experiment"]]) for row in rows.to_dict("records")],
             }
-            for statement, rows in own.groupby("statement", sort=False)
+            for (_, statement), rows in own.groupby(["experiment", "statement"], sort=False)
         ]
-        yield {"source": source, "id": _id(source), "statements": statements, "claims": len(own)}
+        yield {"source": source, "id": view.anchor("source", source), "statements": statements, "claims": len(own)}
 
 
-def _row(row, result):
-    stems = [Path(figure.file).stem for figure in result.figures]
-    accept, _, direction = row["expected"].partition(" (direction: ")
+def _row(row: dict, result: Result) -> dict:
+    file = next((figure.file for figure in result.figures if Path(figure.file).stem == row["figure"]), None)
     measured = row["measured"] == row["measured"]
     interval = measured and row["low"] == row["low"]
     return row | {
         "id": f"claim-{row['experiment']}-{row['claim']}",
-        "accept": accept,
-        "direction": direction.removesuffix(")"),
+        "sentence_anchor": view.anchor("sentence", row["experiment"], row["sentence"] or row["statement"]),
         "measured": number(row["measured"]) if measured else "",
         "interval": f"{number(row['low'])} to {number(row['high'])}" if interval else "no interval" if measured else "",
-        "picture": _picture(result, stems.index(row["figure"])) if row["figure"] in stems else None,
+        "picture": _figure_anchor(result, file) if file else None,
     }
-
-
-def _picture(result, place):
-    figure = result.figures[place]
-    anchor = f"{result.name}-{Path(figure.file).stem}"
-    return {"id": anchor, "file": figure.file, "title": figure.title, "number": place + 1}
 
 
 def _shared(methods: dict[str, list[str]]) -> list[str]:
@@ -175,7 +198,7 @@ def _shared(methods: dict[str, list[str]]) -> list[str]:
     return [line for line in dict.fromkeys(lines) if lines.count(line) > 1]
 
 
-def _by_value(results, value):
+def _by_value(results: Sequence[Result], value: Callable[[dict], Any]) -> dict[Any, list[str]]:
     """Return the names of experiments by what `value(session)` is in any of their sessions."""
     found: dict[Any, dict[str, None]] = {}
     for result in results:
@@ -184,29 +207,15 @@ def _by_value(results, value):
     return {key: list(names) for key, names in found.items()}
 
 
-def _named(versions):
+def _named(versions: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def _pairs(files):
-    return tuple(files.items())
-
-
-def _id(*texts):
-    """Return an anchor made of texts: letters, digits and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", " ".join(texts).lower()).strip("-")
-
-
-def _range(expected):
-    """Return an expected range as it is printed."""
-    return expected.replace(">=", "≥").replace("<=", "≤").replace("-", "−")
-
-
-def _length_of_time(seconds):
+def _length_of_time(seconds: float) -> str:
     return f"{seconds / 60:.1f} minutes" if seconds >= 90 else f"{seconds:.1f} s"
 
 
-def _cell(text):
+def _cell(text: object) -> str:
     """Return plain text for a cell of a Markdown table, or a line of it."""
     return re.sub(r"([\\`*_|\[\]$~])", r"\\\1", html.escape(str(text), quote=False))
 
