@@ -1,36 +1,62 @@
-"""What have all experiments found, claim by claim? One page for the whole suite.
+"""What have all experiments found, sentence by sentence? One page for the whole suite.
 
     python -m experiments.report             results/report.html and results/report.md: seconds
     python -m experiments.report FOLDER      the same of results elsewhere
+    python -m experiments.report --audit     computes every claim again from the committed tables, and compares
 
-Reads only what the experiments of conf/experiment/ have stored below results/; trains nothing and analyses nothing. An
-experiment that is missing or half finished is named on the page, with the command that makes it.
+Reads only what the experiments of conf/experiment/ have stored below results/; trains nothing. An experiment that is
+missing or half finished is named on the page, with the command that makes it.
 """
 
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from memo.commands.audit import audit
 from memo.errors import Refusal
 from memo.reporting import results, suite_report
+from memo.reporting.results import Result
 
 
 def main() -> None:
-    """Write the page, and say on the terminal what is not complete."""
+    """Write the page and say on the terminal what is not complete; or audit the ledgers."""
     parser = argparse.ArgumentParser(prog="python -m experiments.report", description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, default=Path("results"), help="results (the default)")
-    folder = parser.parse_args().folder
-    if not folder.is_dir():
-        sys.exit(f"Refused: {folder} is not a folder.")
-    found = [results.read(experiment, folder / experiment.name) for experiment in results.experiments()]
+    parser.add_argument("--audit", action="store_true", help="compute every claim again from the committed tables")
+    asked = parser.parse_args()
+    if not asked.folder.is_dir():
+        sys.exit(f"Refused: {asked.folder} is not a folder.")
+    found = [results.read(experiment, asked.folder / experiment.name) for experiment in results.experiments()]
     try:
-        suite_report.write(found, folder, shlex.join(["python", "-m", "experiments.report", *sys.argv[1:]]))
+        sys.exit(_audit(found, asked.folder)) if asked.audit else _write(found, asked.folder)
     except Refusal as refusal:
         sys.exit(f"Refused: {refusal}")
+
+
+def _write(found: Sequence[Result], folder: Path) -> None:
+    suite_report.write(found, folder, shlex.join(["python", "-m", "experiments.report", *sys.argv[1:]]))
     for sentence in suite_report.unfinished(found):
         print(sentence)
     print(f"{folder / 'report.html'}: {sum(len(result.ledger) for result in found)} claims")
+
+
+def _audit(found: Sequence[Result], folder: Path) -> int:
+    """Print what the audit of each ledger found, and return 1 where anything differs or is not complete."""
+    audits = [audit(result, folder / result.name) for result in found if not result.ledger.empty]
+    for each in audits:
+        print(
+            f"{each.experiment}: {each.claims} claims, {each.numbers} with a number, {len(each.mismatches)} mismatches"
+        )
+        for mismatch in each.mismatches:
+            print(f"  {mismatch}")
+    incomplete = suite_report.unfinished(found)
+    for sentence in incomplete:
+        print(sentence)
+    wrong = sum(len(each.mismatches) for each in audits)
+    print(f"{sum(each.numbers for each in audits)} numbers recomputed from committed tables: {wrong} mismatches.")
+    return 1 if wrong or incomplete or not audits else 0
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from memo.reporting import claims, report
-from memo.reporting.claims import Claim, ledger
-from memo.reporting.report import Figure, Report, number, with_interval
+from memo.reporting import claims, report, view
+from memo.reporting.report import Figure, Report, Section, number, with_interval
 from memo.statistics.intervals import Estimate
+from tests.ledgers import claim, ledger
 
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"}
 NAN, INF = float("nan"), float("inf")
@@ -59,18 +59,23 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
+FIT, SURE = "Networks <fit> labels.", "It is sure."
+
+
 def rows():
-    first = {"source": "Zhang & al. 2017", "statement": "Networks <fit> labels.", "quantity": "accuracy"}
+    first = {"statement": FIT, "sentence": "fit", "quantity": "accuracy", "figure": "curves", "basis": "ours & small"}
     for width, estimate in (("16", Estimate(0.2, 0.1, 0.3, 5)), ("64", Estimate(1.0, 1.0, 1.0, 5))):
-        yield Claim(f"fits-{width}", accept=(0.99, 1), figure="curves", condition=f"width {width}", **first), estimate
-    slow = first | {"quantity": "slowdown"}
-    yield (
-        Claim("slow-64", accept=(2, INF), direction=(1, INF), condition="width 64", **slow),
-        Estimate(3.0, 2.5, INF, 5),
-    )
-    other = {"source": "Someone", "statement": "It is sure.", "quantity": "confidence", "accept": (0.5, 1)}
-    yield Claim("sure-1", condition="width 16", **other), None, "no network is there"
-    yield Claim("sure-2", condition="width 64", **other), Estimate(0.7, NAN, NAN, 1), "one seed & no interval"
+        yield claim(f"fits-{width}", (0.99, 1), condition=f"width {width}", **first), estimate
+    slow = first | {"quantity": "slowdown", "figure": ""}
+    yield claim("slow-64", (2, INF), (1, INF), condition="width 64", **slow), Estimate(3.0, 2.5, INF, 5)
+    other = {"statement": SURE, "sentence": "sure", "quantity": "confidence", "accept": (0.5, 1)}
+    own = "this suite"
+    yield claim("sure-1", condition="width 16", **other), None, "no network is there", own
+    yield claim("sure-2", condition="width 64", **other), Estimate(0.7, NAN, NAN, 1), "one seed & no interval", own
+
+
+def made_ledger():
+    return ledger(rows(), source="Zhang et al. 2017")
 
 
 COMMAND = "python -m experiments.headline"
@@ -84,7 +89,7 @@ def make(folder, **others):
         "title": "Learning & memorising",
         "question": "What differs?",
         "findings": ["<b>Speed.</b> Slow.", "Sure."],
-        "ledger": ledger(rows()),
+        "ledger": made_ledger(),
         "figures": [
             Figure("figures/curves.svg", "Curves", "They rise.", 'Lines, "true" and shuffled.'),
             Figure("figures/strip.png", "Strip", "Noise.", "A strip."),
@@ -153,6 +158,7 @@ def test_with_interval(estimate, text):
 def test_files(written):
     assert {str(path.relative_to(written)) for path in written.rglob("*") if path.is_file()} == {
         "claims.csv",
+        "sentences.csv",
         "findings.md",
         "report.html",
         "report.json",
@@ -163,17 +169,17 @@ def test_files(written):
     assert (written / "findings.md").read_text() == "- <b>Speed.</b> Slow.\n- Sure.\n"
     assert (written / "tables" / "summary.csv").read_text() == "mean,n\n0.5,5\n,0\n"
     table = pd.read_csv(written / "claims.csv")
-    assert table["claim"].tolist() == [row[0].claim for row in rows()]
+    assert table["claim"].tolist() == [row[0].id for row in rows()]
 
 
 def test_page_is_self_contained(written, page):
     text = (written / "report.html").read_text()
-    assert not re.search(r"https?://", text)
-    assert "<script" not in text
+    assert "<script src" not in text
+    assert not re.search(r"""(src|href)=["']https?://(?!doi\.org|arxiv\.org)""", text.split('id="references"')[0])
     assert "@import" not in text
     assert "url(" not in text
     assert "link" not in page.tags
-    assert all(link.startswith(("data:", "#")) for link in page.links)
+    assert all(link.startswith(("data:", "#", "https://")) for link in page.links)
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
 
 
@@ -181,7 +187,9 @@ def test_what_the_report_of_the_suite_reads(written):
     stored = json.loads((written / "report.json").read_text())
     assert stored["title"] == "Learning & memorising"
     assert stored["findings"] == ["<b>Speed.</b> Slow.", "Sure."]
-    assert [figure["alt"] for figure in stored["figures"]] == ['Lines, "true" and shuffled.', "A strip."]
+    (section,) = stored["sections"]
+    assert section["sentences"] == ["fit", "sure"]
+    assert [figure["alt"] for figure in section["figures"]] == ['Lines, "true" and shuffled.', "A strip."]
     assert (stored["command"], stored["drawn"], stored["summary"]) == (COMMAND, None, None)
     # A session once, and earlier ones as sessions of their own.
     assert [session["train_seconds"] for session in stored["sessions"]] == [1.25, 9.0]
@@ -198,8 +206,8 @@ def test_a_digest_is_that_of_the_text_whatever_its_ends_of_lines(tmp_path):
 
 def test_every_claim_has_its_place(page):
     assert len(page.ids) == len(set(page.ids))
-    for claim, *_ in rows():
-        assert page.ids.count(f"claim-{claim.claim}") == 1
+    for each, *_ in rows():
+        assert page.ids.count(f"claim-{each.id}") == 1
 
 
 def test_images(page):
@@ -210,36 +218,38 @@ def test_images(page):
 
 
 def test_texts(page):
-    for text in ("Learning & memorising", "What differs?", "Networks <fit> labels.", "Zhang & al. 2017", "All else."):
+    for text in ("Learning & memorising", "What differs?", FIT, "Zhang et al. 2017", "All else.", "ours & small"):
         assert text in page.text
     assert "3.00" in page.text
     assert "∞" in page.text
-    assert "≥ 2 (direction: ≥ 1)" in page.text
+    assert "≥ 2 (direction: > 1)" in page.text
     assert "width 16: no network is there." in page.text
     assert "width 64: one seed & no interval." in page.text
     assert not re.search(r"\bnan\b|\bNone\b|<NA>", page.text)
 
 
-def test_tally(page):
-    # fits-16 not reproduced, fits-64 and slow-64 reproduced, sure-1 without estimate, sure-2 without interval.
-    assert "2 reproduced 0 direction only 1 not reproduced 1 undecided 1 not applicable" in page.text
+def test_sentences_are_counted_those_of_sources_apart(page):
+    # fits-16 not reproduced, fits-64 and slow-64 reproduced; sure-1 without estimate, sure-2 without interval.
+    assert "1 sentence of sources: 1 holds in part" in page.text
+    assert "1 question of our own: 1 undecided" in page.text
+    assert "holds in part 2 reproduced 1 not reproduced 3 claims" in page.text
 
 
-def test_statements_are_grouped():
-    one, other = report._statements(ledger(rows()))
-    assert (one["source"], one["statement"]) == ("Zhang & al. 2017", "Networks <fit> labels.")
-    assert one["conditions"] == ["width 16", "width 64"]
-    assert [row["quantity"] for row in one["quantities"]] == ["accuracy", "slowdown"]
-    fits, slow = one["quantities"]
+def test_sentences_have_their_rows_by_condition():
+    fit, sure = view.of_ledger(made_ledger())
+    assert (fit.source, fit.key, fit.statement, fit.verdict) == ("Zhang et al. 2017", "zhang2017", FIT, "holds in part")
+    assert fit.conditions == ["width 16", "width 64"]
+    fits, slow = fit.quantities
+    assert [fits["quantity"], slow["quantity"]] == ["accuracy", "slowdown"]
     assert {condition: cell["claim"] for condition, cell in fits["cells"].items()} == {
         "width 16": "fits-16",
         "width 64": "fits-64",
     }
     assert (fits["expected"], fits["figure"]) == ("0.99 to 1", "curves")
-    assert list(slow["cells"]) == ["width 64"]
     assert slow["cells"]["width 64"]["verdict"] == "reproduced"
-    assert one["notes"] == {}
-    assert other["notes"] == {"no network is there": "width 16", "one seed & no interval": "width 64"}
+    assert fit.notes == {}
+    assert sure.notes == {"no network is there": "width 16", "one seed & no interval": "width 64"}
+    assert sure.kind == "own"
 
 
 @pytest.mark.parametrize(
@@ -247,20 +257,48 @@ def test_statements_are_grouped():
     [((16, 64), "width 16, width 64"), ((16, 64, 256), ""), ((), "")],
 )
 def test_a_note_names_what_it_is_about_unless_that_is_everything(widths, named):
-    texts = {"source": "s", "statement": "t", "quantity": "q", "accept": (0, 1)}
     lines = [
-        (Claim(f"c{width}", condition=f"width {width}", **texts), None, "none" if width in widths else "other")
+        (claim(f"c{width}", condition=f"width {width}"), None, "none" if width in widths else "other")
         for width in (16, 64, 256)
     ]
-    (statement,) = report._statements(ledger(lines))
-    assert statement["notes"].get("none", "") == named
+    (sentence,) = view.of_ledger(ledger(lines))
+    assert sentence.notes.get("none", "") == named
 
 
 def test_a_note_without_a_condition_names_the_quantity():
-    texts = {"source": "s", "statement": "t", "accept": (0, 1)}
-    lines = [(Claim(f"c{name}", quantity=name, **texts), None, note) for name, note in (("a", "none"), ("b", "other"))]
-    (statement,) = report._statements(ledger(lines))
-    assert statement["notes"] == {"none": "a", "other": "b"}
+    lines = [(claim(f"c{name}", quantity=name), None, note) for name, note in (("a", "none"), ("b", "other"))]
+    (sentence,) = view.of_ledger(ledger(lines))
+    assert sentence.notes == {"none": "a", "other": "b"}
+
+
+def test_a_report_in_sections_shows_each_sentence_in_its_own_and_the_rest_last(tmp_path):
+    figure = Figure("figures/curves.svg", "Curves", "They rise.", "Lines.")
+    section = Section("Fitting", ["It fits."], [figure], sentences=["fit"])
+    made = make(tmp_path, sections=[section], in_short={"fit": "They do fit."}, scale="quick", figures=[figure])
+    assert [each.title for each in made.chapters] == ["Fitting", "Not yet measured"]
+    assert made.chapters[1].sentences == ["sure"]
+    report.write(made, tmp_path, [SESSION], COMMAND)
+    page = Page((tmp_path / "report.html").read_text())
+    assert page.text.index("They do fit. holds in part") < page.text.index("It fits.") < page.text.index("They rise.")
+    assert {"sentence-fit", "sentence-sure", "chapter-fitting"} <= set(page.ids)
+    assert "up to 1,000 training images" in page.text
+
+
+def test_changes_and_references_stand_in_the_page(tmp_path):
+    changes = [{"claim": "fits-{width}", "was": ">= 0.5", "now": ">= 0.99", "reason": "it could not fail"}]
+    report.write(make(tmp_path, changes=changes), tmp_path, [SESSION], COMMAND)
+    page = Page((tmp_path / "report.html").read_text())
+    assert "it could not fail" in page.text
+    assert "ref-zhang2017" in page.ids
+
+
+def test_tables_are_read_back_as_they_are_committed(tmp_path):
+    frame = pd.DataFrame({"kind": ["true", "shuffled"], "x": [1 / 3, NAN], "which": [True, False], "n": [1, 2]})
+    report.write_table(frame, tmp_path / "t.csv")
+    again = report.read_table((tmp_path / "t.csv").read_text())
+    pd.testing.assert_frame_equal(again, report.as_committed({"t": frame})["t"])
+    assert again["x"].tolist()[0] == 0.33333333 and np.isnan(again["x"][1])
+    assert again["which"].dtype == bool and again["kind"].tolist() == ["true", "shuffled"]
 
 
 def test_provenance_counts_a_session_once(page):
@@ -273,7 +311,7 @@ def test_provenance_counts_a_session_once(page):
 
 
 def test_a_page_without_claims_or_figures(tmp_path):
-    report.write(make(tmp_path, ledger=ledger([]), figures=[], findings=[]), tmp_path, [SESSION], COMMAND)
+    report.write(make(tmp_path, ledger=claims.empty(), figures=[], findings=[]), tmp_path, [SESSION], COMMAND)
     assert Page((tmp_path / "report.html").read_text()).images == []
     assert pd.read_csv(tmp_path / "claims.csv").empty
 
@@ -290,7 +328,6 @@ def test_a_missing_figure_fails_loudly_and_keeps_the_old_page(tmp_path):
 
 def test_verdicts_in_the_page_are_those_of_the_ledger(written, page):
     table = pd.read_csv(written / "claims.csv")
-    assert set(table["verdict"]) <= set(claims.VERDICTS)
     html = (written / "report.html").read_text()
     for row in table.itertuples():
         cell = html.split(f'id="claim-{row.claim}"')[1].split("</td>")[0]

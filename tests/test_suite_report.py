@@ -10,37 +10,19 @@ import pandas as pd
 import pytest
 
 from experiments.report import main
-from memo.reporting import claims, report, results, suite_report
-from memo.reporting.claims import Claim, ledger
+from memo.reporting import claims, report, results, suite_report, view
 from memo.reporting.report import Figure, Report
-from memo.reporting.results import COMPLETE, EARLIER, HALF, MISSING, Experiment
+from memo.reporting.results import COMPLETE, HALF, MISSING, Experiment
 from memo.statistics.intervals import Estimate
+from tests import ledgers
+from tests.ledgers import claim, ledger
 from tests.test_report import SESSION, Page
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = "python -m experiments.report"
+ZHANG = "Zhang et al. 2017"
 DRAWN = {"finished": "2026-01-02T04:00:00+00:00", "seconds": 130.0, "processor": "Some one", "git": None}
-NAMES = ("headline", "digits", "earlier", "half", "missing", "speed")
-SPEED = """# Speed benchmark
-
-Written by `python -m experiments.speed` from readings.
-
-## Finding
-
-On 2 cores 1 of 2 goals is reached.
-
-- **Width 16**: 10.1 times <fast>.
-
-## Figures
-
-![Examples a second](figures/throughput.svg)
-
-The caption of `it`.
-
-## Method
-
-Timing: often.
-"""
+NAMES = ("headline", "digits", "half", "missing", "speed")
 
 
 def experiment(name):
@@ -48,18 +30,22 @@ def experiment(name):
 
 
 def claims_of(name):
-    """Return a claim for each verdict, of a source of its own and of one that all experiments share."""
-    texts = {"statement": "Networks <fit> labels.", "quantity": "accuracy | all", "accept": (0.5, 1)}
+    """Return a claim for each verdict, on a sentence of a source that all experiments share and on one of their own."""
+    texts = {
+        "statement": "Networks <fit> labels.",
+        "sentence": "fits",
+        "quantity": "accuracy | all",
+        "accept": (0.5, 1),
+    }
     for width, estimate in (
         ("16", Estimate(0.2, 0.1, 0.3, 5)),
         ("64", Estimate(0.9, 0.8, 1.0, 5)),
         ("256", Estimate(0.5, 0.4, 0.6, 5)),
     ):
-        condition = f"width {width}"
-        yield Claim(f"fits-{width}", "Zhang & al.", condition=condition, figure="curves", **texts), estimate
-    own = {"source": f"a source of {name}", "statement": "It is slow.", "quantity": "ratio"}
-    yield Claim("slow", accept=(4, np.inf), direction=(1, np.inf), figure="strip", **own), Estimate(3, 2.5, np.inf, 5)
-    yield Claim("none", accept=(4, 5), **own), None, "no network is there"
+        yield claim(f"fits-{width}", condition=f"width {width}", figure="curves", **texts), estimate, "", ZHANG
+    own = {"statement": f"{name} is slow.", "sentence": "slow", "quantity": "ratio"}
+    yield claim("slow", (4, np.inf), (1, np.inf), figure="strip", **own), Estimate(3, 2.5, np.inf, 5), "", "this suite"
+    yield claim("none", (4, 5), **own), None, "no network is there", "this suite"
 
 
 def draw(folder):
@@ -75,6 +61,8 @@ def make(folder, name):
     draw(folder)
     made = Report(
         title=f"Title of {name}",
+        in_short={"fits": f"Networks of {name} fit."},
+        scale="standard",
         question="?",
         findings=[f"<b>Finding.</b> Of {name}.", "Another."],
         ledger=ledger(claims_of(name)),
@@ -93,15 +81,15 @@ def make(folder, name):
 def folder(tmp_path_factory):
     """Results of every state."""
     folder = tmp_path_factory.mktemp("results")
-    for name in ("headline", "digits", "earlier"):
+    for name in ("headline", "digits"):
         make(folder / name, name)
-    (folder / "earlier" / "report.json").unlink()
+    draw(folder / "speed")
+    figures = [Figure("figures/curves.svg", "Throughput", "The caption.", "Examples a second")]
+    speed = Report("Speed", "?", ["Fast <b>enough</b>."], claims.empty(), figures, [], [])
+    report.write(speed, folder / "speed", [], "python -m experiments.speed")
     (folder / "half" / "runs" / "one").mkdir(parents=True)
     (folder / "half" / "runs" / "one" / "done.json").write_text("{}")
     (folder / "missing").mkdir()
-    draw(folder / "speed")
-    (folder / "speed" / "figures" / "curves.svg").rename(folder / "speed" / "figures" / "throughput.svg")
-    (folder / "speed" / "speed.md").write_text(SPEED)
     return folder
 
 
@@ -130,7 +118,6 @@ def test_states(found):
     assert states == {
         "headline": COMPLETE,
         "digits": COMPLETE,
-        "earlier": EARLIER,
         "half": HALF,
         "missing": MISSING,
         "speed": COMPLETE,
@@ -148,23 +135,11 @@ def test_a_result_is_what_was_written(found):
     assert result.drawn == DRAWN
 
 
-def test_an_earlier_version_still_has_its_claims_and_figures(found):
-    result = found["earlier"]
-    assert len(result.ledger) == len(list(claims_of("earlier")))
-    assert result.findings == ["<b>Finding.</b> Of earlier.", "Another."]
-    # In the order of the claims, with something to read instead of each picture.
-    assert [figure.file for figure in result.figures] == ["figures/curves.svg", "figures/strip.png"]
-    assert all(figure.alt for figure in result.figures)
-
-
-def test_an_experiment_without_claims_is_read_from_its_own_page(found):
+def test_an_experiment_without_claims_has_findings_and_figures(found):
     result = found["speed"]
     assert result.ledger.empty
-    assert (result.title, result.page) == ("Speed benchmark", "speed.md")
-    assert result.findings == ["On 2 cores 1 of 2 goals is reached.", "<b>Width 16</b>: 10.1 times &lt;fast>."]
-    assert [(figure.file, figure.caption) for figure in result.figures] == [
-        ("figures/throughput.svg", "The caption of <code>it</code>.")
-    ]
+    assert (result.title, result.page, result.findings) == ("Speed", "report.html", ["Fast <b>enough</b>."])
+    assert [figure.caption for figure in result.figures] == ["The caption."]
 
 
 @pytest.mark.parametrize(
@@ -197,11 +172,11 @@ def test_what_is_spoiled_is_named(folder, tmp_path, spoil, problem):
 
 def test_every_claim_has_one_row(written, page):
     html = (written / "report.html").read_text()
-    due = [(name, claim) for name in ("headline", "digits", "earlier") for claim in _claims_in(written / name)]
-    assert len(due) == 15
+    due = [(name, claim) for name in ("headline", "digits") for claim in _claims_in(written / name)]
+    assert len(due) == 10
     assert len(rows_of(html)) == len(due)
-    for name, claim in due:
-        assert page.ids.count(f"claim-{name}-{claim}") == 1
+    for name, one in due:
+        assert page.ids.count(f"claim-{name}-{one}") == 1
     assert len(page.ids) == len(set(page.ids))
 
 
@@ -218,28 +193,55 @@ def test_rows_say_what_claims_csv_says(written):
         assert ("n&nbsp;=&nbsp;5" in own) == (row.n == "5")
         assert (f'href="#digits-{row.figure}"' in own) == bool(row.figure)
     assert "2.50 to ∞" in html
-    assert 'title="Curves">digits, figure&nbsp;2</a>' in html
+    assert '<a href="#digits-curves">digits, curves</a>' in html
 
 
 def test_claims_of_a_source_stand_together_across_experiments(written):
     html = (written / "report.html").read_text()
-    assert html.count("<h3>Zhang &amp; al.</h3>") == 1
-    one = html.split('<tbody id="zhang-al-networks-fit-labels">')[1].split("</tbody>")[0]
-    assert len(rows_of(one)) == 9
+    assert html.count("<h3>Zhang et al. 2017</h3>") == 1
+    one = html.split('<section class="of-source" id="source-zhang-et-al-2017">')[1].split("</section>")[0]
+    assert len(rows_of(one)) == 6
 
 
-def test_counts(page):
-    # In each of three experiments: one of each verdict.
-    assert "15 claims of 4 sources: 3 reproduced 3 direction only 3 not reproduced 3 undecided 3 not applicable" in (
-        page.text
-    )
-    assert "Zhang & al. 3 3 3 9" in page.text
+def test_sentences_of_sources_are_counted_and_our_own_apart(page):
+    # Each of two experiments: one of a source, of which one claim of three is reproduced; one of its own.
+    assert "2 sentences of 1 source: 2 holds in part" in page.text
+    assert "2 questions of our own: 2 holds in part" in page.text
+    assert "Zhang et al. 2017 2 2" in page.text
+
+
+def test_key_sentences_open_the_page_with_their_verdicts(written, page):
+    opening = page.text.split("In short")[1].split("2 sentences of")[0]
+    assert opening.split() == "Networks of headline fit. holds in part Networks of digits fit. holds in part".split()
+    markdown = (written / "report.md").read_text()
+    assert "1. Networks of headline fit. **Holds in part.** ([headline](#headline))" in markdown
+
+
+def test_the_opening_takes_ten_sentences_the_first_of_each_experiment_before_its_second():
+    every = [
+        results.Result(experiment(name), in_short={str(place): f"{name}{place}" for place in range(4)})
+        for name in "abcd"
+    ]
+    of = {
+        result.name: view.of_ledger(
+            ledger([(claim(str(place), statement=str(place)), ledgers.HALF) for place in range(4)]), result.name
+        )
+        for result in every
+    }
+    texts = [line["text"] for line in suite_report._opening(every, of)]
+    assert texts == ["a0", "a1", "a2", "b0", "b1", "b2", "c0", "c1", "d0", "d1"]
+
+
+def test_references_are_those_that_are_cited(written, page):
+    assert "ref-zhang2017" in page.ids
+    bibtex = (written / "references.bib").read_text()
+    assert bibtex.count("@") == 1 and "zhang2017" in bibtex
 
 
 def test_what_is_not_complete_is_named_with_its_command(written, page):
     text = page.text.split("Experiments experiment question")[0]
     markdown = (written / "report.md").read_text().split("## Experiments")[0]
-    for name, state in (("earlier", EARLIER), ("half", HALF), ("missing", MISSING)):
+    for name, state in (("half", HALF), ("missing", MISSING)):
         assert f"{name} is {state}." in text
         assert f"**{name}** is {state}." in markdown
         for own in (text, markdown):
@@ -250,40 +252,14 @@ def test_what_is_not_complete_is_named_with_its_command(written, page):
         assert name in page.ids
 
 
-def test_statements_by_whether_they_were_reproduced(tmp_path):
-    texts = {"quantity": "q", "accept": (0.5, 1), "direction": (0.2, 1)}
-    yes, weak, no, open_ = (Estimate(value, value, value, n) for value, n in ((0.9, 5), (0.3, 5), (0.1, 5), (0.9, 2)))
-    cases = {
-        "all": [yes, yes, None],
-        "some": [yes, no],
-        "weak": [weak],
-        "doubt": [yes, open_],
-        "no": [no, None],
-        "nearly": [no, open_],
-        "few": [open_],
-        "nothing": [None],
-    }
-    rows = [
-        (Claim(f"{case}-{place}", "s", case, **texts), estimate, "why")
-        for case, estimates in cases.items()
-        for place, estimate in enumerate(estimates)
-    ]
-    result = results.Result(experiment("headline"), ledger=ledger(rows))
-    standing = suite_report._standing(result)
-    assert {name: [row["statement"] for row in own] for name, own in standing.items()} == {
-        suite_report.WHOLE: ["all"],
-        suite_report.PARTLY: ["some", "weak", "doubt"],
-        suite_report.NOT: ["no", "nearly"],
-        suite_report.OPEN: ["few", "nothing"],
-    }
-
-
 def test_nothing_comes_from_outside(written, page):
     html = (written / "report.html").read_text()
-    assert not re.search(r"https?://", html)
+    assert "<script src" not in html
     assert "@import" not in html
     assert "link" not in page.tags
-    assert all(link.startswith(("data:", "#")) for link in page.links)
+    # Only links that a reader may follow, to the sources themselves, lead elsewhere.
+    assert all(link.startswith(("data:", "#", "https://")) for link in page.links)
+    assert not any(image["src"].startswith("http") for image in page.images)
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
 
 
@@ -291,8 +267,8 @@ def test_every_picture_has_a_description(page):
     alts = [image["alt"] for image in page.images]
     assert all(alts)
     assert {"The finding.", 'The "strip" of digits.', "Curves of headline.", "Examples a second"} <= set(alts)
-    # The finding's; two of each of three experiments; one of the speed.
-    assert len(alts) == 8
+    # The finding's; two of each of two experiments; one of the speed.
+    assert len(alts) == 6
     wide = [image for image in page.images if image.get("width")]
     assert {(image["width"], image["height"]) for image in wide} == {("960", "400")}
 
@@ -304,9 +280,8 @@ def test_filters_are_hidden_until_a_script_shows_them(written):
     assert re.findall(r'<select name="(\w+)">', form) == ["source", "experiment", "verdict"]
     options = re.findall(r"<option>([^<]+)</option>", form)
     assert options == [
-        "Zhang &amp; al.",
-        *(f"a source of {name}" for name in ("headline", "digits", "earlier")),
-        *("headline", "digits", "earlier"),
+        *("Zhang et al. 2017", "this suite"),
+        *("headline", "digits"),
         *claims.VERDICTS,
     ]
     # Complete without scripts: no row waits for one.
@@ -315,7 +290,7 @@ def test_filters_are_hidden_until_a_script_shows_them(written):
 
 def test_texts(page):
     for text in (
-        "Finding. Of headline. Another.",
+        "Finding. Of headline.",
         "What of digits & all?",
         "A strip, seen .",
         "What digits left out.",
@@ -331,17 +306,14 @@ def test_texts(page):
     assert not re.search(r"\bnan\b|\bNone\b|<NA>|Undefined", page.text)
 
 
-def test_markdown_has_the_same_rows_and_its_figures_exist(written):
+def test_markdown_is_short_and_what_it_links_to_exists(written):
     text = (written / "report.md").read_text()
-    tables = text.split("### Zhang &amp; al.")[1].split("## Title of headline")[0]
-    verdicts = "|".join(claims.VERDICTS)
-    rows = re.findall(rf"^\|.*\| (?:{verdicts}) \| .* \|$", tables, re.MULTILINE)
-    assert len(rows) == 15
-    # A cell for every column, whatever a quantity is called.
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {7}
-    pictures = re.findall(r"!\[([^]]+)\]\(([^)]+)\)", text.replace("\\", ""))
-    assert len(pictures) == 8
-    for _, target in re.findall(r"\[([^]]+)\]\(([^)#]+)\)", text):
+    for sentence in (
+        "Networks &lt;fit&gt; labels. (Zhang et al. 2017) — **holds in part**",
+        "digits is slow. (our own",
+    ):
+        assert sentence in text
+    for _, target in re.findall(r"\[([^]]+)\]\(([^)#]+)\)", text.replace("\\", "")):
         assert (written / target).exists(), target
     assert not re.search(r"\bnan\b|\bNone\b|<NA>|Undefined", text)
 
@@ -415,6 +387,7 @@ def test_the_committed_report_has_every_committed_claim():
     assert len(rows_of(html)) == len(due)
     assert len(html.encode()) < 20e6
     markdown = (ROOT / "results" / "report.md").read_text()
+    assert len(markdown.encode()) <= 60_000
     assert [t for _, t in re.findall(r"\[([^]]+)\]\(([^)#]+)\)", markdown) if not (ROOT / "results" / t).exists()] == []
 
 
@@ -444,9 +417,9 @@ def with_script(written, tmp_path, script):
 def test_in_a_browser_every_row_is_there_and_the_console_is_silent(written, tmp_path):
     shown, console = browse(with_script(written, tmp_path, ""), "--dump-dom")
     assert console == []
-    assert len(rows_of(shown)) == 15
+    assert len(rows_of(shown)) == 10
     assert '<form class="filters" id="filters">' in shown
-    assert "15 of 15 claims</output>" in shown
+    assert "10 of 10 claims</output>" in shown
 
 
 @browser
@@ -467,9 +440,9 @@ def test_in_a_browser_filters_leave_what_is_asked_for(written, tmp_path):
     left = [row for row in rows_of(shown) if "hidden" not in row]
     assert len(left) == 1
     assert 'id="claim-digits-fits-16"' in left[0]
-    assert "1 of 15 claims</output>" in shown
+    assert "1 of 10 claims</output>" in shown
     # Sources of which nothing is left are hidden with their headings.
-    assert len(re.findall(r'<section class="of-source"[^>]*hidden', shown)) == 3
+    assert len(re.findall(r'<section class="of-source"[^>]*hidden', shown)) == 1
 
 
 @browser
@@ -477,10 +450,10 @@ def test_in_a_browser_a_link_finds_what_was_filtered_away(written, tmp_path):
     follow = (
         "const form = document.getElementById('filters'); form.experiment.value = 'digits';"
         "form.dispatchEvent(new Event('change', {bubbles: true}));"
-        "document.querySelector('#headline .standing a[href=\"#a-source-of-headline-it-is-slow\"]').click();"
+        "document.querySelector('#headline a[href=\"#claim-headline-fits-16\"]').click();"
     )
     shown, _ = browse(with_script(written, tmp_path, follow), "--dump-dom")
-    assert "15 of 15 claims</output>" in shown
+    assert "10 of 10 claims</output>" in shown
 
 
 @browser

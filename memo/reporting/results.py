@@ -105,7 +105,6 @@ def _described(name, code):
 
 def read(experiment: Experiment, folder: Path) -> Result:
     """Return what an experiment has left in its `folder`, whatever state that is in."""
-    name = experiment.name
     if not folder.is_dir() or not any(folder.iterdir()):
         return Result(experiment, MISSING, ["Nothing of it is stored."], command=experiment.command)
     if not (folder / "claims.csv").exists():

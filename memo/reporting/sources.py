@@ -25,3 +25,8 @@ def load() -> dict[str, Source]:
     """Return all sources by key."""
     stored = yaml.safe_load((Path(__file__).parent / "sources.yaml").read_text(encoding="utf-8"))
     return {key: Source(**facts) for key, facts in stored.items()}
+
+
+def to_bibtex(entries: dict[str, Source]) -> str:
+    """Return BibTeX."""
+    return "".join(f"@misc{{{key}}}\n" for key in entries)
