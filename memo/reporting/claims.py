@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from memo.errors import Refusal
-from memo.statistics.intervals import Estimate
+from memo.statistics.intervals import Estimate, p_outside
 from memo.storage.run_folders import replacing
 
 VERDICTS = (
@@ -229,7 +229,7 @@ def row(claim: Claim, source: str, estimate: Estimate | None, note: str, scale: 
         "accept_high": accept[1],
         "direction_low": direction[0],
         "direction_high": direction[1],
-        "p": math.nan,
+        "p": math.nan if estimate is None else p_outside(estimate, accept),
         "judged": judged,
         "scale": scale,
         "images": pd.NA if images is None else images,
