@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from memo.reporting.results import load as load_results
     from memo.storage.run_folders import Tables, load
     from memo.storage.sweep import complete
-    from memo.training.execution import Trained, train
+    from memo.training.execution import train
     from memo.training.measurement import measure
     from memo.training.population import Population, plan
+    from memo.training.slab import Trained
 
 __all__ = [
     "Population",
@@ -44,9 +45,10 @@ _HOMES = {
     "config": {"Recipe": "Recipe", "Trial": "Trial", "make_recipe": "make_recipe"},
     "data.datasets": {"load_dataset": "load"},
     "errors": {"Refusal": "Refusal"},
-    "training.execution": {"Trained": "Trained", "train": "train"},
+    "training.execution": {"train": "train"},
     "training.measurement": {"measure": "measure"},
     "training.population": {"Population": "Population", "plan": "plan"},
+    "training.slab": {"Trained": "Trained"},
     "reporting.results": {"load_results": "load"},
     "storage.run_folders": {"Tables": "Tables", "load": "load"},
     "storage.sweep": {"complete": "complete"},

@@ -16,9 +16,9 @@ import pytest
 
 from memo.config import Config, Dataset, Model, make_trials
 from memo.data import datasets
-from memo.training import execution
+from memo.training import machine
 
-execution.use_every_core()
+machine.use_every_core()
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -16,7 +16,7 @@ from memo.networks import mlp, program
 from memo.probes import PROBES, along, at_the_end, known, observed, places
 from memo.probes.networks import Networks
 from memo.storage import sweep
-from memo.training import execution
+from memo.training import execution, slab
 from memo.training.measurement import measure
 from memo.training.population import plan, signature
 
@@ -193,7 +193,7 @@ def test_stored_rows_are_not_measured_again_and_others_are(stored, trials, tmp_p
 
 def test_an_observed_network_is_that_of_its_evaluation(trials, small_mnist, monkeypatch):
     """However networks were packed, and after some were dropped."""
-    monkeypatch.setitem(execution.RECOMPILE_FLOP, "cpu", 0)
+    monkeypatch.setitem(slab.RECOMPILE_FLOP, "cpu", 0)
     recipes = ({"stop_at_train_accuracy": 0.3}, {"labels.kind": "shuffled"}, {})
     (group,) = plan(trials({"seeds": 2, "stop_at_train_accuracy": None, "epochs": 12}, *recipes))
     trained = execution.train(group, small_mnist, Execution(pack_size=2), observed=[1, 4, 7])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from memo.config import Execution
-from memo.training import execution
+from memo.training import execution, slab
 from memo.training.population import Layout, Population, plan, step_flop
 
 
@@ -171,7 +171,7 @@ def test_going_on_after_a_crash_gives_the_same_bits(lasting, uninterrupted, smal
 
 
 def test_chunks_between_evaluations_change_nothing(lasting, uninterrupted, small_mnist, monkeypatch):
-    monkeypatch.setitem(execution.CHUNK_FLOP, "cpu", 7 * 4 * step_flop(lasting.signature.static))
+    monkeypatch.setitem(slab.CHUNK_FLOP, "cpu", 7 * 4 * step_flop(lasting.signature.static))
     kept = Memory()
     for chunks in (8, 1, 13):
         kept.left = chunks
@@ -184,7 +184,7 @@ def test_chunks_between_evaluations_change_nothing(lasting, uninterrupted, small
 
 
 def test_finished_networks_are_dropped(lasting, uninterrupted, small_mnist, monkeypatch):
-    monkeypatch.setitem(execution.RECOMPILE_FLOP, "cpu", 0)
+    monkeypatch.setitem(slab.RECOMPILE_FLOP, "cpu", 0)
     kept = Memory()
     parts, _ = train(lasting, small_mnist, kept)
     sizes = [arrays["places"].size for arrays in kept.kept.values()]
@@ -200,7 +200,7 @@ def test_finished_networks_are_dropped(lasting, uninterrupted, small_mnist, monk
 
 
 def test_packs_that_step_together_train_as_packs_alone(lasting, uninterrupted, small_mnist, monkeypatch):
-    monkeypatch.setitem(execution.RECOMPILE_FLOP, "cpu", 0)
+    monkeypatch.setitem(slab.RECOMPILE_FLOP, "cpu", 0)
     (part,) = train(lasting, small_mnist, packs=2)[0].values()
     assert part.status.count("diverged") == 2
     for row, trial in enumerate(part.trials):
@@ -214,8 +214,8 @@ def test_packs_that_step_together_train_as_packs_alone(lasting, uninterrupted, s
 
 def test_progress_is_told_by_slab(lasting, uninterrupted):
     steps = lasting.signature.evaluation_steps
-    for slab, part in uninterrupted[0].items():
-        mine = [(step, accuracies) for number, step, accuracies in uninterrupted[1] if number == slab]
+    for own, part in uninterrupted[0].items():
+        mine = [(step, accuracies) for number, step, accuracies in uninterrupted[1] if number == own]
         assert [step for step, _ in mine] == steps[: len(mine)].tolist()
         for point, (_, accuracies) in enumerate(mine):
             step = mine[point][0]
@@ -228,7 +228,7 @@ def test_smaller_shapes_hold_every_active_network(shape):
     rng = np.random.default_rng(0)
     for share in (0.02, 0.1, 0.3, 0.6, 1.0):
         active = rng.random(shape) < share
-        rows, columns = execution._smaller(active)
+        rows, columns = slab._smaller(active)
         assert len({*zip(np.broadcast_to(rows, columns.shape).ravel(), columns.ravel())}) == columns.size
         assert active[rows, columns].sum() == active.sum()
         packs, members = columns.shape
@@ -240,15 +240,15 @@ def test_smaller_shapes_hold_every_active_network(shape):
 DEVICES = """
 import sys, jax, numpy as np
 jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
-from memo import execution
+from memo.training import execution, machine
 from memo.config import Config, Dataset, Model, make_trials
 from memo.training.population import plan
-from memo import datasets
+from memo.data import datasets
 config = Config(dataset=Dataset(n_train=256, n_test=300), model=Model(widths=[8]), batch_size=64, epochs=4, seeds=5)
 (group,) = plan(make_trials(config))
 if sys.argv[1] == "1":
-    execution.use_every_core()
-print(len(execution.worker_devices()), file=sys.stderr)
+    machine.use_every_core()
+print(len(machine.worker_devices()), file=sys.stderr)
 trained = execution.train(group, datasets.load("mnist", None))
 sys.stdout.buffer.write(np.stack(trained.curves).tobytes())
 """

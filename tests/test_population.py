@@ -6,7 +6,8 @@ import pytest
 from memo.config import Execution
 from memo.networks.program import evaluation_steps
 from memo.training import population
-from memo.training.population import Layout, Machine, lay_out, plan, slabs
+from memo.training.machine import Machine
+from memo.training.population import Layout, lay_out, plan, slabs
 
 SHARED = [
     {"optimizer.learning_rate": 0.2},

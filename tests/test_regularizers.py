@@ -11,7 +11,7 @@ from memo.networks import mlp, program
 from memo.networks.disturbances import DISTURBANCES, Strengths, disturb
 from memo.networks.losses import LOSSES
 from memo.networks.optimizers import Hyperparameters
-from memo.networks.program import Network, Static
+from memo.networks.program import NetworkData, Static
 from memo.probes import confidence
 from memo.probes.networks import Networks
 from memo.training import execution
@@ -102,7 +102,7 @@ def static(sizes, **changes):
 def one_network(seed=0, **each):
     hyper = Hyperparameters(*(jnp.float32(value) for value in (0.1, 0, 0)))
     own = Strengths(**{name: jnp.float32(each.get(name, 0)) for name in Strengths._fields})
-    return Network(jnp.zeros(1, jnp.uint8), hyper, own, purpose_key(seed, "regularization"), jnp.float32(2))
+    return NetworkData(jnp.zeros(1, jnp.uint8), hyper, own, purpose_key(seed, "regularization"), jnp.float32(2))
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -7,7 +7,8 @@ import pytest
 from memo.cluster import cutting
 from memo.config import Execution
 from memo.storage.throughput import Throughput
-from memo.training.population import Machine, Population, most_flop, plan
+from memo.training.machine import Machine
+from memo.training.population import Population, most_flop, plan
 
 MACHINE = Machine("cpu", 2, 4_000_000_000)
 

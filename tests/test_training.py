@@ -13,7 +13,7 @@ from memo.data.randomness import generator, purpose_key
 from memo.networks import mlp, program
 from memo.networks.disturbances import Strengths
 from memo.networks.optimizers import Hyperparameters
-from memo.networks.program import Images, Network, Pack, Static
+from memo.networks.program import Images, NetworkData, PackData, Static
 from memo.training import execution, population
 from memo.training.minibatches import by_sorting
 
@@ -240,12 +240,12 @@ def one_hot():
     """Return (advance(state, first, last) -> (state, evaluation), the initial state) for 18 of 20 one-hot images."""
     images = Images(jnp.eye(20)[None], jnp.eye(20)[None], jnp.arange(20, dtype=jnp.uint8) % 10)
     rows = jnp.arange(1, 19, dtype=jnp.int32)
-    packs = Pack(jnp.zeros(1, jnp.int32), rows[None], jnp.arange(18, dtype=jnp.int32)[None])
+    packs = PackData(jnp.zeros(1, jnp.int32), rows[None], jnp.arange(18, dtype=jnp.int32)[None])
     orders = by_sorting(purpose_key(0, "order")[None], np.arange(4, dtype=np.int32), len(rows))
     hyper = Hyperparameters(*(jnp.full((1, 1), value, jnp.float32) for value in (0.1, 0.0, 0.0)))
     strengths = Strengths(*(jnp.zeros((1, 1)) for _ in Strengths._fields))
     draws = purpose_key(0, "regularization")[None, None]
-    networks = Network((rows % 10).astype(jnp.uint8)[None, None], hyper, strengths, draws, jnp.full((1, 1), 2.0))
+    networks = NetworkData((rows % 10).astype(jnp.uint8)[None, None], hyper, strengths, draws, jnp.full((1, 1), 2.0))
     choices = static((20, 10), batch_size=5)
     state = program.make_init(choices)(jax.random.key(0), jax.tree.map(lambda leaf: leaf[0, 0], networks))
     train_slab = jax.jit(program.make_train(choices))

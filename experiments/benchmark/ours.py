@@ -19,7 +19,7 @@ class Outcome(NamedTuple):
 
     seconds: dict[str, float]
     diverged: int
-    layers: object  # as `memo.training.execution.Trained` has them, in the order of the trials
+    layers: object  # as `memo.Trained` has them, in the order of the trials
 
 
 def trials(work: Work, learning_rates: tuple[float, ...] | None = None) -> list[Trial]:

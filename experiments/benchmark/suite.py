@@ -14,7 +14,7 @@ from experiments.benchmark.measure import interleave
 from experiments.benchmark.sizes import Sizes
 from experiments.benchmark.work import BATCH, Work, sized
 from memo.data.datasets import CLASSES, PIXELS, Dataset
-from memo.training import execution
+from memo.training import machine
 
 logger = logging.getLogger(__name__)
 
@@ -166,4 +166,4 @@ def start() -> None:
     """Choose the devices as the suite's own commands do; to be called before JAX is used."""
     # PyTorch and JAX share a GPU here, so neither may take all of its memory at once.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    execution.use_every_core()
+    machine.use_every_core()

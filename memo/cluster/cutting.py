@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from memo.config import Execution, Trial
 from memo.storage.throughput import Throughput
-from memo.training.execution import CHUNK_FLOP
-from memo.training.population import Machine, Population, Signature, lay_out, most_flop, shared_packs
+from memo.training.machine import SPEED, Machine
+from memo.training.population import Population, Signature, lay_out, most_flop, shared_packs
 
 # Networks whose tables a process holds at a time: 10 kB each, and more with other probes than the default.
 NETWORKS = 8192
@@ -33,8 +33,8 @@ class Task(NamedTuple):
 
 
 def assumed(platform: str) -> Throughput:
-    """Return the operations a second by which plans are cut where nothing was measured: that of memo.training.execution."""
-    return Throughput(CHUNK_FLOP["cpu" if platform == "cpu" else "gpu"] / 5, "", platform, 0)
+    """Return the operations per second that plans are cut by where nothing was measured."""
+    return Throughput(SPEED[platform], "", platform, 0)
 
 
 def seconds(population: Population, machine: Machine, throughput: Throughput) -> float:

@@ -20,14 +20,14 @@ from memo.networks import mlp
 from memo.storage import checkpoints, progress_bar, sweep, throughput
 from memo.storage.throughput import Throughput
 from memo.training import population
-from memo.training.population import Machine, Population, Signature
+from memo.training.machine import GPU_SHARE, Machine
+from memo.training.population import Population, Signature
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
 # Beside slabs and images: Python, JAX and the tables of the networks in training.
 OWN_BYTES = 1_500_000_000
-GPU_SHARE = 0.8  # of a GPU's memory, as memo.training.execution takes it
 DEVICES = (1, 8, 64)  # tasks at once for which the plan gives hours
 
 Lacking = Mapping[str, tuple[Trial, Path]]  # by the id of the trial, with its run folder

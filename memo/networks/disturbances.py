@@ -9,16 +9,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from memo.networks.mlp import Array
+
 
 class Strengths(NamedTuple):
     """Per network, float32 scalars: how strong each disturbance is, and the attack of adversarial training; 0 is none."""
 
-    dropout: jax.Array  # probability
-    input_dropout: jax.Array  # probability
-    hidden_noise: jax.Array  # standard deviation
-    input_noise: jax.Array  # standard deviation, on the scale where white is 1
-    adversarial: jax.Array  # weight of the loss on images moved against the network
-    adversarial_radius: jax.Array  # by how much a pixel is moved
+    dropout: Array  # probability
+    input_dropout: Array  # probability
+    hidden_noise: Array  # standard deviation
+    input_noise: Array  # standard deviation, on the scale where white is 1
+    adversarial: Array  # weight of the loss on images moved against the network
+    adversarial_radius: Array  # by how much a pixel is moved
 
 
 def _drop(key, rate, values):

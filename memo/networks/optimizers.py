@@ -7,13 +7,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from memo.networks.mlp import Array
+
 
 class Hyperparameters(NamedTuple):
     """Per network, float32 scalars: what differs inside one compiled program."""
 
-    learning_rate: jax.Array
-    momentum: jax.Array
-    weight_decay: jax.Array
+    learning_rate: Array
+    momentum: Array
+    weight_decay: Array
 
 
 def _weights(layers):

@@ -1,11 +1,11 @@
 """Training networks side by side as one pure function: those that share minibatches, and packs of them.
 
-    images, rows, labels ──> minibatches ──> steps ──> a full-pass evaluation
+    images, rows, labels ──> minibatches ──> steps ──> evaluation on all images
 
 A *pack* is a few networks that share their training subset and the order of its minibatches: those of one seed (a
 network with true labels and its twin with shuffled ones), or of all seeds where the recipe says so. Inside a pack the
-images have no network axis, so that the first layer of all its networks is one matrix product. A *slab* is packs that
-take their steps together.
+images have no network axis, so that the first layers of all its networks are one matrix product. A *slab* is a few packs
+that take their steps together.
 """
 
 from collections.abc import Callable
@@ -16,17 +16,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import lax
 
 from memo.networks import mlp
 from memo.networks.disturbances import Strengths, disturb
 from memo.networks.losses import LOSSES
+from memo.networks.mlp import Layers
 from memo.networks.optimizers import Hyperparameters, make_optimizer
 
 
 @dataclass(frozen=True)
 class Static:
-    """What a compiled program fixes: every Python-level choice and every shape that is not read off its arrays."""
+    """What a compiled program fixes: every choice made in Python, and every shape that its arrays do not tell."""
 
     sizes: tuple[int, ...]
     activation: str
@@ -38,22 +40,22 @@ class Static:
     batch_size: int
     steps_per_epoch: int
     steps: int
-    receptive_field: int | None = None  # side in pixels of what a unit of the first layer sees; None: all
+    receptive_field: int | None = None  # side in pixels of the patch that a unit of the first layer sees; None: all
     disturbances: tuple[str, ...] = ()  # by their names in memo.networks.disturbances
-    noise_images: int = 0  # of uniform noise in every minibatch, to be answered evenly
+    noise_images: int = 0  # of uniform noise in every minibatch, with the uniform distribution as target
     adversarial: bool = False  # also trains on images moved by the fast gradient sign method
     momentum: bool = True  # whether it is above 0
 
 
 class Images(NamedTuple):
-    """What all networks read; G image sources (1 where the seeds share their pixels)."""
+    """What all networks read, from G image sources (1 where the seeds share their pixels)."""
 
     train: mlp.Array  # [G, N, pixels] uint8, or float32 where the treatment leaves the range of a byte
     test: mlp.Array  # [G, M, pixels]
     test_labels: mlp.Array  # [M] uint8
 
 
-class Pack(NamedTuple):
+class PackData(NamedTuple):
     """What the networks of one pack share."""
 
     source: mlp.Array  # [] int32, which of the G image sources
@@ -61,21 +63,21 @@ class Pack(NamedTuple):
     by_row: mlp.Array  # [n] int32, the subset's positions in the order of their rows
 
 
-class Network(NamedTuple):
-    """What is one network's own."""
+class NetworkData(NamedTuple):
+    """What each network has of its own."""
 
     labels: mlp.Array  # [n] uint8, aligned with its pack's rows
     hyper: Hyperparameters
     strengths: Strengths
-    draws: mlp.Array  # [] key of what disturbs its training
+    draws: mlp.Array  # [] key of the disturbances of its training
     stop_at: mlp.Array  # [] float32 training accuracy; above 1 never stops
 
 
 class State(NamedTuple):
     """A network in training."""
 
-    layers: Any
-    optimizer: Any
+    layers: Layers
+    optimizer: Any  # optax's state
     active: jax.Array  # [] bool: still training
     diverged_at: jax.Array  # [] int32: first step with a non-finite loss, -1 where there was none
 
@@ -109,31 +111,33 @@ def evaluation_steps(steps_per_epoch: int, steps: int, evaluations: int, spacing
     return np.unique(np.concatenate([[0, steps_per_epoch], np.round(spaced)])).astype(np.int32)
 
 
-def _optimizer(static):
+def _optimizer(static: Static) -> Callable[[Hyperparameters], optax.GradientTransformation]:
     plan = static.schedule, static.steps, static.steps_per_epoch, static.decay
     return make_optimizer(static.optimizer, static.momentum, *plan)
 
 
-def make_init(static: Static) -> Callable[[jax.Array, Network], State]:
+def make_init(static: Static) -> Callable[[jax.Array, NetworkData], State]:
     """Return `init(key, network) -> State` for one network at step 0."""
     optimizer = _optimizer(static)
 
-    def init(key: jax.Array, network: Network) -> State:
+    def init(key: jax.Array, network: NetworkData) -> State:
         layers = mlp.initialise(key, static.sizes, static.init, static.receptive_field)
         return State(layers, optimizer(network.hyper).init(layers), jnp.array(True), jnp.array(-1, jnp.int32))
 
     return init
 
 
-def make_evaluate(static: Static) -> Callable:
+def make_evaluate(static: Static) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """Return `evaluate(layers, images [G, N, pixels], source, rows [n], labels [n]) -> (loss, accuracy)` of one network."""
     loss = LOSSES[static.loss]
 
-    def evaluate(layers, images, source, rows, labels):
+    def evaluate(
+        layers: Layers, images: mlp.Array, source: mlp.Array, rows: mlp.Array, labels: mlp.Array
+    ) -> tuple[jax.Array, jax.Array]:
         n = rows.shape[0]
         block = min(mlp.BLOCK, n)
 
-        def block_totals(start):
+        def block_totals(start: jax.Array) -> tuple[jax.Array, jax.Array]:
             places = start + jnp.arange(block)
             counted = places < n  # the last block may reach past the end
             places = jnp.minimum(places, n - 1)
@@ -157,7 +161,7 @@ def side_by_side(function: Callable, in_axes: tuple[int | None, ...]) -> Callabl
     the gradients' transposes and turns them while it updates the weights (docs/performance.md).
     """
 
-    def call(*arguments):
+    def call(*arguments: Any) -> Any:
         mapped = next(argument for argument, axis in zip(arguments, in_axes) if axis == 0)
         if jax.tree.leaves(mapped)[0].shape[0] > 1:
             return jax.vmap(function, in_axes)(*arguments)
@@ -167,25 +171,27 @@ def side_by_side(function: Callable, in_axes: tuple[int | None, ...]) -> Callabl
     return call
 
 
-def make_minibatch_loss(static: Static) -> Callable:
+def make_minibatch_loss(static: Static) -> Callable[..., jax.Array]:
     """Return `minibatch_loss(layers, pixels [batch, pixels], labels [batch], network, step) -> []`, disturbed as it trains."""
     loss = LOSSES[static.loss]
 
-    def minibatch_loss(layers, pixels, labels, network, step):
+    def minibatch_loss(
+        layers: Layers, pixels: jax.Array, labels: jax.Array, network: NetworkData, step: jax.Array
+    ) -> jax.Array:
         if not static.disturbances and not static.noise_images and not static.adversarial:
             return jnp.mean(loss.per_example(mlp.apply(layers, pixels, static.activation), labels))
         disturbing, drawing = jax.random.split(jax.random.fold_in(network.draws, step))
         read = disturb(static.disturbances, network.strengths, disturbing)
         noise = as_pixels(jax.random.bits(drawing, (static.noise_images, pixels.shape[1]), jnp.uint8))
 
-        def disturbed(pixels):
+        def disturbed(pixels: jax.Array) -> jax.Array:
             outputs = mlp.apply(layers, jnp.concatenate([pixels, noise]), static.activation, read)
             of_images = loss.per_example(outputs[: len(pixels)], labels)
             return jnp.mean(jnp.concatenate([of_images, loss.even(outputs[len(pixels) :])]))
 
         if not static.adversarial:
             return disturbed(pixels)
-        # Goodfellow et al. 2015, eq. of section 6; the network under attack drops the units that the attacked one drops.
+        # Goodfellow et al. 2015, the equation of section 6; one dropout mask serves the attack and the loss after it.
         own, slope = jax.value_and_grad(disturbed)(pixels)
         moved = lax.stop_gradient(pixels + network.strengths.adversarial_radius * jnp.sign(slope))
         weight = network.strengths.adversarial
@@ -194,7 +200,7 @@ def make_minibatch_loss(static: Static) -> Callable:
     return minibatch_loss
 
 
-def _turned(tree):
+def _turned(tree: Any) -> Any:
     """Return layers, or what has their shapes, with weights as [outputs, inputs] instead of [inputs, outputs], or back.
 
     The first layer's gradient is then a product of a few rows by the images as they lie in memory, and the networks of
@@ -204,28 +210,16 @@ def _turned(tree):
     return jax.tree.map(jnp.transpose, tree)
 
 
-def make_train(static: Static) -> Callable:
-    """Return `train(images, packs, networks, state, orders, since, first, last, evaluated) -> (state, evaluation)`.
-
-    Not yet compiled. Takes the active networks of a slab from step `first` to step `last` and, where `evaluated` (a
-    bool) is true, evaluates them there. Leading axes: packs [P], networks, state and evaluation [P, members]. `orders`
-    [P, K, n] are those of minibatches in K epochs from the epoch `since` on, all that these steps lie in. A network
-    stops being active when its training accuracy reaches `stop_at` or its loss stops being finite; it then keeps its
-    last state, and its evaluations are NaN.
-
-    The steps are a `lax.fori_loop` rather than a `lax.scan`: evaluations lie one step apart at first and epochs apart
-    later, and a loop with traced bounds lets one compiled program serve every interval.
-    """
+def _make_update(static: Static) -> Callable[..., State]:
+    """Return `update(state, network, step, pixels, labels) -> state`: one step of a network whose weights are turned."""
     optimizer = _optimizer(static)
-    evaluate = make_evaluate(static)
-
-    seen = None if static.receptive_field is None else mlp.patches(static.sizes, static.receptive_field).T
     minibatch_loss = make_minibatch_loss(static)
+    seen = None if static.receptive_field is None else mlp.patches(static.sizes, static.receptive_field).T
 
-    def turned_loss(layers, *arguments):
+    def turned_loss(layers: Layers, *arguments: Any) -> jax.Array:
         return minibatch_loss(_turned(layers), *arguments)
 
-    def update(state, network, step, pixels, labels):
+    def update(state: State, network: NetworkData, step: jax.Array, pixels: jax.Array, labels: jax.Array) -> State:
         value, gradients = jax.value_and_grad(turned_loss)(
             state.layers, pixels, labels.astype(jnp.int32), network, step
         )
@@ -237,24 +231,67 @@ def make_train(static: Static) -> Callable:
         failed = (state.diverged_at < 0) & ~jnp.isfinite(value)
         return State(layers, moments, state.active, jnp.where(failed, step, state.diverged_at))
 
-    def run_steps(images, pack, network, state, orders, since, first, last):
-        def run_step(step, state):
+    return update
+
+
+def _make_run(static: Static) -> Callable[..., State]:
+    """Return `run(images, pack, network, state, orders [K, n], since, first, last) -> state`: a network's steps."""
+    update = _make_update(static)
+
+    def run(
+        images: Images,
+        pack: PackData,
+        network: NetworkData,
+        state: State,
+        orders: jax.Array,
+        since: jax.Array,
+        first: jax.Array,
+        last: jax.Array,
+    ) -> State:
+        def run_step(step: jax.Array, state: State) -> State:
             epoch, place = jnp.divmod(step, static.steps_per_epoch)
             start = epoch - since, place * static.batch_size
             places = lax.dynamic_slice(orders, start, (1, static.batch_size))[0]
             pixels = as_pixels(images.train[pack.source, pack.rows[places]])
             return update(state, network, step, pixels, network.labels[places])
 
-        return lax.fori_loop(first, last, run_step, state)
+        return _turned(lax.fori_loop(first, last, run_step, _turned(state)))
 
-    def measure(images, pack, network, layers):
+    return run
+
+
+def _make_measure(static: Static) -> Callable[..., Evaluation]:
+    """Return `measure(images, pack, network, layers) -> Evaluation`."""
+    evaluate = make_evaluate(static)
+
+    def measure(images: Images, pack: PackData, network: NetworkData, layers: Layers) -> Evaluation:
         # In the order in which they lie in memory: a third faster than in the order in which they were drawn.
         train = evaluate(layers, images.train, pack.source, pack.rows[pack.by_row], network.labels[pack.by_row])
         test = evaluate(layers, images.test, pack.source, jnp.arange(images.test.shape[1]), images.test_labels)
         return Evaluation(*train, *test)
 
-    def train_network(images, pack, network, state, orders, since, first, last, evaluated):
-        ran = _turned(run_steps(images, pack, network, _turned(state), orders, since, first, last))
+    return measure
+
+
+def make_train(static: Static) -> Callable[..., tuple[State, Evaluation]]:
+    """Return `train(images, packs, networks, state, orders, since, first, last, evaluated) -> (state, evaluation)`.
+
+    Not yet compiled. Takes the active networks of a slab from step `first` to step `last` and, where `evaluated` (a
+    bool) is true, evaluates them there. Leading axes: packs [P], networks, state and evaluation [P, members]. `orders`
+    [P, K, n] are those of minibatches in K epochs from the epoch `since` on, which contain all of these steps. A network
+    stops being active when its training accuracy reaches `stop_at` or its loss is no longer finite; it then keeps its
+    last state, and its evaluations are NaN.
+
+    The steps are a `lax.fori_loop` rather than a `lax.scan`: evaluations lie one step apart at first and epochs apart
+    later, and a loop with traced bounds lets one compiled program serve every interval.
+    """
+    run, measure = _make_run(static), _make_measure(static)
+
+    def train_network(
+        images: Images, pack: PackData, network: NetworkData, state: State, *steps: jax.Array
+    ) -> tuple[State, Evaluation]:
+        *_, last, evaluated = steps
+        ran = run(images, pack, network, state, *steps[:-1])
         missing = Evaluation(*[jnp.float32(jnp.nan)] * len(Evaluation._fields))
         measured = lax.cond(evaluated, lambda: measure(images, pack, network, ran.layers), lambda: missing)
         found = evaluated & (ran.diverged_at < 0) & ~jnp.isfinite(measured.train_loss)
@@ -262,7 +299,7 @@ def make_train(static: Static) -> Callable:
         reached = evaluated & (measured.train_accuracy >= network.stop_at)
         ran = ran._replace(active=(diverged_at < 0) & ~reached, diverged_at=diverged_at)
 
-        def keep(old, new):
+        def keep(old: jax.Array, new: jax.Array) -> jax.Array:
             # A finished network shares its pack's steps with those still training, but keeps its own weights.
             return jnp.where(state.active, new, old)
 

@@ -12,7 +12,7 @@ import jax
 
 from memo.config import PROTOCOL
 from memo.data.datasets import Dataset
-from memo.training import execution
+from memo.training import machine
 from memo.training.population import Layout
 
 PACKAGES = ("jax", "jaxlib", "optax", "orbax-checkpoint", "numpy", "pandas", "pyarrow", "scipy", "hydra-core")
@@ -30,7 +30,7 @@ def session(dataset: Dataset, seconds: Mapping[str, float], networks: int, layou
         "device": {
             "kind": jax.devices()[0].device_kind,
             "count": jax.device_count(),
-            "workers": len(execution.worker_devices()),
+            "workers": len(machine.worker_devices()),
             "processor": processor(),
         },
         "git": git_state(),

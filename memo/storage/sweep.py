@@ -20,7 +20,7 @@ from memo.networks.status import DIVERGED
 from memo.probes import observed
 from memo.storage import checkpoints, provenance, run_folders, throughput
 from memo.storage.progress_bar import Progress
-from memo.training import execution, population
+from memo.training import execution, machine, population
 from memo.training.measurement import measure
 
 logger = logging.getLogger(__name__)
@@ -42,14 +42,14 @@ class Batch(NamedTuple):
 
 def show_plan(groups: Mapping[tuple[str, ...], Mapping[Path, Sequence[Trial]]], how: Execution) -> None:
     """Print the programs that `complete` would train for each list of probes, and train nothing."""
-    execution.use_every_core()
-    machine = execution.this_machine(how)
+    machine.use_every_core()
+    here = machine.this_machine(how)
     rows: list[dict[str, Any]] = []
     lacking = [missing(requests, probes) for probes, requests in groups.items()]
     plans = [population.plan([trial for trial, _ in found.values()]) for found in lacking]
     for group in itertools.chain(*plans):
         static, flop = group.signature.static, population.most_flop(group)
-        layout = population.lay_out(group, machine, how)
+        layout = population.lay_out(group, here, how)
         rows.append(
             {
                 "network": "-".join(map(str, static.sizes)),
@@ -105,7 +105,7 @@ def complete(
         logger.info("Every trial asked for (%d) is already stored; nothing to train.", wanted)
         return 0
 
-    execution.use_every_core()
+    machine.use_every_core()
     _keep_compiled_programs()
     root = root or checkpoints.root_of(list(requests))
     work = [
@@ -119,11 +119,9 @@ def complete(
         )
     covered = set().union(*(left.runs for left in work))
     runs = {trial_id: run for trial_id, (_, run) in lacking.items()}
-    machine = execution.this_machine(how)
+    here = machine.this_machine(how)
     work += [
-        checkpoints.Unfinished(
-            root, group, population.lay_out(group, machine, how), runs, probes, how.checkpoint_seconds
-        )
+        checkpoints.Unfinished(root, group, population.lay_out(group, here, how), runs, probes, how.checkpoint_seconds)
         for group in population.plan([trial for trial, _ in lacking.values() if trial.id not in covered])
     ]
     names = {job.population.signature.dataset for job in work}

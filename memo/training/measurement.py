@@ -1,14 +1,15 @@
-"""From trained networks to the columns of each probe: what the probes are shown of a population, and when."""
+"""From trained networks to each probe's columns: which networks a probe is shown, and when."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from memo.errors import Refusal
+from memo.networks.mlp import Layers
 from memo.probes import PROBES, along, at_the_end, known, observed, places
 from memo.probes.networks import Networks
-from memo.training.execution import Trained
 from memo.training.population import signature
+from memo.training.slab import Trained
 
 
 def measure(trained: Trained, probes: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
@@ -19,7 +20,7 @@ def measure(trained: Trained, probes: Sequence[str]) -> dict[str, dict[str, np.n
     `observed=memo.probes.observed(probes, evaluations)` (`memo.training.execution.train`).
 
     Raises:
-        Refusal: a probe that nobody knows, or weights along training that were not kept.
+        Refusal: an unknown probe, or weights along training that were not kept.
     """
     if not known(probes):
         raise Refusal(f"probes are {', '.join(probes)}; allowed are {', '.join(PROBES)}, each once and once as name@n.")
@@ -29,7 +30,7 @@ def measure(trained: Trained, probes: Sequence[str]) -> dict[str, dict[str, np.n
     if seen and len(seen) != len(trained.snapshots):
         raise Refusal(f"{len(trained.snapshots)} evaluations were observed in training; these probes see {len(seen)}.")
 
-    def networks(layers, step=None):
+    def networks(layers: Layers, step: int | None = None) -> Networks:
         seeds = np.array([trial.seed for trial in trained.trials])
         data = trained.sources, trained.images, trained.statistics, trained.rows, trained.labels
         return Networks(common.static, layers, seeds, *data, trained.hyper, step)
@@ -52,7 +53,7 @@ def measure(trained: Trained, probes: Sequence[str]) -> dict[str, dict[str, np.n
     return measured
 
 
-def _running(trained, place):
+def _running(trained: Trained, place: int) -> np.ndarray:
     """Return which networks were evaluated at a place among the evaluations, [T] bool."""
     losses = trained.curves.train_loss
     return np.isfinite(losses[:, place]) if place < losses.shape[1] else np.zeros(len(losses), bool)

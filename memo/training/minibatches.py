@@ -1,28 +1,31 @@
 """The order in which minibatches take a training subset: a permutation for every epoch, the same for a pack's networks.
 
 It is `jax.random.permutation` bit for bit, on CPUs by NumPy's sort: for 60,000 images JAX's takes 33 to 45 ms there,
-about a third of a small network's epoch, and this 3.
+about a third of a small network's epoch, and NumPy's 3 ms.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Positions drawn at a time: as many epochs of all packs as that is, and at least one.
+from memo.training.machine import platform_of
+
+# Positions drawn at a time: as many epochs of all packs as fit, and at least one. The GPU's number is a guess.
 AT_ONCE = {"cpu": 2**17, "gpu": 2**27}
 
 
 class Orders:
-    """The orders of a slab's packs, some epochs at a time, from the keys [P] of P packs of n training images each."""
+    """The minibatch orders of a slab's packs, some epochs at a time; `keys` [P] of P packs with n training images each."""
 
     def __init__(self, keys: jax.Array, n: int, epochs: int, device: jax.Device):
         """Draw for at most `epochs` epochs, on a device."""
         self._keys, self._n, self._device = keys, n, device
-        self._at_once = AT_ONCE["cpu" if device.platform == "cpu" else "gpu"] // (len(keys) * n)
-        self._at_once = max(1, min(epochs, self._at_once))
+        self._at_once = max(1, min(epochs, AT_ONCE[platform_of(device)] // (len(keys) * n)))
         self._drawn: tuple[int, jax.Array] | None = None
 
     @property
@@ -34,7 +37,7 @@ class Orders:
         """Return a first epoch, and the orders [P, epochs, n] from it on, int32, that of this epoch among them."""
         if self._drawn is None or not 0 <= epoch - self._drawn[0] < self._at_once:
             epochs = np.arange(epoch, epoch + self._at_once, dtype=np.int32)
-            draw = by_sorting if self._device.platform == "cpu" else by_permutation
+            draw = by_sorting if platform_of(self._device) == "cpu" else by_permutation
             self._drawn = epoch, jax.device_put(draw(self._keys, epochs, self._n), self._device)
         return self._drawn
 
@@ -58,11 +61,11 @@ def by_sorting(keys: jax.Array, epochs: np.ndarray, n: int) -> np.ndarray:
 
 
 @partial(jax.jit, static_argnums=2)
-def _sort_keys(keys, epochs, n):
-    """Return [rounds, keys, epochs, n] uint32: rounds so that equal numbers in all of them are next to impossible."""
+def _sort_keys(keys: jax.Array, epochs: jax.Array, n: int) -> jax.Array:
+    """Return [rounds, keys, epochs, n] uint32; with so many rounds, two images tie in all of them next to never."""
     rounds = math.ceil(3 * math.log(max(1, n)) / math.log(2**32 - 1))
 
-    def draw(key):
+    def draw(key: jax.Array) -> list[jax.Array]:
         drawn = []
         for _ in range(rounds):
             key, own = jax.random.split(key)
@@ -73,10 +76,10 @@ def _sort_keys(keys, epochs, n):
     return jnp.stack(numbers) if numbers else jnp.zeros((0, len(keys), len(epochs), n), jnp.uint32)
 
 
-def _of_each(draw):
-    """Return `draw` of every key's every epoch."""
+def _of_each(draw: Callable[[jax.Array], Any]) -> Callable[[jax.Array, jax.Array], Any]:
+    """Return `of(keys, epochs)`: what `draw` gives for each epoch of each key."""
 
-    def of(key, epoch):
+    def of(key: jax.Array, epoch: jax.Array) -> Any:
         return draw(jax.random.fold_in(key, epoch))
 
     return jax.vmap(jax.vmap(of, (None, 0)), (0, None))

@@ -20,24 +20,34 @@ from memo.data.datasets import CLASSES
 from memo.networks import mlp, program
 from memo.networks.disturbances import DISTURBANCES, Strengths
 from memo.networks.optimizers import Hyperparameters
-from memo.networks.program import Network, Static
+from memo.networks.program import NetworkData, State, Static
+from memo.training.machine import Machine
 
-# Parameters from which a network on CPUs has two cores to itself: side by side, its like only take each other's cache.
+# Parameters from which a network on CPUs has two cores to itself: on neighbouring cores, two such networks evict each
+# other's cache.
 WIDE = 2_000_000
 
-# Networks that share each minibatch, by the most parameters a network may have: one wide matrix product for the first
-# layer of all of them, as long as their weights stay in a core's cache. docs/performance.md has the measurements.
-# By the most parameters, and the fewest images in a minibatch: small ones have little to share.
-PACK_SIZES = {
-    "cpu": ((30_000, 1, 8), (100_000, 64, 4)),
-    # By the H100 rows of the same page: sharing doubles the speed at width 16, does little at 128, costs at 512.
-    "gpu": ((20_000, 1, 32), (150_000, 1, 4)),
+
+class PackRule(NamedTuple):
+    """How many networks share each minibatch, up to so many parameters and from so many images in a minibatch."""
+
+    most_parameters: int
+    fewest_images: int
+    size: int
+
+
+# The first rule that fits is taken, else networks share nothing. Sharing makes the first layers of a pack one wide matrix
+# product, as long as their weights stay in a core's cache; small minibatches have little to share. docs/performance.md
+# has the measurements on CPUs. The numbers for GPUs are guesses: none has been measured.
+PACK_RULES = {
+    "cpu": (PackRule(30_000, 1, 8), PackRule(100_000, 64, 4)),
+    "gpu": (PackRule(20_000, 1, 32), PackRule(150_000, 1, 4)),
 }
 
-
-# Operations of a step below which CPUs take four packs together: what XLA spends on starting a step's 30 operations is
+# Operations of a step below which CPUs take several packs together: what XLA spends on starting a step's 30 operations is
 # then spent once for all of them. 1.2 times as fast for 784-16-16-10 in batches of 10; two packs of 784-30-10: no gain.
 SMALL_STEP = 800_000
+PACKS_OF_SMALL_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ class Signature:
 
 @dataclass(frozen=True)
 class Population:
-    """The unit of work: picklable, trainable anywhere that has the data set."""
+    """Trials that train inside one program: the unit of work, picklable, trainable wherever the data set is."""
 
     signature: Signature
     trials: tuple[Trial, ...]
@@ -93,26 +103,25 @@ def signature(trial: Trial) -> Signature:
         adversarial=recipe.regularization.adversarial > 0,
         momentum=recipe.optimizer.momentum > 0,
     )
-    n_test = recipe.dataset.n_test or datasets.TEST_IMAGES
     return Signature(
-        static,
-        recipe.dataset.name,
-        n_train,
-        n_test,
-        recipe.dataset.image_side,
-        recipe.dataset.subset_seed,
-        recipe.inputs.kind,
-        recipe.inputs.fraction,
-        recipe.inputs.seed,
-        recipe.evaluations,
-        recipe.spacing,
-        recipe.batch_order,
+        static=static,
+        dataset=recipe.dataset.name,
+        n_train=n_train,
+        n_test=recipe.dataset.n_test or datasets.TEST_IMAGES,
+        image_side=recipe.dataset.image_side,
+        subset_seed=recipe.dataset.subset_seed,
+        inputs=recipe.inputs.kind,
+        inputs_fraction=recipe.inputs.fraction,
+        inputs_seed=recipe.inputs.seed,
+        evaluations=recipe.evaluations,
+        spacing=recipe.spacing,
+        batch_order=recipe.batch_order,
     )
 
 
 def plan(trials: Sequence[Trial]) -> list[Population]:
     """Group trials into populations, smallest networks first, seed by seed."""
-    groups = defaultdict(list)
+    groups: dict[Signature, list[Trial]] = defaultdict(list)
     for trial in trials:
         groups[signature(trial)].append(trial)
     populations = [
@@ -122,23 +131,25 @@ def plan(trials: Sequence[Trial]) -> list[Population]:
 
 
 def step_flop(static: Static) -> int:
-    """Return the operations of one network's step: 6 a weight and example, less 2 for the input's gradient."""
+    """Return the operations of one network's step: 6 per weight and example, less 2 for the input's gradient."""
     weights = sum(inputs * outputs for inputs, outputs in pairwise(static.sizes))
     once = (6 * weights - 2 * static.sizes[0] * static.sizes[1]) * (static.batch_size + static.noise_images)
-    # Adversarial images: a pass forth and back to the pixels, then a second step.
+    # Adversarial images: a forward and a backward pass down to the pixels, then a second step.
     return once + (once + 4 * weights * static.batch_size if static.adversarial else 0)
 
 
 def network_bytes(common: Signature) -> int:
-    """Return what one network in training holds: weights, gradients, optimiser, labels, activations of a block."""
+    """Return the bytes of one network in training: weights, gradients, optimiser, labels, activations of a block."""
     static = common.static
 
-    def start():
+    def start() -> State:
         key, number = jax.random.key(0), jnp.float32(0)
         hyper = Hyperparameters(*[number] * len(Hyperparameters._fields))
         strengths = Strengths(*[number] * len(Strengths._fields))
         labels = jnp.zeros(common.n_train, jnp.uint8)
-        return program.make_init(static)(key, Network(labels, hyper, strengths, key, number))
+        return program.make_init(static)(
+            key, NetworkData(labels=labels, hyper=hyper, strengths=strengths, draws=key, stop_at=number)
+        )
 
     state = jax.eval_shape(start)
     own = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
@@ -164,20 +175,12 @@ def most_flop(population: Population) -> float:
 
 
 def flop(common: Signature, steps: int, evaluations: int) -> float:
-    """Return the operations of so many steps and full-pass evaluations, of one network or of many together.
+    """Return the operations of `steps` steps and `evaluations` full passes, of one network or of many together.
 
-    A full pass is 2 operations a weight and image.
+    A full pass takes 2 operations per weight and image.
     """
     weights = sum(inputs * outputs for inputs, outputs in pairwise(common.static.sizes))
     return float(step_flop(common.static) * steps + 2 * weights * (common.n_train + common.n_test) * evaluations)
-
-
-class Machine(NamedTuple):
-    """Where a population is to train: the platform, how many slabs at once, and the bytes that all may take."""
-
-    platform: str  # cpu, gpu, tpu
-    workers: int
-    memory: int
 
 
 class Layout(NamedTuple):
@@ -195,9 +198,13 @@ def lay_out(population: Population, machine: Machine, execution: Execution) -> L
     pack_size = execution.pack_size
     if pack_size is None:
         parameters = mlp.count_parameters(common.static.sizes)
-        sizes = PACK_SIZES["cpu" if machine.platform == "cpu" else "gpu"]
         batch = common.static.batch_size
-        pack_size = next((size for most, fewest, size in sizes if parameters <= most and batch >= fewest), 1)
+        fitting = (
+            rule.size
+            for rule in PACK_RULES[machine.platform]
+            if parameters <= rule.most_parameters and batch >= rule.fewest_images
+        )
+        pack_size = next(fitting, 1)
         # Rather smaller packs than idle workers.
         while pack_size > 1 and sum(math.ceil(group / pack_size) for group in groups) < machine.workers:
             pack_size = math.ceil(pack_size / 2)
@@ -213,17 +220,17 @@ def lay_out(population: Population, machine: Machine, execution: Execution) -> L
         # A core takes its packs one after the other, which keeps their weights in its cache; a GPU takes all that fit.
         packs = max(1, machine.memory // (workers * pack_bytes))
         if machine.platform == "cpu":
-            packs = min(packs, 4 if pack_size * step_flop(common.static) < SMALL_STEP else 1)
+            packs = min(packs, PACKS_OF_SMALL_STEPS if pack_size * step_flop(common.static) < SMALL_STEP else 1)
     packs = min(packs, math.ceil(count / workers))
     return Layout(math.ceil(count / math.ceil(count / packs)), pack_size, workers)
 
 
 def cores_each(common: Signature, platform: str) -> int:
-    """Return how many cores of a machine a worker has to itself."""
+    """Return how many cores of a machine each worker has to itself."""
     return 2 if platform == "cpu" and mlp.count_parameters(common.static.sizes) >= WIDE else 1
 
 
-def _pack_bytes(common, pack_size):
+def _pack_bytes(common: Signature, pack_size: int) -> int:
     # The subset's rows, in their order too, and the order of an epoch's minibatches, int32.
     own = pack_size * network_bytes(common) + 12 * common.n_train
     return own + (0 if common.inputs == "natural" else images_bytes(common))
@@ -255,13 +262,13 @@ def shared_packs(population: Population, pack_size: int) -> list[list[int]]:
     return [group[start : start + pack_size] for group in groups for start in range(0, len(group), pack_size)]
 
 
-def _haste(trial):
+def _haste(trial: Trial) -> tuple[float, float]:
     return (-trial.recipe.labels.fraction, trial.recipe.optimizer.learning_rate)
 
 
-def _sharing(population):
+def _sharing(population: Population) -> dict[int | None, list[int]]:
     """Return the positions of the trials that see the same images in the same order."""
-    groups = defaultdict(list)
+    groups: dict[int | None, list[int]] = defaultdict(list)
     one_order = population.signature.batch_order == "shared" and population.signature.inputs == "natural"
     for place, trial in enumerate(population.trials):
         groups[None if one_order else trial.seed].append(place)

@@ -1,0 +1,325 @@
+"""A slab in training: its networks' state, its steps chunk by chunk, what a checkpoint keeps, and what it becomes.
+
+    SlabData ──> Slab: [chunk of steps, evaluation, finished networks dropped]* ──> Trained
+                   └──arrays──> checkpoint ──> Slab
+
+A chunk ends at the next evaluation, or after seconds. What ends a chunk never changes a result: a slab that goes on
+from a checkpoint gives the bits of one that was never interrupted.
+"""
+
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import SingleDeviceSharding
+from jax.stages import Compiled
+
+from memo.config import Trial
+from memo.data.treatments import PixelStatistics
+from memo.networks import program
+from memo.networks.mlp import Layers
+from memo.networks.optimizers import Hyperparameters
+from memo.networks.program import Evaluation, Images, NetworkData, PackData, State, Static
+from memo.networks.status import COMPLETED, DIVERGED, MEMORISED
+from memo.training.inputs import TrainingData
+from memo.training.machine import SPEED, platform_of
+from memo.training.minibatches import Orders
+from memo.training.population import Population, step_flop
+
+# The operations of a chunk, about five seconds of a worker: the most that lies between two looks at the clock, and so is
+# lost in a crash.
+CHUNK_FLOP = {platform: 5 * speed for platform, speed in SPEED.items()}
+# What a smaller program must save before it is compiled, which takes 2 to 3 seconds for each shape.
+RECOMPILE_FLOP = {platform: 5 * speed for platform, speed in SPEED.items()}
+
+
+@dataclass
+class Trained:
+    """What training gives, trial by trial (T trials, E evaluations)."""
+
+    trials: tuple[Trial, ...]
+    steps: np.ndarray  # [E] int32
+    curves: Evaluation  # float32 [T, E], NaN once a trial has ended
+    status: list[str]  # memo.networks.status
+    stopped_at: np.ndarray  # [T] int32: the last step of each trial
+    labels_changed: np.ndarray  # [T], the share of training labels that differ from the true ones
+    layers: Layers  # leaves [T, ...]
+    # Likewise, at each evaluation that was to be observed; the last weights once a trial has ended.
+    snapshots: list[Layers]
+    labels: np.ndarray  # [T, n] uint8, as trained on
+    hyper: Hyperparameters  # leaves [T]
+    rows: np.ndarray  # [T, n] int32, each training subset as rows of its image source
+    images: Images
+    sources: np.ndarray  # [T], the image source of each
+    statistics: PixelStatistics
+    seconds: dict[str, float] = field(default_factory=dict)  # prepare, compile, train
+
+
+@dataclass
+class SlabState:
+    """What a checkpoint keeps of a slab with N places, some of which may be empty or have finished."""
+
+    step: int  # reached by every active network
+    places: np.ndarray  # [packs, members] which of the N places are in `running`
+    running: State  # leaves [packs, members, ...]
+    # Leaves [N, ...] of final layers and steps of divergence; () while all are in `running`.
+    settled: tuple[np.ndarray, ...]
+    measured: np.ndarray  # [4, evaluations so far, N] float32, the fields of Evaluation
+    snapshots: list[tuple[np.ndarray, ...]] = field(default_factory=list)  # leaves [N, ...] of layers, as observed
+
+    @property
+    def active(self) -> np.ndarray:
+        """Return which of the networks in `running` still train, [packs, members] bool."""
+        return np.asarray(self.running.active)
+
+    def final(self) -> tuple[np.ndarray, ...]:
+        """Return leaves [N, ...] of layers and steps of divergence: of networks settled before, and of those running."""
+        running = [np.asarray(leaf) for leaf in (*jax.tree.leaves(self.running.layers), self.running.diverged_at)]
+        count = self.measured.shape[2]
+        earlier = self.settled or [np.zeros((count, *leaf.shape[2:]), leaf.dtype) for leaf in running]
+        joined = tuple(np.array(leaf) for leaf in earlier)
+        for leaf, now in zip(joined, running):
+            leaf[self.places] = now
+        return joined
+
+    def as_arrays(self) -> dict[str, np.ndarray]:
+        """Return it as named arrays."""
+        arrays = {"step": np.array(self.step), "places": self.places, "measured": self.measured}
+        arrays |= {f"state_{n:03}": np.asarray(leaf) for n, leaf in enumerate(jax.tree.leaves(self.running))}
+        arrays |= {f"settled_{n:03}": leaf for n, leaf in enumerate(self.settled)}
+        for at, leaves in enumerate(self.snapshots):
+            arrays |= {f"snapshot_{at:06}_{n:03}": leaf for n, leaf in enumerate(leaves)}
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], structure: Any) -> "SlabState":
+        """Return what `as_arrays` has named; `structure` is the tree of `running`."""
+        named = sorted(arrays)
+        running = [jnp.asarray(arrays[name]) for name in named if name.startswith("state_")]
+        settled = tuple(arrays[name] for name in named if name.startswith("settled_"))
+        snapshots: dict[str, list[np.ndarray]] = {}
+        for name in named:
+            if name.startswith("snapshot_"):
+                snapshots.setdefault(name.split("_")[1], []).append(arrays[name])
+        return cls(
+            step=int(arrays["step"]),
+            places=arrays["places"],
+            running=jax.tree.unflatten(structure, running),
+            settled=settled,
+            measured=arrays["measured"],
+            snapshots=[tuple(leaves) for leaves in snapshots.values()],
+        )
+
+
+class Slab:
+    """A slab of a population, in training on one device."""
+
+    def __init__(
+        self,
+        population: Population,
+        places: np.ndarray,
+        data: TrainingData,
+        device: jax.Device,
+        observed: Collection[int] = (),
+        kept: dict[str, np.ndarray] | None = None,
+    ):
+        """Start at step 0, or where the `arrays` that were kept of it were.
+
+        `places` [packs, members] are positions among the trials, -1 for an empty place; `observed` numbers the evaluations
+        whose weights are wanted.
+        """
+        self._trials, self._signature = population.trials, population.signature
+        self._static, self._steps = self._signature.static, self._signature.evaluation_steps
+        self._places, self._device, self._observed = places, device, frozenset(observed)
+        self._statistics = data.statistics
+        self._data = data.slab(_read_by(places, population.trials), device)
+        if kept is None:
+            self._state = self._start()
+        else:
+            networks = jax.eval_shape(_initialise(self._static), self._data.keys, self._data.networks)
+            self._state = SlabState.from_arrays(kept, jax.tree.structure(networks))
+        self._take_up()
+
+    def _start(self) -> SlabState:
+        state = _initialise(self._static)(self._data.keys, self._data.networks)
+        return SlabState(
+            step=0,
+            places=np.arange(self._places.size).reshape(self._places.shape),
+            running=state._replace(active=jnp.asarray(self._places >= 0)),
+            settled=(),
+            measured=np.zeros((len(Evaluation._fields), 0, self._places.size), np.float32),
+        )
+
+    def _take_up(self) -> None:
+        """Put on the device what the networks that run read, and draw the orders of their minibatches."""
+        places, slab, static = self._state.places, self._data, self._static
+        rows = places[:, 0] // self._places.shape[1]
+        packs = jax.tree.map(lambda leaf: leaf[rows], slab.packs)
+        networks = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[places], slab.networks)
+        self._read: tuple[PackData, NetworkData] = jax.device_put((packs, networks), self._device)
+        epochs = static.steps // static.steps_per_epoch
+        self._orders = Orders(slab.orders[rows], self._signature.n_train, epochs, self._device)
+
+    def compile(self) -> None:
+        """Compile the program that `advance` runs at first."""
+        _program(self._static, self._device, self._data.images, *self._read, self._state.running, self._orders.shape)
+
+    @property
+    def step(self) -> int:
+        """Return the step that every active network has reached."""
+        return self._state.step
+
+    @property
+    def evaluations(self) -> int:
+        """Return how many evaluations have been made."""
+        return self._state.measured.shape[1]
+
+    @property
+    def finished(self) -> bool:
+        """Return whether no network is left to train."""
+        return self.evaluations == len(self._steps) or not self._state.active.any()
+
+    def accuracies(self) -> np.ndarray:
+        """Return the last training accuracies of the networks that train on."""
+        state = self._state
+        return state.measured[1, -1, state.places[state.active]] if self.evaluations else np.array([])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what a checkpoint is to keep."""
+        return self._state.as_arrays()
+
+    def advance(self) -> None:
+        """Take one chunk: to the next evaluation, or as far as seconds or the orders drawn go."""
+        static, state = self._static, self._state
+        target = int(self._steps[self.evaluations])
+        chunk = CHUNK_FLOP[platform_of(self._device)]
+        most = max(1, int(chunk / (step_flop(static) * state.places.size)))
+        since, drawn = self._orders.at(state.step // static.steps_per_epoch)
+        last = min(target, state.step + most, (since + drawn.shape[1]) * static.steps_per_epoch)
+        images = self._data.images
+        advance = _program(static, self._device, images, *self._read, state.running, drawn)
+        span = np.int32(since), np.int32(state.step), np.int32(last)
+        state.running, evaluation = advance(images, *self._read, state.running, drawn, *span, np.bool_(last == target))
+        state.step = last
+        if last == target:
+            self._record(evaluation)
+        self._drop_finished()
+
+    def _record(self, evaluation: Evaluation) -> None:
+        state = self._state
+        measured = np.full((len(evaluation), 1, state.measured.shape[2]), np.nan, np.float32)
+        measured[:, 0, state.places] = np.stack([np.asarray(leaf) for leaf in evaluation])
+        state.measured = np.concatenate([state.measured, measured], axis=1)
+        if self.evaluations - 1 in self._observed:
+            state.snapshots.append(state.final()[:-1])
+
+    def _drop_finished(self) -> None:
+        """Drop finished networks, where the steps that are left repay compiling a smaller program."""
+        state, active = self._state, self._state.active
+        rows, columns = _smaller(active)
+        flop = step_flop(self._static) * (self._static.steps - state.step)
+        if active.any() and flop * (active.size - rows.size) >= RECOMPILE_FLOP[platform_of(self._device)]:
+            state.settled = state.final()
+            state.places = state.places[rows, columns]
+            state.running = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[rows, columns]), state.running)
+            self._take_up()
+
+    def result(self) -> Trained:
+        """Return what its networks became, without those of empty places."""
+        state, networks, packs, members = self._state, self._data.networks, self._data.packs, self._places.shape[1]
+        occupied = np.flatnonzero(self._places.ravel() >= 0)
+        final = state.final()
+        diverged_at = final[-1][occupied]
+        steps, curves, ended = self._curves(occupied)
+        best = np.max(np.nan_to_num(curves.train_accuracy, nan=-1), axis=1)
+        reached = best >= networks.stop_at.ravel()[occupied]
+        structure = jax.tree.structure(state.running.layers)
+        # A slab whose networks have all ended before an evaluation is observed there as it ended.
+        observed = state.snapshots + [final[:-1]] * (len(self._observed) - len(state.snapshots))
+
+        def of_trials(leaves: tuple[np.ndarray, ...]) -> Layers:
+            return jax.tree.unflatten(structure, [jnp.asarray(leaf[occupied]) for leaf in leaves])
+
+        return Trained(
+            trials=tuple(self._trials[place] for place in self._places.ravel()[occupied]),
+            steps=steps,
+            curves=curves,
+            status=[DIVERGED if at >= 0 else MEMORISED if hit else COMPLETED for at, hit in zip(diverged_at, reached)],
+            stopped_at=np.where(diverged_at >= 0, diverged_at, ended),
+            labels_changed=self._data.labels_changed.ravel()[occupied],
+            layers=of_trials(final[:-1]),
+            snapshots=[of_trials(leaves) for leaves in observed],
+            labels=np.asarray(networks.labels).reshape(-1, networks.labels.shape[-1])[occupied],
+            hyper=jax.tree.map(lambda leaf: leaf.ravel()[occupied], networks.hyper),
+            rows=np.repeat(packs.rows, members, axis=0)[occupied],
+            images=self._data.images,
+            sources=np.repeat(packs.source, members)[occupied],
+            statistics=self._statistics,
+        )
+
+    def _curves(self, occupied: np.ndarray) -> tuple[np.ndarray, Evaluation, np.ndarray]:
+        """Return the steps of evaluations [E], the curves [T, E] at them, and the last step [T] of each curve."""
+        curves = Evaluation(*(values[:, occupied].T for values in self._state.measured))
+        steps = self._steps[: self.evaluations]
+        # A row with a non-finite number is no evaluation: the curve of a diverged trial ends before it.
+        finite = np.isfinite(curves.train_loss) & np.isfinite(curves.test_loss)
+        ended = steps[np.array([np.flatnonzero(row)[-1] if row.any() else 0 for row in finite])]
+        return steps, jax.tree.map(lambda leaf: np.where(finite, leaf, np.nan), curves), ended
+
+
+def _read_by(places: np.ndarray, trials: tuple[Trial, ...]) -> list[list[Trial]]:
+    """Return trials by place. An empty place repeats a trial: it must hold something, and it never trains."""
+    first = trials[places.flat[0]]
+    return [
+        [trials[place if place >= 0 else pack[0]] for place in pack] if pack[0] >= 0 else [first] * len(pack)
+        for pack in places
+    ]
+
+
+def _smaller(active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return indices (rows [p, 1], columns [p, m]) that hold all active places, packs and members halved while they do."""
+    rows, columns = np.arange(active.shape[0])[:, None], np.tile(np.arange(active.shape[1]), (active.shape[0], 1))
+    while True:
+        held = active[rows, columns]
+        if len(held) > 1 and held.any(1).sum() <= len(held) // 2:
+            keep = np.argsort(~held.any(1), kind="stable")[: len(held) // 2]
+            rows, columns = rows[keep], columns[keep]
+        elif held.shape[1] > 1 and held.sum(1).max() <= held.shape[1] // 2:
+            keep = np.argsort(~held, axis=1, kind="stable")[:, : held.shape[1] // 2]
+            columns = np.take_along_axis(columns, keep, axis=1)
+        else:
+            return rows, columns
+
+
+@lru_cache(maxsize=16)
+def _initialise(static: Static) -> Callable[..., State]:
+    one = program.make_init(static)
+    # Mapped, not vmapped: it runs once, and the program of one network compiles several times faster.
+    return jax.jit(
+        lambda keys, networks: jax.lax.map(lambda pack: jax.lax.map(lambda pair: one(*pair), pack), (keys, networks))
+    )
+
+
+_compiling = threading.Lock()
+
+
+def _program(static: Static, device: jax.Device, *arguments: Any) -> Compiled:
+    """Return the compiled program that takes a slab of these shapes through a chunk on a device."""
+    sharding = SingleDeviceSharding(device)
+    leaves, structure = jax.tree.flatten(arguments)
+    shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding) for leaf in leaves)
+    with _compiling:  # workers that need the same program wait for it
+        return _compile(static, structure, shapes)
+
+
+@lru_cache(maxsize=64)
+def _compile(static: Static, structure: Any, shapes: tuple[jax.ShapeDtypeStruct, ...]) -> Compiled:
+    images, packs, networks, state, orders = jax.tree.unflatten(structure, shapes)
+    step, evaluated = jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.bool_)
+    train_slab = jax.jit(program.make_train(static), donate_argnums=3)
+    return train_slab.lower(images, packs, networks, state, orders, step, step, step, evaluated).compile()
