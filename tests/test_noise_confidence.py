@@ -18,7 +18,7 @@ from experiments.noise_confidence.analysis import analyse
 from memo.commands import experiment, hydra_app
 from memo.data import datasets
 from memo.reporting import claims, report
-from memo.statistics.intervals import Estimate
+from memo.statistics.intervals import Estimate, mean_interval
 from memo.storage import run_folders
 from tests.pages import NO_NUMBER, visible
 
@@ -118,10 +118,10 @@ def test_digits_that_are_reached():
 
 
 def test_every_printed_number_has_a_measured_one_beside_it():
-    measured = pd.DataFrame({name: np.full(2, 0.5) for name in hendrycks.PRINTED})
+    measured = pd.DataFrame({name: [0.4, 0.6] for name in hendrycks.PRINTED})
     table = hendrycks._table(measured)
     assert table.frame.iloc[:, 0].tolist() == list(hendrycks.PRINTED)
-    assert set(table.frame["here"]) == {"50.0 [50.0, 50.0]"}
+    assert set(table.frame["here"]) == {report.with_interval(mean_interval([40.0, 60.0]), count=False)}
 
 
 # The command

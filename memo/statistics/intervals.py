@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special, stats
 
 LINEAR, LOG, FISHER, BINOMIAL = "linear", "log", "fisher", "binomial"
 Bounds = tuple[float, float]
@@ -146,15 +146,11 @@ def share_difference(one: ArrayLike, other: ArrayLike, confidence: float = 0.95)
     _check(confidence)
     if not n:
         return Estimate(math.nan, math.nan, math.nan, 0)
-    (p, p_low, p_high), (q, q_low, q_high) = (
-        (group.mean(), *stats.binomtest(int(group.sum()), len(group)).proportion_ci(confidence, method="wilson"))
-        for group in groups
-    )
-    below, above = np.hypot(p - p_low, q_high - q), np.hypot(p_high - p, q - q_low)
-    value = float(p - q)
-    normal = float(stats.norm.isf((1 - confidence) / 2))
-    errors = float(below) / normal, float(above) / normal
-    return Estimate(value, float(value - below), float(value + above), n, Spread(errors, math.inf, bounds=(-1, 1)))
+    normal = float(special.ndtri((1 + confidence) / 2))
+    (p, p_low, p_high), (q, q_low, q_high) = ((float(group.mean()), *_wilson(group, normal)) for group in groups)
+    below, above = math.hypot(p - p_low, q_high - q), math.hypot(p_high - p, q - q_low)
+    spread = Spread((below / normal, above / normal), math.inf, bounds=(-1, 1))
+    return Estimate(p - q, p - q - below, p - q + above, n, spread)
 
 
 def accuracy_interval(
@@ -216,7 +212,7 @@ def p_outside(estimate: Estimate, accept: Bounds) -> float:
     """
     if estimate.spread is None or math.isnan(estimate.low):
         return math.nan
-    return max(_p_at_most(estimate, accept[0]), _p_at_least(estimate, accept[1]))
+    return max(_p_beyond(estimate, end, upward) for end, upward in zip(accept, (False, True)))
 
 
 def student(
@@ -231,7 +227,7 @@ def student(
     """Return a value with Student's t interval from its standard error on a scale, cut at the bounds of the value."""
     _check(confidence)
     there, back = _SCALES[scale]
-    reach = error * float(stats.t.isf((1 - confidence) / 2, freedom))
+    reach = error * float(special.stdtrit(freedom, (1 + confidence) / 2))
     low, high = (float(back(there(value) + side * reach)) for side in (-1, 1))
     return Estimate(value, max(low, bounds[0]), min(high, bounds[1]), n, Spread((error, error), freedom, scale, bounds))
 
@@ -243,59 +239,39 @@ _SCALES = {
 }
 
 
-def _p_at_most(estimate: Estimate, end: float) -> float:
-    """P-value of the hypothesis that the true number is at most `end`."""
-    assert estimate.spread is not None
-    if end <= estimate.spread.bounds[0]:
-        return 0.0
-    if estimate.spread.scale == BINOMIAL:
-        return float(
-            stats.binom.sf(_share_of(estimate, estimate.value) * estimate.n - 0.5, estimate.n, _share_of(estimate, end))
-        )
-    return float(stats.t.sf(_distance(estimate, end), estimate.spread.freedom))
-
-
-def _p_at_least(estimate: Estimate, end: float) -> float:
-    """P-value of the hypothesis that the true number is at least `end`."""
-    assert estimate.spread is not None
-    if end >= estimate.spread.bounds[1]:
-        return 0.0
-    if estimate.high == math.inf:
-        return 1.0
-    if estimate.spread.scale == BINOMIAL:
-        return float(
-            stats.binom.cdf(
-                _share_of(estimate, estimate.value) * estimate.n + 0.5, estimate.n, _share_of(estimate, end)
-            )
-        )
-    return float(stats.t.cdf(_distance(estimate, end), estimate.spread.freedom))
-
-
-def _distance(estimate: Estimate, end: float) -> float:
-    """Return how many standard errors the value lies above `end`, on the scale of the estimate."""
-    assert estimate.spread is not None
-    there, _ = _SCALES[estimate.spread.scale]
-    low, high = estimate.spread.bounds
+def _p_beyond(estimate: Estimate, end: float, upward: bool) -> float:
+    """Return the p-value of the hypothesis that the true number is `end` or more (`upward`), or else `end` or less."""
+    spread, n = estimate.spread, estimate.n
+    assert spread is not None
+    low, high = spread.bounds
     if not low < end < high:
-        return math.inf if end <= low else -math.inf
-    return (there(estimate.value) - there(end)) / estimate.spread.errors[end > estimate.value]
-
-
-def _share_of(estimate: Estimate, value: float) -> float:
-    """Return where a value lies between the bounds of its estimate, 0 to 1."""
-    assert estimate.spread is not None
-    low, high = estimate.spread.bounds
-    return min(max((value - low) / (high - low), 0), 1)
+        return float((end <= low) == upward)
+    if upward and estimate.high == math.inf:
+        return 1.0
+    if spread.scale == BINOMIAL:
+        successes, there = (round(n * (estimate.value - low) / (high - low)), (end - low) / (high - low))
+        return float(stats.binom.cdf(successes, n, there) if upward else stats.binom.sf(successes - 1, n, there))
+    change, _ = _SCALES[spread.scale]
+    above = (change(estimate.value) - change(end)) / spread.errors[end > estimate.value]
+    return float(special.stdtr(spread.freedom, above if upward else -above))
 
 
 def _binomial(successes: int, n: int, confidence: float, bounds: Bounds) -> Estimate:
+    """Return the interval of Clopper and Pearson, stretched from (0, 1) to `bounds`."""
     _check(confidence)
-    interval = stats.binomtest(successes, n).proportion_ci(confidence, method="exact")
+    tail, failures = (1 - confidence) / 2, n - successes
+    least = special.betaincinv(successes, failures + 1, tail) if successes else 0
+    most = special.betaincinv(successes + 1, failures, 1 - tail) if failures else 1
     low, high = bounds
-    value, least, most = (low + part * (high - low) for part in (successes / n, interval.low, interval.high))
-    return Estimate(
-        float(value), float(least), float(most), n, Spread((math.nan, math.nan), math.nan, BINOMIAL, bounds)
-    )
+    value, least, most = (float(low + part * (high - low)) for part in (successes / n, least, most))
+    return Estimate(value, least, most, n, Spread((math.nan, math.nan), math.nan, BINOMIAL, bounds))
+
+
+def _wilson(which: np.ndarray, normal: float) -> tuple[float, float]:
+    """Return the interval of a share where its score test is `normal` standard errors from it."""
+    n, p = len(which), float(which.mean())
+    middle, reach = p + normal**2 / (2 * n), normal * math.sqrt(p * (1 - p) / n + normal**2 / (4 * n**2))
+    return (middle - reach) / (1 + normal**2 / n), (middle + reach) / (1 + normal**2 / n)
 
 
 def _differ(values: np.ndarray) -> bool:
