@@ -1,8 +1,9 @@
 """What the chapters of an experiment read: the stored tables by arm, the networks' weights, the images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,6 +53,7 @@ class Evidence:
         facts = {
             "status": own["status"],
             "images": [signature(self._by_id[trial]).n_train for trial in own["trial"]],
+            "parameters": own["parameters"],
             "network": ["-".join(map(str, self.static_of(trial).sizes)) for trial in own["trial"]],
             "labels": own["labels.kind"],
             "inputs": own["inputs.kind"],
@@ -59,6 +61,16 @@ class Evidence:
         }
         finals = [f"final_{part}_{measure}" for part in ("train", "test") for measure in ("loss", "accuracy")]
         return own[["trial", "arm", "seed"]].assign(**facts).join(own[finals])
+
+    def curves(self) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+        """Yield trial, arm and seed of each network that did not diverge, and its learning curve, ascending by step."""
+        by_trial = dict(list(self.tables.curves.groupby("trial")))
+        for keys in self.trials[["trial", "arm", "seed"]].to_dict("records"):
+            yield keys, by_trial[keys["trial"]].sort_values("step")
+
+    def of_all(self, table: str) -> pd.DataFrame:
+        """Return the rows of a table of probes for every arm, with the column arm; those of diverged networks left out."""
+        return self.trials[["trial", "arm"]].merge(self.tables[table], on="trial")
 
     def static(self, arm: str) -> Static:
         """Return what the compiled program of an arm fixes."""

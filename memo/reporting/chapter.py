@@ -34,7 +34,8 @@ class Text:
 
     Filters: `number`, `percent` (0.25 -> 25 %), `interval` (an estimate with its interval and n; `interval(count=False)`
     without n), `trend` (a word by where an interval lies), `joined` (a, b and c), `counted` (3 | counted("network")).
-    What a block asks for and is not given is an error.
+    What a block asks for and is not given is an error. Macros that blocks share lie in `text/macros.j2`, and are imported in the
+    blocks that use them.
     """
 
     def __init__(self, package: str, chapter: str):

@@ -20,7 +20,6 @@ VERDICTS = HOLDS, IN_PART, DOES_NOT, UNDECIDED, NOT_TESTED = (
     "undecided",
     "not tested",
 )
-OWN = "own"  # the kind of what this suite asks itself, counted apart
 
 
 def judge(verdicts: pd.Series) -> str:
@@ -41,7 +40,7 @@ def table(ledger: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (sentence, source, statement), own in ledger.groupby(["sentence", "source", "statement"], sort=False):
         counts = own["verdict"].value_counts().reindex(claims.VERDICTS, fill_value=0)
-        facts = {"sentence": sentence, "source": source, "statement": statement, "kind": kinds.get(source, OWN)}
+        facts = {"sentence": sentence, "source": source, "statement": statement, "kind": kinds.get(source, sources.OWN)}
         rows.append(facts | counts.to_dict() | {"verdict": judge(own["verdict"])})
     columns = ["sentence", "source", "statement", "kind", *claims.VERDICTS, "verdict"]
     return pd.DataFrame(rows, columns=columns)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from memo.reporting import claims, inline_images, multiplicity, sentences, sources, view
+from memo.reporting import claims, inline_images, multiplicity, sources, view
 from memo.reporting.report import number, templates
 from memo.reporting.results import COMPLETE, MISSING, Result
 from memo.reporting.view import SentenceView
@@ -100,7 +100,7 @@ def _opening(results: Sequence[Result], of: Mapping[str, Sequence[SentenceView]]
 
 def _by_source(every: Sequence[SentenceView]) -> dict[str, dict[str, int]]:
     """Return by source how many of its sentences have which verdict."""
-    named = dict.fromkeys(sentence.source for sentence in every if sentence.kind != sentences.OWN)
+    named = dict.fromkeys(sentence.source for sentence in every if sentence.kind != sources.OWN)
     return {source: view.tally([each for each in every if each.source == source], own=False) for source in named}
 
 

@@ -79,13 +79,13 @@ def of_ledger(ledger: pd.DataFrame, experiment: str = "") -> list[SentenceView]:
 
 def tally(shown: Iterable[SentenceView], *, own: bool) -> dict[str, int]:
     """Return how many sentences have which verdict: those of sources, or (`own`) those that this suite asks itself."""
-    verdicts = [each.verdict for each in shown if (each.kind == sentences.OWN) == own]
+    verdicts = [each.verdict for each in shown if (each.kind == sources.OWN) == own]
     return {verdict: verdicts.count(verdict) for verdict in sentences.VERDICTS}
 
 
 def cited(shown: Iterable[SentenceView]) -> list[str]:
     """Return the keys of the sources that sentences cite, each once."""
-    return list(dict.fromkeys(each.key for each in shown if each.key and each.kind != sentences.OWN))
+    return list(dict.fromkeys(each.key for each in shown if each.key and each.kind != sources.OWN))
 
 
 def anchor(*texts: str) -> str:

@@ -141,6 +141,16 @@ def early_share(steps: ArrayLike, values: ArrayLike, level: float = 0.99, chance
     return math.nan if span is None else _first_crossing(span[0], span[1], 0.1)
 
 
+def start(steps: ArrayLike, values: ArrayLike, level: float = 0.99, chance: float = 0.1) -> float:
+    """Time to a tenth of the rise over the time from there to half of it: 0.25 for a straight line, more for a slow start.
+
+    NaN where the curve never gets to `level`, or is at half of the rise at once.
+    """
+    steps, values = _observed(steps, values)
+    tenth, half, end = (_first_crossing(steps, values, chance + share * (level - chance)) for share in (0.1, 0.5, 1))
+    return tenth / (half - tenth) if end > 0 and half > tenth else math.nan
+
+
 def shape(
     steps: ArrayLike, values: ArrayLike, kind: str = "accuracy", level: float = 0.99, chance: float = 0.1
 ) -> dict[str, float]:

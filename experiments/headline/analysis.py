@@ -1,0 +1,64 @@
+"""The report: its chapters, and what stands around them."""
+
+import pandas as pd
+from matplotlib.figure import Figure as Drawing
+
+from experiments.headline import confidence, memorising, shape, speed
+from experiments.headline.networks import curves_of, read, widths_of
+from memo.commands.analysis import Analysis, Front
+from memo.commands.evidence import Evidence
+from memo.data import datasets
+from memo.reporting import figures, panels
+from memo.reporting.answers import Answers
+from memo.reporting.chapter import Text
+from memo.reporting.panels import CHANCE
+from memo.storage.run_folders import Tables
+
+NAMES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
+
+
+def front(evidence: Evidence, tables: Tables, answers: Answers) -> Front:
+    """Return the title, methods that all chapters share, limits, and the findings in one picture."""
+    networks, text = read(tables), Text("experiments.headline", "front")
+    recipe = evidence.tables.trials.iloc[0]
+    largest = widths_of(networks)[-1]
+    facts = {
+        "recipe": recipe,
+        "data": NAMES.get(recipe["dataset.name"], recipe["dataset.name"]),
+        "images": int(networks["images"].max()),
+        "available": datasets.TRAIN_IMAGES,
+        "changed": evidence.tables.trials.query("`labels.kind` == 'shuffled'")["labels.changed"].mean(),
+        "networks": len(networks),
+        "diverged": int((networks["status"] == "diverged").sum()),
+        "seeds": networks["seed"].nunique(),
+        "largest": largest,
+    }
+    drawn = draw_summary(curves_of(evidence, networks), _confidence(evidence, networks), largest)
+    return Front(
+        title=text.block("title", **facts),
+        methods=[text.block(name, **facts) for name in ("data", "networks", "training", "pairs")],
+        not_shown=[line for name in text.blocks if name.startswith("limit_") and (line := text.block(name, **facts))],
+        summary=text.figure(figures.save(drawn, evidence.folder, "summary", dense=True), **facts),
+    )
+
+
+def _confidence(evidence: Evidence, networks: pd.DataFrame) -> pd.DataFrame:
+    return evidence.of_all("confidence").merge(networks[["trial", "width", "labels"]], on="trial")
+
+
+def draw_summary(curves: pd.DataFrame, sure: pd.DataFrame, width: str) -> Drawing:
+    """Return the findings in one picture, for the README and the suite's report."""
+    figure, [[train, test, noise]] = figures.grid(1, 3, width=3.6, height=2.9)
+    for axes, part in ((train, "train"), (test, "test")):
+        panels.accuracy_curves(axes, curves[curves["width"] == width], part)
+    train.set_title(f"width {width}")
+    panels.estimates(noise, sure[sure["width"] == width], "mean_confidence", "inputs", list(figures.INPUTS))
+    names = [name.replace(", ", ",\n").replace(" ", "\n", 1) for name in figures.INPUT_NAMES.values()]
+    noise.set_xticks(range(len(names)), names, fontsize=8)
+    noise.axhline(CHANCE, **figures.CHANCE_LINE)
+    noise.set(ylim=(0, 1.03), ylabel="mean confidence")
+    figures.shared_legend(figure, train)
+    return figure
+
+
+analyse = Analysis("experiments.headline", (memorising, speed, shape, confidence), front)

@@ -1,0 +1,40 @@
+"""What the chapters read: the trained networks by width, and their learning curves."""
+
+import pandas as pd
+
+from memo.commands.evidence import Evidence
+from memo.statistics.over_seeds import width_name
+from memo.storage.run_folders import Tables
+
+KINDS = ("true", "shuffled")
+
+
+def with_width(evidence: Evidence) -> pd.DataFrame:
+    """Return trial, arm, seed, width as a text ("64" for two layers of 64), and units in the narrowest layer."""
+    widths = evidence.tables.trials.set_index("trial")["model.widths"]
+    own = evidence.networks[["trial", "arm", "seed"]]
+    return own.assign(width=own["trial"].map(widths.map(width_name)), units=own["trial"].map(widths.map(min)))
+
+
+def read(tables: Tables) -> pd.DataFrame:
+    """Return the committed table of networks, narrow ones first, its widths as texts."""
+    networks = tables["networks"].sort_values(["parameters", "seed"], ignore_index=True)
+    return networks.assign(width=networks["width"].astype(str), epochs_trained=networks["epochs"])
+
+
+def widths_of(networks: pd.DataFrame) -> list[str]:
+    """Return the widths, in the order of the networks."""
+    return list(dict.fromkeys(networks["width"]))
+
+
+def memorised(networks: pd.DataFrame) -> list[str]:
+    """Return the widths of which every network, the diverged included, fits every shuffled label."""
+    shuffled = networks[networks["labels"] == "shuffled"]
+    whole = (shuffled["final_train_accuracy"] == 1).groupby(shuffled["width"]).all()
+    return [width for width in widths_of(networks) if whole.get(width, False)]
+
+
+def curves_of(evidence: Evidence, networks: pd.DataFrame) -> pd.DataFrame:
+    """Return the learning curves of the networks that did not diverge, with their width and labels."""
+    sound = networks[networks["status"] != "diverged"].set_index("trial")[["width", "labels"]]
+    return evidence.tables.curves.merge(sound, left_on="trial", right_index=True)

@@ -1,0 +1,127 @@
+"""Shape: whether shuffled labels are learned along a straight line, and true ones in a fast drop after a slow start."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+from matplotlib.figure import Figure as Drawing
+from matplotlib.lines import Line2D
+
+from experiments.headline.networks import KINDS, curves_of, read, widths_of
+from memo.commands.evidence import Evidence
+from memo.reporting import figures, panels
+from memo.reporting.answers import Answers
+from memo.reporting.chapter import Chapter, Text
+from memo.reporting.panels import CHANCE
+from memo.statistics.curve_shape import loss_progress, shape, start
+from memo.statistics.curve_summary import LEVELS, SHAPES
+from memo.statistics.over_seeds import difference, mean, over_seeds, ratio, twins
+from memo.storage.run_folders import Tables
+
+TITLES = {
+    **{f"t{level}": f"epochs to {level} %" for level in (50, 90, 99)},
+    **{key: words for key, (words, _) in SHAPES.items()},
+}
+STRAIGHT = {key: value for key, (_, value) in SHAPES.items()} | {"start": 0.25}
+TITLES["start"] = "time to 10 % / 10 to 50 %"
+
+
+def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """Return the statistics of the shape of each network's training curves, of its loss and of its accuracy."""
+    rows = []
+    for keys, curve in evidence.curves():
+        found: dict[str, float] = {}
+        for kind, level in LEVELS.items():
+            values = curve[f"train_{kind}"]
+            measured = shape(curve["epoch"], values, kind, level)
+            found |= {f"{kind}_{name}": measured[name] for name in SHAPES}
+            rise = loss_progress(values) if kind == "loss" else values
+            found[f"{kind}_start"] = start(curve["epoch"], rise, level, 0 if kind == "loss" else CHANCE)
+        rows.append(keys | found)
+    return {"networks": pd.DataFrame(rows)}
+
+
+def answer(tables: Tables, answers: Answers) -> None:
+    """Answer how straight the curves on shuffled labels are, and how those on true labels begin and drop."""
+    networks = read(tables)
+    seeds = networks["seed"].nunique()
+    for curve in LEVELS:
+        for width in widths_of(networks):
+            linear = twins(networks, f"{curve}_linearity", width)[["shuffled"]]
+            answers.give("linear-{curve}-{width}", over_seeds(linear, asked=seeds), curve=curve, width=width)
+            area = mean(networks, f"{curve}_area", "shuffled", width, seeds)
+            answers.give("area-{curve}-{width}", area, curve=curve, width=width)
+            straighter = difference(networks, f"{curve}_linearity", width, seeds)
+            answers.give("straighter-{curve}-{width}", straighter, curve=curve, width=width)
+            begins = mean(networks, f"{curve}_start", "true", width, seeds)
+            answers.give("fiddles-{curve}-{width}", begins, curve=curve, width=width)
+            steeper = ratio(networks, f"{curve}_steepness", width, seeds, inverse=True)
+            answers.give("steeper-{curve}-{width}", steeper, curve=curve, width=width)
+
+
+def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
+    """Draw the curves on a common time axis, and their statistics by width."""
+    networks, text = read(tables), Text("experiments.headline", "shape")
+    widths, curves = widths_of(networks), curves_of(evidence, networks)
+    largest = widths[-1]
+    facts = {
+        "largest": largest,
+        "seeds": networks["seed"].nunique(),
+        "r2": {curve: answers[f"linear-{curve}-{largest}"] for curve in LEVELS},
+        "start": {curve: answers[f"fiddles-{curve}-{largest}"] for curve in LEVELS},
+        "steeper": {curve: answers[f"steeper-{curve}-{largest}"] for curve in LEVELS},
+    }
+    drawn = [("scaled", draw_scaled(curves, networks, widths))]
+    drawn += [(f"shapes_{kind}", draw_shapes(networks, kind, widths)) for kind in LEVELS]
+    return Chapter(
+        title="Along which curve",
+        findings=[text.block("finding", **facts)],
+        figures=[text.figure(figures.save(figure, evidence.folder, name), **facts) for name, figure in drawn],
+        methods=[text.block("methods")],
+    )
+
+
+def draw_scaled(curves: pd.DataFrame, networks: pd.DataFrame, widths: list[str]) -> Drawing:
+    """Return every curve against time as a share of its span: until 90 % of the loss is lost, until 99 % accuracy."""
+    figure, grid = figures.grid(2, len(widths), sharex=True, sharey=True)
+    names = {"loss": "share of the loss lost", "accuracy": "training accuracy"}
+    for row, (kind, level) in zip(grid, LEVELS.items()):
+        for axes, width in zip(row, widths):
+            axes.plot([0, 1], [0 if kind == "loss" else CHANCE, level], color="0.6", linewidth=1)
+            for labels, time, rise in _scaled(curves[curves["width"] == width], networks, kind, level):
+                style: figures.Style = {"color": figures.LABELS[labels], "linestyle": figures.DASHES[labels]}
+                axes.plot(time, rise, linewidth=1, alpha=0.8, **style)
+            axes.set(xlim=(0, 1), ylim=(0, 1.03))
+        row[0].set_ylabel(names[kind])
+    for above, below, width in zip(*grid, widths):
+        above.set_title(f"width {width}")
+        below.set_xlabel("time / span")
+    handles = [Line2D([], [], color=figures.LABELS[kind], linestyle=figures.DASHES[kind]) for kind in KINDS]
+    figure.legend(handles, [f"{kind} labels" for kind in KINDS], loc="outside upper center", ncols=2)
+    return figure
+
+
+def _scaled(
+    curves: pd.DataFrame, networks: pd.DataFrame, kind: str, level: float
+) -> Iterator[tuple[str, pd.Series, pd.Series]]:
+    """Yield labels, scaled time and rise of each network whose curve reaches the level."""
+    ends = networks.set_index("trial")[f"{kind}_t{100 * level:.0f}"].dropna()
+    for trial, curve in curves.groupby("trial"):
+        if trial in ends:
+            values = curve[f"train_{kind}"]
+            rise = pd.Series(loss_progress(values)) if kind == "loss" else values
+            yield curve["labels"].iloc[0], curve["epoch"] / ends[trial], rise
+
+
+def draw_shapes(networks: pd.DataFrame, kind: str, widths: list[str]) -> Drawing:
+    """Return times and statistics of the shape of one kind of curve by width."""
+    figure, grid = figures.grid(2, 4, width=2.6, height=2.4)
+    places = [axes for row in grid for axes in row]
+    for axes, (column, title) in zip(places, TITLES.items()):
+        panels.estimates(axes, networks, f"{kind}_{column}", "width", widths)
+        axes.set(title=title, xlabel="units per layer")
+        if column in STRAIGHT:
+            axes.axhline(STRAIGHT[column], **figures.CHANCE_LINE)
+        else:
+            figures.log_axis(axes)
+    figures.shared_legend(figure, places[0])
+    return figure
