@@ -140,7 +140,9 @@ def test_slopes_are_those_of_float64(networks):
         row, parameters = row_of(rows, place), flat(of, place)
         length = 1e-4 * np.sqrt((parameters**2).sum())
         assert row["slope_length"] == pytest.approx(length, rel=1e-6)
-        directions = generator(seed, "directions", 0).standard_normal((100, parameters.size), np.float32)
+        directions = generator(seed, "directions", "random_directions").standard_normal(
+            (100, parameters.size), np.float32
+        )
         directions = np.concatenate([-numerical_gradient(of, place)[None], directions])
         units = directions / np.sqrt((directions**2).sum(1, keepdims=True))
         down, *random = (fall(of, place, length * unit) / length for unit in units)
@@ -166,7 +168,7 @@ def test_steps_move_the_components_that_they_name(networks):
             count = round(gradient.size * percent / 100)
             top = fall_of(of, place, gradient, np.argsort(-np.abs(gradient))[:count])
             assert row[f"decrease_top_{percent}"] == pytest.approx(top, rel=1e-4)
-            draws = generator(seed, "directions", 1, percent)
+            draws = generator(seed, "directions", "random_components", percent)
             drawn = [draws.choice(gradient.size, count, replace=False) for _ in range(20)]
             expected = np.mean([fall_of(of, place, gradient, kept) for kept in drawn])
             assert row[f"decrease_random_{percent}"] == pytest.approx(expected, rel=1e-3, abs=1e-7)
@@ -174,7 +176,7 @@ def test_steps_move_the_components_that_they_name(networks):
 
 def test_minibatches_are_of_the_recipes_size(networks):
     of = networks()
-    rows, draws = gradients.measure(of), generator(SEEDS[1], "directions", 2)
+    rows, draws = gradients.measure(of), generator(SEEDS[1], "directions", "minibatches")
     minibatches = [draws.choice(TRAINED_ON, 50, replace=False) for _ in range(20)]
     norms = [np.sqrt((numerical_gradient(of, 1, taken) ** 2).sum()) for taken in minibatches]
     row = row_of(rows, 1)

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from memo.data.randomness import PURPOSES, generator, purpose_key
+from memo.data.randomness import PARTS, PURPOSES, generator, part_number, purpose_key
 from memo.data.treatments import INPUTS, LABELS, PixelStatistics
 
 STATISTICS = PixelStatistics(0.13, 0.31)
@@ -101,9 +101,25 @@ def test_inputs_are_drawn_by_seed(kind):
 
 def test_purposes_and_their_parts_draw_apart():
     draws = [generator(0, purpose).random() for purpose in PURPOSES]
-    draws += [generator(0, "noise", part).random() for part in range(3)]
+    draws += [
+        generator(0, purpose, part).random() for purpose, parts in PARTS.items() for part in (*parts, "a new one")
+    ]
+    draws += [generator(0, "directions", "random_components", percent).random() for percent in (1, 10)]
     keys = {tuple(jax.random.key_data(purpose_key(0, purpose)).tolist()) for purpose in PURPOSES}
     assert (len(set(draws)), len(keys)) == (len(draws), len(PURPOSES))
+
+
+@pytest.mark.parametrize("purpose", PARTS)
+def test_parts_have_numbers_of_their_own(purpose):
+    numbers = [part_number(purpose, part) for part in (*PARTS[purpose], "a new one", "another")]
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_parts_keep_the_numbers_that_results_were_drawn_with():
+    stored = {"uniform": 1, "gaussian": 2, "random_pixels": 3, "drawing_7": 107, "normal": 200, "matching": 2000}
+    for part, number in stored.items():
+        by_number = np.random.default_rng(np.random.SeedSequence(4, spawn_key=(5, number)))
+        assert generator(4, "noise", part).random() == by_number.random()
 
 
 @pytest.mark.parametrize("draw", [generator, purpose_key])

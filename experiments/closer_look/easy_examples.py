@@ -231,7 +231,7 @@ def _draw(evidence, moments, spread, made):
                 place.text(0.5, 0.5, "not reached", transform=place.transAxes, ha="center")
                 continue
             rates = np.sort(found[1].mean(axis=0))
-            drawn = generator(0, "noise", len(ARMS)).binomial(len(found[1]), rates.mean(), (DRAWS, len(rates)))
+            drawn = generator(0, "noise", "binomial_errors").binomial(len(found[1]), rates.mean(), (DRAWS, len(rates)))
             low, high = np.quantile(np.sort(drawn / len(found[1]), axis=1), (0.005, 0.995), axis=0)
             place.fill_between(
                 range(len(rates)), low, high, color="0.6", alpha=0.6, linewidth=0, label=f"{DRAWS:,} binomial draws"

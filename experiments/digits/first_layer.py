@@ -61,7 +61,7 @@ def _by_network(evidence: Evidence, arm: str) -> pd.DataFrame:
             "end": end[list(STATISTICS)].mean(),
             "change": pd.DataFrame(first_layer.statistics(images["end"] - images["start"])).mean(),
             "permuted": pd.DataFrame(
-                first_layer.permuted(images["end"], generator(int(seed), "noise", 1000), 20)
+                first_layer.permuted(images["end"], generator(int(seed), "noise", "pixel_permutations"), 20)
             ).mean(),
         }
         for stage, values in measured.items():

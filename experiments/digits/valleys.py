@@ -52,7 +52,7 @@ def _lines(static, layers, pairs, shown, labels):
     found: dict[str, list] = {"as they are": [], "matched": []}
     for first, second in pairs:
         a, b = _one(layers, first), _one(layers, second)
-        matched = landscape.match(a, b, generator(first, "noise", 2000))
+        matched = landscape.match(a, b, generator(first, "noise", "matching"))
         for name, end in (("as they are", b), ("matched", matched)):
             found[name].append(landscape.line(static, a, end, shown, labels))
     return {name: tuple(np.stack(values) for values in zip(*rows)) if rows else None for name, rows in found.items()}
@@ -159,7 +159,7 @@ def _draw_planes(evidence, ends, shown, labels, made):
     figure, [places] = figures.grid(1, 2, width=4.4, height=3.6)
 
     a = _one(ends, 0)
-    across, up = (landscape.random_direction(generator(0, "noise", 2001 + number), a) for number in range(2))
+    across, up = (landscape.random_direction(generator(0, "noise", part), a) for part in ("plane_across", "plane_up"))
     at = np.linspace(-1, 1, points)
     slice_costs = landscape.plane(static, a, across, up, at, at, shown, labels)
     _contours(figure, places[0], at, at, slice_costs)

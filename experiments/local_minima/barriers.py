@@ -90,7 +90,7 @@ def _lines(evidence, own, given):
                     )
             stack = weights.layers([table[trials[first]], table[trials[second]]], static.sizes)
             a, b = (jax.tree.map(itemgetter(place), stack) for place in range(2))
-            matched = landscape.match(a, b, generator(int(first), "noise", 2100))
+            matched = landscape.match(a, b, generator(int(first), "noise", "barrier_matching"))
             for way, end in zip(WAYS, (b, matched)):
                 found[way].append(landscape.line(static, a, end, pixels, labels)[0])
         yield kind, {way: np.stack(lines) for way, lines in found.items()}

@@ -91,7 +91,7 @@ def treat_inputs(
     treated, treated_test = INPUTS[kind](generator_of(seed, "inputs"), train, test, statistics)
     if fraction == 1:
         return treated, treated_test
-    replaced = generator_of(seed, "inputs", 1).permutation(len(train))[: round(fraction * len(train))]
+    replaced = generator_of(seed, "inputs", "replaced").permutation(len(train))[: round(fraction * len(train))]
     # Bytes stay bytes; floats lie on the scale where white is 1.
     mixed = train.copy() if treated.dtype == np.uint8 else train.astype(np.float32) / np.float32(255)
     mixed[replaced] = treated[replaced]

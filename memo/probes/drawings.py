@@ -22,7 +22,6 @@ from memo.probes.networks import Networks, outputs
 # along signs with 0.4.
 STEPS, STEP = 200, 0.4
 SURE = 0.99  # the confidence whose first iteration is told
-NOISE = 100  # digit d starts from part NOISE + d of a seed's noise, beyond the parts of memo.probes.networks.INPUTS
 
 
 def _log_softmax(outputs, digits):
@@ -49,7 +48,7 @@ def _of_digit(values, digits):
 
 def starts(seed: int, digits: int, pixels: int) -> dict[str, np.ndarray]:
     """Return the images [digits, pixels] float32 that the networks of a seed begin from: black, and uniform noise."""
-    noise = [generator(seed, "noise", NOISE + digit).random(pixels, np.float32) for digit in range(digits)]
+    noise = [generator(seed, "noise", f"drawing_{digit}").random(pixels, np.float32) for digit in range(digits)]
     return {"blank": np.zeros((digits, pixels), np.float32), "noise": np.stack(noise)}
 
 

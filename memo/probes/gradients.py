@@ -39,7 +39,6 @@ LENGTH = 1e-4
 # Numbers that are held at a time: of moves, or of activations in a block of images (32 MB).
 HELD = 2**23
 
-_PURPOSE = "directions"
 _OF_ALL_LAYERS = (
     "cost",
     "slope_length",
@@ -219,7 +218,7 @@ def _random_components(seed, places):
     """Return {percent: places of as many random components [20, count]}."""
     return {
         share: np.stack([draws.choice(places, _count(share, len(places)), replace=False) for _ in range(DRAWS)])
-        for share, draws in ((share, generator(seed, _PURPOSE, 1, share)) for share in PERCENT)
+        for share, draws in ((share, generator(seed, "directions", "random_components", share)) for share in PERCENT)
     }
 
 
@@ -275,7 +274,7 @@ def _minibatch_norms(
 
 def _mean_minibatch_norms(static, seed, layers, train, source, rows, labels):
     """Return the mean norm [m] of the gradients of 20 random minibatches, each without repetition."""
-    draws, size = generator(seed, _PURPOSE, 2), min(static.batch_size, len(rows))
+    draws, size = generator(seed, "directions", "minibatches"), min(static.batch_size, len(rows))
     places = np.stack([draws.choice(len(rows), size, replace=False) for _ in range(MINIBATCHES)])
     norms = _minibatch_norms(static, layers, train, np.int32(source), rows[places], labels[:, places])
     return np.asarray(norms).mean(axis=0, dtype=np.float64)
@@ -329,7 +328,7 @@ def _at_a_time(static):
 
 def _along_random_directions(static, seed, free, layers, lengths, shown):
     """Return how much the cost of m networks falls, [m, 100], over a step of `lengths` [m] in random directions."""
-    draws, found = generator(seed, _PURPOSE, 0), []
+    draws, found = generator(seed, "directions", "random_directions"), []
     for start in range(0, DIRECTIONS, _at_a_time(static)):
         directions = np.zeros((min(_at_a_time(static), DIRECTIONS - start), free.size), np.float32)
         drawn = draws.standard_normal((len(directions), np.count_nonzero(free)), np.float32)

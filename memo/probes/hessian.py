@@ -18,8 +18,6 @@ EXACT = 3000
 STEPS, STARTS = 80, 10
 # Products for the largest eigenvalue alone, from one start: within 1 % on trained networks (tests/test_hessian.py).
 TOP_STEPS = 20
-# The parts of a seed's directions, beyond those of memo.probes.gradients.
-SHARES, TOP = 300, 301
 
 
 def measure(networks: Networks) -> dict[str, np.ndarray]:
@@ -34,7 +32,7 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     """
     rows = [
         _of_network(networks.static, *inputs) if inputs else None
-        for inputs in _inputs(networks, SHARES, STARTS, np.sign)
+        for inputs in _inputs(networks, "hessian_shares", STARTS, np.sign)
     ]
     unknown: dict[str, Any] = dict.fromkeys(
         ("gradient_norm", "top", "bottom", "index", "positive", "index_lanczos"), np.nan
@@ -56,7 +54,7 @@ def measure_sharpness(networks: Networks) -> dict[str, np.ndarray]:
     spectrum; the gradient is that of the same loss.
     """
     found = []
-    for inputs in _inputs(networks, TOP, 1, lambda draws: draws):
+    for inputs in _inputs(networks, "hessian_top", 1, lambda draws: draws):
         if inputs is None:
             found.append((np.nan, np.nan))
             continue

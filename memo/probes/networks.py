@@ -57,7 +57,7 @@ def _clipped_gaussian(generator, pixels, statistics):
     return np.clip(drawn, 0, 1, out=drawn)
 
 
-# (generator, test pixels [M, pixels], statistics) -> pixels [M, pixels]. The position numbers the draw: append only.
+# (generator, test pixels [M, pixels], statistics) -> pixels [M, pixels].
 INPUTS = {
     "test": lambda generator, pixels, statistics: pixels,
     "uniform": _uniform,
@@ -68,7 +68,7 @@ INPUTS = {
 
 def draw(kind: str, seed: int, pixels: np.ndarray, statistics: PixelStatistics) -> np.ndarray:
     """Return the inputs [M, pixels] float32 of one kind that every network of a seed is shown."""
-    return INPUTS[kind](generator(seed, "noise", list(INPUTS).index(kind)), pixels, statistics)
+    return INPUTS[kind](generator(seed, "noise", kind), pixels, statistics)
 
 
 class _Kept:

@@ -11,12 +11,11 @@ from memo.networks.program import Static
 from memo.probes.confidence import BINS, QUANTILES, respond
 from memo.probes.networks import Networks, shown
 
-NORMAL = 200  # the part of a seed's noise, beyond those of memo.probes.networks and memo.probes.drawings
 FACTORS = (2, 5, 10, 100)  # of the noise of Hein et al. 2019
 
 
 def _normal(networks, seed, member, pixels):
-    return generator(seed, "noise", NORMAL).standard_normal(pixels.shape, np.float32)
+    return generator(seed, "noise", "normal").standard_normal(pixels.shape, np.float32)
 
 
 def _constant(networks, seed, member, pixels):
