@@ -123,7 +123,7 @@ def ledger(rows: Iterable[tuple]) -> pd.DataFrame:
         seen.add(claim.claim)
         lines.append(_line(claim, estimate, *note))
     frame = pd.DataFrame(lines, columns=list(OLD)).reindex(columns=list(claims.COLUMNS))
-    return claims.typed(frame.fillna({"sentence": "", "basis": "", "judged": "", "scale": ""}))
+    return claims.typed(frame.assign(sentence="", basis="", judged="", scale=""))
 
 
 def _line(claim, estimate, note=""):
