@@ -13,7 +13,8 @@ from memo.networks.mlp import BLOCK
 from memo.networks.program import Images, Static
 from memo.probes import answers, weights
 from memo.probes.networks import Networks, finite
-from memo.storage import run_folders, sweep
+from memo.storage import sweep
+from memo.storage.tables import as_frame, as_table
 from memo.training import inputs
 
 SIZES = (784, 8, 6, 10)
@@ -147,7 +148,7 @@ def test_weights_of_other_sizes_are_refused(networks):
 @pytest.mark.parametrize("probe", [answers, weights])
 def test_bytes_pass_through_a_table(networks, probe):
     rows = probe.measure(networks())
-    back = run_folders.as_table(run_folders.as_frame(rows)).to_pandas()
+    back = as_table(as_frame(rows)).to_pandas()
     for name in rows:
         assert (back[name].to_numpy() == rows[name]).all()
 

@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 
 import memo
-from hydra_plugins.population_launcher.settings import Settings, as_bytes, as_minutes
 from memo.cluster import head, planning
-from memo.cluster.planning import Work
+from memo.cluster.planning import Assignment
+from memo.cluster.settings import Settings, as_bytes, as_minutes
 from memo.config import Execution, check
 from memo.data import datasets
 from memo.errors import Refusal
 from memo.storage import checkpoints, sweep, throughput
+from memo.storage.sweep import Request
 from memo.training import population
 from tests.test_sweep import TINY
 
@@ -55,12 +56,12 @@ def test_a_task_trains_on_what_it_asks_for():
 
 @pytest.fixture(scope="module")
 def wanted(trials, mnist, tmp_path_factory):
-    """Return `wanted(folder) -> a batch` of two recipes with two seeds each."""
+    """Return `wanted(folder) -> a request` for two recipes with two seeds each."""
 
     def make(folder):
         recipes = {"true": {}, "shuffled": {"labels.kind": "shuffled"}}
-        requests = {folder / name: trials(TINY | {"seeds": 2} | own) for name, own in recipes.items()}
-        return sweep.Batch(requests, ["confidence"], None, Execution(pack_size=1))
+        runs = {folder / name: trials(TINY | {"seeds": 2} | own) for name, own in recipes.items()}
+        return Request(runs, ["confidence"], None, Execution(pack_size=1))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets, "load", lambda name, folder=None: mnist)
@@ -72,40 +73,42 @@ def tables(folder):
     return {name: memo.load(folder)[name].sort_values(key, ignore_index=True) for name, key in keys.items()}
 
 
-def planned(batch, settings, folder):
-    """Return the work of the tasks into which what a batch lacks is cut."""
-    lacking = sweep.missing(batch.requests, batch.probes)
-    packs = planning.packs_of(batch, lacking, settings)
+def planned(request, settings, folder):
+    """Return the assignments of the tasks into which what a request lacks is cut."""
+    lacking = request.lacking()
+    packs = planning.packs_of(request, lacking, settings)
     cut = planning.cut(packs, settings, settings.array_parallelism)
-    return [planning.work_of(task, batch, lacking, settings, folder) for task in cut]
+    return [planning.assignment_of(task, request, lacking, settings, folder) for task in cut]
 
 
 def test_what_tasks_train_is_what_one_command_trains(wanted, tmp_path):
     whole, cut = wanted(tmp_path / "whole"), wanted(tmp_path / "cut")
     sweep.complete(*whole)
     settings = Settings(min_minutes=1e-9, array_parallelism=3)
-    works = planned(cut, settings, tmp_path)
-    assert len(works) == 3
-    for work in works:
-        assert work.root == checkpoints.root_of(list(cut.requests))
-        assert (work.lacking(), work.done()) == (len(work.trials), 0)
-        work()
-        assert (work.lacking(), work.done()) == (0, work.cost)
+    assignments = planned(cut, settings, tmp_path)
+    assert len(assignments) == 3
+    for assignment in assignments:
+        assert assignment.root == checkpoints.root_of(list(cut.runs))
+        assert (assignment.lacking(), assignment.done()) == (len(assignment.trials), 0)
+        assignment()
+        assert (assignment.lacking(), assignment.done()) == (0, assignment.cost)
     for name, frame in tables(tmp_path / "cut").items():
         pd.testing.assert_frame_equal(frame, tables(tmp_path / "whole")[name], check_exact=True)
     assert not planned(cut, settings, tmp_path)
 
 
 def test_what_was_left_unfinished_stays_in_one_task(wanted, tmp_path):
-    batch = wanted(tmp_path)
-    (group,) = population.plan(batch.trials)
-    runs = {trial.id: run for run, trials in batch.requests.items() for trial in trials}
+    request = wanted(tmp_path)
+    (group,) = population.plan(request.trials)
+    runs = {trial.id: run for run, trials in request.runs.items() for trial in trials}
     layout = population.lay_out(group, planning.machine_of(Settings()), Execution())
     part = population.Population(group.signature, group.trials[1:3])
-    checkpoints.Unfinished(checkpoints.root_of(list(batch.requests)), part, layout, runs, batch.probes, 1).begin()
-    works = planned(batch, Settings(min_minutes=1e-9, array_parallelism=4), tmp_path)
-    assert len(works) == 3
-    assert {trial.id for trial in part.trials} in [{trial.id for trial in work.trials} for work in works]
+    checkpoints.Unfinished(checkpoints.root_of(list(request.runs)), part, layout, runs, request.probes, 1).begin()
+    assignments = planned(request, Settings(min_minutes=1e-9, array_parallelism=4), tmp_path)
+    assert len(assignments) == 3
+    assert {trial.id for trial in part.trials} in [
+        {trial.id for trial in assignment.trials} for assignment in assignments
+    ]
 
 
 def test_memory_that_cannot_do_is_refused(wanted, tmp_path):
@@ -122,7 +125,7 @@ def test_the_plan_says_where_hours_come_from(wanted, tmp_path, monkeypatch, caps
     assert "Hours are unknown: no training on a core has been measured." in said
     planning.show_plan([wanted(tmp_path)], Settings(gflops=1e-5, time="10-0", gpus_per_node=1))
     said = capsys.readouterr().out
-    assert "by 1e-05 GFLOP/s a GPU, from hydra.launcher.gflops" in said
+    assert "by 1e-05 GFLOP/s per GPU, from hydra.launcher.gflops" in said
     rows = [line.split() for line in said.splitlines() if line.split()[:1] in (["1"], ["8"], ["64"])]
     assert [row[1] for row in rows] == ["1", "4", "4"]  # packs of one network
     assert float(rows[1][-1]) == pytest.approx(float(rows[0][-1]) / 4, abs=0.02)
@@ -140,9 +143,9 @@ def test_without_submitit_or_slurm_it_is_one_sentence(wanted, tmp_path, monkeypa
 
 
 def test_stored_sweeps_need_no_cluster(wanted, tmp_path):
-    batch = wanted(tmp_path)
-    sweep.complete(*batch)
-    assert head.complete([batch], Settings(), tmp_path) == 0
+    request = wanted(tmp_path)
+    sweep.complete(*request)
+    assert head.complete([request], Settings(), tmp_path) == 0
 
 
 def test_the_command_plans(tmp_path):
@@ -163,7 +166,7 @@ def test_the_command_plans(tmp_path):
     assert "Traceback" not in refused.stderr
 
 
-def test_work_is_requeued_as_it_is(wanted, tmp_path):
+def test_an_assignment_is_requeued_as_it_is(wanted, tmp_path):
     pytest.importorskip("submitit")
-    work = Work((wanted(tmp_path),), tmp_path, tmp_path / "x.json")
-    assert work.checkpoint().function is work
+    assignment = Assignment((wanted(tmp_path),), tmp_path, tmp_path / "x.json")
+    assert assignment.checkpoint().function is assignment

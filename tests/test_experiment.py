@@ -11,7 +11,7 @@ import pytest
 import memo
 from memo.commands import arms as described
 from memo.commands import experiment
-from memo.config import Config, Dataset, Execution, Model, make_recipe, make_trials, run_name
+from memo.config import Config, Dataset, Model, make_recipe, make_trials, run_name
 from memo.data import datasets
 from memo.errors import Refusal
 from memo.storage import sweep
@@ -88,25 +88,25 @@ def test_members_name_the_arms_of_each_trial():
 
 def test_arms_with_one_recipe_share_its_trials_and_all_their_probes(tmp_path):
     config = with_arms(ARMS)
-    groups = experiment.requests(config, tmp_path)
+    runs = {tuple(request.probes): request.runs for request in experiment.requests(config, tmp_path)}
     arms = recipes(config)
     folder = {name: tmp_path / "runs" / run_name(make_recipe(arm)) for name, arm in arms.items()}
     assert folder["plain"] == folder["again"]
-    assert {probes: set(runs) for probes, runs in groups.items()} == {
+    assert {probes: set(own) for probes, own in runs.items()} == {
         ("confidence", "noise_samples"): {folder["plain"]},
         ("confidence",): {folder["dropout"]},
         ("confidence@3",): {folder["shuffled"]},
     }
-    found = groups["confidence", "noise_samples"][folder["plain"]]
+    found = runs["confidence", "noise_samples"][folder["plain"]]
     assert [trial.seed for trial in found] == [0, 1, 2]
-    assert [trial.seed for trial in groups["confidence",][folder["dropout"]]] == [0, 1, 2]
+    assert [trial.seed for trial in runs["confidence",][folder["dropout"]]] == [0, 1, 2]
 
 
 def test_arms_are_trained_once_and_measured_by_their_probes(tmp_path, small_mnist, monkeypatch):
     monkeypatch.setattr(datasets, "load", lambda name, folder=None: small_mnist)
     config = with_arms(ARMS)
-    groups = experiment.requests(config, tmp_path)
-    assert [sweep.complete(wanted, probes) for probes, wanted in groups.items()] == [3, 3, 2]
+    requests = experiment.requests(config, tmp_path)
+    assert [sweep.complete(*request) for request in requests] == [3, 3, 2]
     tables = memo.load(tmp_path)
     arms = experiment.members(config).merge(tables.trials, on="trial")
     assert arms.groupby("arm")["seed"].agg(list).to_dict() == {
@@ -120,7 +120,7 @@ def test_arms_are_trained_once_and_measured_by_their_probes(tmp_path, small_mnis
     assert set(tables.noise_samples["trial"]) == of["plain"] | of["again"]
     assert set(tables.confidence_along["trial"]) == of["shuffled"]
     monkeypatch.setattr(execution, "train_slabs", None)
-    assert [sweep.complete(wanted, probes) for probes, wanted in groups.items()] == [0, 0, 0]
+    assert [sweep.complete(*request) for request in requests] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_arms_that_could_not_be_analysed_are_refused(needs, sentence):
 
 
 def test_the_plan_is_one_table_for_all_arms(tmp_path, capsys):
-    sweep.show_plan(experiment.requests(with_arms(ARMS), tmp_path), Execution())
+    sweep.show_plan(experiment.requests(with_arms(ARMS), tmp_path))
     first, header, *rows = capsys.readouterr().out.splitlines()
     assert first == "8 networks: 0 stored, 8 to train as 3 programs."
     assert "network" in header and "parameters" in header

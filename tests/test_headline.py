@@ -275,8 +275,8 @@ def test_runs_that_go_nowhere_make_a_report(analysed, tmp_path, rate):
         seeds=2,
         experiment={"sweep": {"model": {"widths": [[8, 8]]}, "labels": {"kind": ["true", "shuffled"]}}},
     )
-    ((probes, wanted),) = experiment.requests(replace(config, probes=PROBES), tmp_path).items()
-    sweep.complete(wanted, probes)
+    (request,) = experiment.requests(replace(config, probes=PROBES), tmp_path)
+    sweep.complete(*request)
     tables = memo.load(tmp_path / "runs")
     assert set(tables.trials["status"]) == {"diverged" if rate > 1 else "completed"}
     made = analysed(lambda tables: None, tmp_path, tables)
@@ -322,7 +322,7 @@ def test_the_report_is_of_what_was_asked_for(results, tmp_path):
     config = Config(
         dataset=Dataset(n_train=128, n_test=200), seeds=1, experiment={"sweep": {"labels": {"kind": ["true"]}}}
     )
-    ((folder,),) = experiment.requests(config, tmp_path).values()
+    ((folder,),) = [request.runs for request in experiment.requests(config, tmp_path)]
     assert folder.parent == tmp_path / "runs"
     assert folder.name.startswith("mnist-64x64-true-")
     swept = arms.swept(replace(config, experiment={"sweep": {"model": {"widths": [[4], [8]]}, "epochs": [1, 2]}}))

@@ -99,7 +99,7 @@ def test_what_is_stored_and_planned_counts_them(trials, small_mnist, tmp_path, m
     requests = {
         tmp_path / str(side): trials({"model.widths": [4], "model.receptive_field": side}) for side in (None, 7)
     }
-    sweep.show_plan({(): requests}, memo.config.Execution())
+    sweep.show_plan([sweep.Request(requests, [], None, memo.config.Execution())])
     printed = capsys.readouterr().out
     assert sweep.complete(requests, []) == 2
     rows = memo.load(tmp_path).trials.sort_values("parameters")

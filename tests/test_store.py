@@ -16,6 +16,7 @@ from memo.config import ADDED
 from memo.errors import Refusal
 from memo.storage import run_folders
 from memo.storage.run_folders import Tables
+from memo.storage.tables import as_table
 
 # In the order in which `write` replaces them.
 ORDER = ("curves", "confidence", "trials")
@@ -59,7 +60,7 @@ def tables(*ids, offset=0.0, probes=("confidence",)):
 
 
 def write(folder, frames, provenance):
-    run_folders.write(folder, {name: run_folders.as_table(frame) for name, frame in frames.items()}, provenance)
+    run_folders.write(folder, {name: as_table(frame) for name, frame in frames.items()}, provenance)
 
 
 def same(one, other):

@@ -1,8 +1,10 @@
+from types import SimpleNamespace
+
 import pytest
 
 from memo.data import datasets
-from memo.storage import throughput
-from memo.training.population import plan
+from memo.storage import provenance, throughput
+from memo.training.population import Layout, plan
 
 BENCHMARK = throughput.BENCHMARK
 
@@ -11,6 +13,7 @@ BENCHMARK = throughput.BENCHMARK
 def _cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MEMO_CACHE", str(tmp_path))
     monkeypatch.setattr(throughput, "BENCHMARK", tmp_path / "none")
+    monkeypatch.setattr(provenance, "processor", lambda: "a processor")
     monkeypatch.delenv("SLURM_JOB_PARTITION", raising=False)
 
 
@@ -21,8 +24,8 @@ def signature(trials):
     )
 
 
-def record(signature, flop, seconds=100.0, platform="cpu"):
-    throughput.record(signature, "a processor", platform, 2, flop, seconds)
+def record(signature, flop, seconds=100.0):
+    throughput.record(signature, SimpleNamespace(platform="cpu"), Layout(1, 1, 2), flop, seconds)
 
 
 def test_nothing_measured_is_nothing(signature):

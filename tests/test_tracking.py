@@ -165,7 +165,7 @@ def test_what_an_interrupted_command_left_is_sent_anew(name, wanted, uris, monke
 
 def test_long_curves_go_in_several_requests(monkeypatch, uris):
     pytest.importorskip("mlflow", reason="mlflow is in the extra [tracking]")
-    monkeypatch.setattr(trackers, "METRICS_A_REQUEST", 7)
+    monkeypatch.setattr(trackers, "METRICS_PER_REQUEST", 7)
     curve = [(step, dict.fromkeys(CURVES, step / 8)) for step in range(5)]
     tags = {"trial": "long", "group": "long", "status": "completed", "folder": "somewhere"}
     run = trackers.Run("long-seed0", {"seed": 0}, tags, {"steps": 4.0}, curve)
@@ -220,7 +220,7 @@ def test_jobs_send_what_they_asked_for_with_its_arms(tmp_path, tiny, small_mnist
     monkeypatch.setattr(datasets, "load", lambda name, folder=None: small_mnist)
     arms = {"plain": {"seeds": 2}, "again": {"seed": 1}, "faster": {"optimizer": {"learning_rate": 0.3}}}
     config = tiny({"experiment": {"name": "unlike", "arms": arms}, "tracking": Tracking("fake", uri="there")})
-    for probes, runs in experiment.requests(config, tmp_path).items():
+    for runs, probes, _, _ in experiment.requests(config, tmp_path):
         sweep.complete(runs, probes)
     composed = job(tmp_path, **{key: getattr(config, key) for key in Config.__dataclass_fields__})
     experiment.TrackAfterJob().on_job_end(composed, ended())

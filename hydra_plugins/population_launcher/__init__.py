@@ -6,6 +6,10 @@
 trains 240 networks as two programs. What all jobs of a batch ask for is gathered, trained population by population and
 stored in the jobs' ordinary folders; then each job runs as Hydra runs any job, finds its trials stored, and leaves its
 `.hydra` folder and log. Works with any command whose task trains through `memo.commands.experiment.train`.
+
+Hydra imports every plug-in at the start of every application, and all its modules without an underscore: so nothing of
+memo is imported here, and what launching needs (JAX and pandas, 3 s) is imported when jobs are launched. The schema of
+`population_slurm` has the keys of memo.cluster.settings; memo.commands.hydra_app stores it, for commands of memo only.
 """
 
 from collections.abc import Sequence
@@ -14,8 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.launcher import Launcher
-
-from hydra_plugins.population_launcher.settings import Settings
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -35,30 +37,15 @@ ConfigStore.instance().store(
 )
 
 
-@dataclass
-class SlurmLauncherConf(Settings):
-    """What a task asks Slurm for."""
-
-    _target_: str = "hydra_plugins.population_launcher.SlurmLauncher"
-
-
-ConfigStore.instance().store(
-    group="hydra/launcher", name="population_slurm", node=SlurmLauncherConf, provider="population_launcher"
-)
-
-
 class PopulationLauncher(Launcher):
     """Trains a batch of jobs together, then runs them one by one on what is stored."""
-
-    # Hydra imports every plug-in at the start of every application, and all its modules but those with an underscore:
-    # so what is heavy (JAX and pandas, 3 s) has one, and is imported in `launch`.
 
     def setup(self, *, hydra_context: "HydraContext", task_function: "TaskFunction", config: "DictConfig") -> None:
         """Keep what Hydra hands over, and compose later jobs by patching earlier ones."""
         from hydra_plugins.population_launcher._composition import PatchingLoader
 
         self.config, self.task_function, self.hydra_context = config, task_function, hydra_context
-        # Also for the sweeper, which composes every job once more to see whether it can be.
+        # Also for the sweeper, which composes every job once more to check it.
         hydra_context.config_loader = PatchingLoader(hydra_context.config_loader)  # type: ignore[assignment]
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> "Sequence[JobReturn]":
@@ -72,4 +59,4 @@ class SlurmLauncher(PopulationLauncher):
     """Trains a batch of jobs as tasks of a Slurm cluster, then runs them here one by one on what is stored."""
 
     def __init__(self, **keys: Any):
-        """Take the keys of Settings, which are read from the configuration when jobs are launched."""
+        """Take the launcher's keys; they are read from the configuration, and checked, when jobs are launched."""

@@ -1,11 +1,11 @@
-"""Populations cut into tasks for machines that share nothing but a folder; nothing is trained or submitted here.
+"""Populations cut into tasks for machines that share nothing but a file system; nothing is trained or submitted here.
 
 populations ──packs_of──> packs ──cut──> tasks ──memo.storage.sweep.complete on each machine──> run folders
 """
 
 import heapq
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from memo.config import Execution, Trial
@@ -13,7 +13,7 @@ from memo.storage.throughput import Throughput
 from memo.training.machine import SPEED, Machine
 from memo.training.population import Population, Signature, lay_out, most_flop, shared_packs
 
-# Networks whose tables a process holds at a time: 10 kB each, and more with other probes than the default.
+# Networks whose tables a process holds at a time: 10 kB each with the default probe, more with others.
 NETWORKS = 8192
 
 
@@ -43,7 +43,7 @@ def seconds(population: Population, machine: Machine, throughput: Throughput) ->
 
 
 def packs_of(population: Population, machine: Machine, execution: Execution, total: float) -> list[Pack]:
-    """Return a population of so many seconds in total as packs, each as large as this machine lets share minibatches."""
+    """Return a population that takes `total` seconds as packs: networks that share minibatches on this machine."""
     layout = lay_out(population, machine, execution)
     return [
         Pack(
@@ -56,10 +56,10 @@ def packs_of(population: Population, machine: Machine, execution: Execution, tot
 
 
 def cut(packs: Sequence[Pack], aim: float, most: int, networks: int = NETWORKS) -> list[Task]:
-    """Return tasks of about `aim` seconds, `most` at most, which hold each pack once.
+    """Return at most `most` tasks of about `aim` seconds, which together hold each pack once.
 
-    They are equal but for a pack. Packs stay in their order, so that few tasks share a population, whose program each
-    of them compiles. A population of a task has at most so many `networks`, or one pack.
+    Their lengths differ by a pack at most. Packs stay in their order, so that few tasks share a population, whose program
+    each of them compiles. A population of a task has at most `networks` networks, or one pack.
     """
     if not packs:
         return []
@@ -76,7 +76,7 @@ def cut(packs: Sequence[Pack], aim: float, most: int, networks: int = NETWORKS) 
     ]
 
 
-def _populations(packs: Iterable[Pack], networks: int) -> Iterable[Population]:
+def _populations(packs: Iterable[Pack], networks: int) -> Iterator[Population]:
     held: dict[Signature, list[list[Trial]]] = {}
     for pack in packs:
         parts = held.setdefault(pack.signature, [[]])
@@ -87,7 +87,7 @@ def _populations(packs: Iterable[Pack], networks: int) -> Iterable[Population]:
 
 
 def makespan(durations: Iterable[float], at_once: int) -> float:
-    """Return the seconds until the last task has ended, where each starts as soon as one of `at_once` places is free."""
+    """Return the seconds until the last task has ended, each starting as soon as one of `at_once` machines is free."""
     free = [0.0] * at_once
     for duration in durations:
         heapq.heapreplace(free, free[0] + duration)

@@ -1,11 +1,11 @@
 """The command that submits the tasks of a sweep, watches them, and submits them again where they die.
 
-    <sweep>/.slurm/<job>_submitted.pkl  the Work of a task that has not ended
-                   <task>.json          how far a task is, by its own word
+    <sweep>/.slurm/<job>_submitted.pkl  the Assignment of a task that has not ended
+                   <task>.json          how far a task is, by its own report
                    <job>_*              submitit's scripts, results and logs
 
-What is finished is what the run folders hold, and whether a task lives is what `squeue` says: no accounting is needed, and
-a command that is started again watches the tasks that still live and submits the rest.
+What is finished is what the run folders hold, and a task lives as long as `squeue` lists it: no accounting is needed, and a
+command that is started again watches the tasks that still live and submits the rest.
 """
 
 import getpass
@@ -13,62 +13,63 @@ import logging
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra_plugins.population_launcher.settings import Settings, as_minutes
 from memo.cluster import planning
-from memo.cluster.planning import Lacking, Work
+from memo.cluster.planning import Assignment
+from memo.cluster.settings import Settings, as_minutes
 from memo.data import datasets
 from memo.errors import Refusal
-from memo.storage import progress_bar, run_folders, sweep
+from memo.storage import progress_bar, sweep
+from memo.storage.sweep import Lacking, Request
 
 if TYPE_CHECKING:
     import submitit
 
 logger = logging.getLogger(__name__)
 
-FOLDER, WORK = ".slurm", "_submitted.pkl"
+FOLDER, SUBMITTED = ".slurm", "_submitted.pkl"
 
 
-def complete(batches: Sequence[sweep.Batch], settings: Settings, folder: Path) -> int:
+def complete(requests: Sequence[Request], settings: Settings, folder: Path) -> int:
     """Train what the run folders lack on the cluster, and return how many networks that were.
 
-    `folder` is the sweep's, on a file system that the nodes share. A KeyboardInterrupt leaves the tasks to the cluster.
+    `folder` is the sweep's, on a file system that the nodes share. After a KeyboardInterrupt the tasks go on.
 
     Raises:
         Refusal: no Slurm or submitit here, a data set that cannot be loaded, or tasks that died `attempts` times.
     """
-    for batch in batches:
-        for run in batch.requests:
-            run_folders.make_ready(run)
-    lacking = [sweep.missing(batch.requests, batch.probes) for batch in batches]
+    for request in requests:
+        request.make_ready()
+    lacking = [request.lacking() for request in requests]
     if not any(lacking):
-        wanted = sum(len(batch.trials) for batch in batches)
-        logger.info("Every trial asked for (%d) is already stored; nothing to train.", wanted)
+        sweep.say_all_is_stored(requests)
         return 0
-    # Here, where there is a network more often than on a node, and before anything is submitted.
-    for folder_of_data, name in {(b.folder, trial.recipe.dataset.name) for b in batches for trial in b.trials}:
-        datasets.load(name, folder_of_data)
-    _Head(settings, folder.absolute() / FOLDER).run(batches, lacking)
+    # Here, which is more often online than a node, and before anything is submitted.
+    for files, name in {
+        (request.folder, trial.recipe.dataset.name) for request in requests for trial in request.trials
+    }:
+        datasets.load(name, files)
+    _Head(settings, folder.absolute() / FOLDER).run(requests, lacking)
     return sum(map(len, lacking))
 
 
 @dataclass(eq=False)
 class _Task:
-    """A submitted task: its job, its work and the arithmetic of that, and how often it was not found in the queue."""
+    """A submitted task: its job, its assignment and the cost of that, and how often it was not found in the queue."""
 
     job: "submitit.Job"
-    work: Work
+    assignment: Assignment
     cost: float
     gone: int = 0
 
-    def forget(self):
-        """Remove its files but its logs."""
-        for path in (self.work.report, self.job.paths.submitted_pickle, self.job.paths.result_pickle):
+    def forget(self) -> None:
+        """Remove its files except its logs."""
+        for path in (self.assignment.report, self.job.paths.submitted_pickle, self.job.paths.result_pickle):
             path.unlink(missing_ok=True)
 
 
@@ -102,70 +103,64 @@ class _Head:
             nodes=1,
             ntasks_per_node=1,
             time=as_minutes(settings.time),
-            # A node takes the launcher's surroundings for granted: a job within a job would hand on its own limits.
+            # Stated, for srun takes it from the environment, and a job that submits jobs would pass on its own limits.
             srun_args=[f"--cpus-per-task={settings.cpus_per_task}"],
             additional_parameters=dict(settings.additional_parameters),
             **{name: value for name, value in asked.items() if value is not None},
         )
 
-    def run(self, batches: Sequence[sweep.Batch], lacking: Sequence[Lacking]) -> None:
+    def run(self, requests: Sequence[Request], lacking: Sequence[Lacking]) -> None:
         """Return when everything that is lacking is stored; raises Refusal."""
         living = self._living()
         if living is None:
             raise Refusal("Slurm does not answer squeue; nothing is submitted.")
-        tasks, works = self._submitted(living), []
+        earlier = self._submitted(living)
         watched: list[_Task] = []
-        for batch, own in zip(batches, lacking):
-            # A task that lives has them in hand, if it measures them as is wanted now.
-            held = {
-                trial.id: task
-                for task in tasks
-                for part in task.work.parts
-                if set(batch.probes) <= set(part.probes)
-                for trial in part.trials
-                if trial.id in own
-            }
+        assignments: list[Assignment] = []
+        for request, own in zip(requests, lacking):
+            held = _held(earlier, request, own)
             watched += [task for task in dict.fromkeys(held.values()) if task not in watched]
             left = {trial: found for trial, found in own.items() if trial not in held}
-            packs = planning.packs_of(batch, left, self.settings)
+            packs = planning.packs_of(request, left, self.settings)
             cut = planning.cut(packs, self.settings, self.settings.array_parallelism)
-            works += [planning.work_of(task, batch, left, self.settings, self.folder) for task in cut]
+            assignments += [planning.assignment_of(task, request, left, self.settings, self.folder) for task in cut]
         if watched:
             logger.info("Watching %d tasks that an earlier command submitted.", len(watched))
-        tasks = watched + self._submit(works)
-        if works:
-            networks = sum(len(work.trials) for work in works)
-            logger.info("Submitted %d tasks for %d networks; their logs are in %s.", len(works), networks, self.folder)
+        tasks = watched + self._submit(assignments)
+        if assignments:
+            networks = sum(len(assignment.trials) for assignment in assignments)
+            said = "Submitted %d tasks for %d networks; their logs are in %s."
+            logger.info(said, len(assignments), networks, self.folder)
         self._watch(tasks)
 
     def _submitted(self, living: Mapping[str, str]) -> list[_Task]:
         """Return the tasks of earlier commands that live, and forget the others."""
         found = []
-        for path in sorted(self.folder.glob(f"*{WORK}")):
-            job = self.executor.job_class(self.folder, path.name.removesuffix(WORK))
+        for path in sorted(self.folder.glob(f"*{SUBMITTED}")):
+            job = self.executor.job_class(self.folder, path.name.removesuffix(SUBMITTED))
             if job.job_id not in living:
                 path.unlink(missing_ok=True)
                 continue
             try:
-                work = job.submission().function
-                if not isinstance(work, Work):
-                    raise TypeError(type(work))
-            except Exception as error:  # whatever another version of this code has pickled
+                assignment = job.submission().function
+                if not isinstance(assignment, Assignment):
+                    raise TypeError(type(assignment))
+            except Exception as error:  # of any kind: another version of this code has pickled it
                 raise Refusal(f"Task {job.job_id} is of another version of this program: scancel it first.") from error
-            found.append(_Task(job, work, work.cost))
+            found.append(_Task(job, assignment, assignment.cost))
         return found
 
-    def _submit(self, works: Sequence[Work]) -> list[_Task]:
+    def _submit(self, assignments: Sequence[Assignment]) -> list[_Task]:
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-        if not works:
+        if not assignments:
             return []
         try:
             with self.executor.batch():
-                jobs = [self.executor.submit(work) for work in works]
+                jobs = [self.executor.submit(assignment) for assignment in assignments]
         except (FailedJobError, FailedSubmissionError, OSError, subprocess.SubprocessError) as error:
             raise Refusal(f"Slurm takes no tasks: {_sentence(error)}") from error
-        return [_Task(job, work, work.cost) for work, job in zip(works, jobs)]
+        return [_Task(job, assignment, assignment.cost) for assignment, job in zip(assignments, jobs)]
 
     def _watch(self, tasks: list[_Task]) -> None:
         """Return when all tasks have done their work, submitting again those that were killed; raises Refusal."""
@@ -177,7 +172,7 @@ class _Head:
                 living = answer or {}
                 for task in [] if answer is None else list(waiting):
                     task.gone = 0 if task.job.job_id in living else task.gone + 1
-                    lacking = task.work.lacking() if task.gone else 0
+                    lacking = task.assignment.lacking() if task.gone else 0
                     # Twice, for what a node has written may reach this machine a little later.
                     if not task.gone or (lacking and task.gone < 2):
                         continue
@@ -186,18 +181,11 @@ class _Head:
                     task.forget()
                     if not lacking:
                         done += task.cost
-                    elif fault is None and task.work.attempt < self.settings.attempts:
-                        stored = len(task.work.trials) - lacking
-                        logger.warning(
-                            "Task %s ended with %d of %d networks; it is submitted again and goes on from there.",
-                            task.job.job_id,
-                            stored,
-                            stored + lacking,
-                        )
-                        waiting += self._submit([replace(task.work, attempt=task.work.attempt + 1)])
+                    elif fault is None and task.assignment.attempt < self.settings.attempts:
+                        waiting += self._submit_again(task, lacking)
                     else:
-                        failed.append((task, fault or f"it ended {task.work.attempt} times"))
-                bar.update(done + sum(min(task.cost, task.work.done()) for task in waiting) - bar.n)
+                        failed.append((task, fault or f"it ended {task.assignment.attempt} times"))
+                bar.update(done + sum(min(task.cost, task.assignment.done()) for task in waiting) - bar.n)
                 bar.set_description_str(f"{len(tasks) - len(waiting) - len(failed)} of {len(tasks)} tasks done")
                 running = sum(living.get(task.job.job_id) == "RUNNING" for task in waiting)
                 words = [f"{running} run", f"{len(waiting) - running} wait"]
@@ -206,14 +194,23 @@ class _Head:
                     time.sleep(self.settings.poll_seconds)
         if failed:
             task, fault = failed[0]
-            lacking = sum(task.work.lacking() for task, _ in failed)
+            lacking = sum(task.assignment.lacking() for task, _ in failed)
             raise Refusal(
                 f"{len(failed)} of {len(tasks)} tasks failed and {lacking} networks are missing; task {task.job.job_id}: "
                 f"{fault}; its logs are {task.job.paths.stdout.with_suffix('.*')}"
             )
 
+    def _submit_again(self, task: _Task, lacking: int) -> list[_Task]:
+        logger.warning(
+            "Task %s ended with %d of %d networks; it is submitted again and goes on from there.",
+            task.job.job_id,
+            len(task.assignment.trials) - lacking,
+            len(task.assignment.trials),
+        )
+        return self._submit([replace(task.assignment, attempt=task.assignment.attempt + 1)])
+
     @contextmanager
-    def _left_to_the_cluster(self, waiting):
+    def _left_to_the_cluster(self, waiting: Sequence[_Task]) -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
@@ -225,7 +222,7 @@ class _Head:
             raise
 
     def _fault(self, task: _Task) -> str | None:
-        """Return the exception that ended a task, or None where it was killed: only then it is worth another attempt."""
+        """Return the exception that ended a task, or None where it was killed: only then another attempt makes sense."""
         import cloudpickle
 
         with suppress(Exception), task.job.paths.result_pickle.open("rb") as file:
@@ -249,7 +246,19 @@ class _Head:
         return living
 
 
-def _sentence(error):
+def _held(tasks: Sequence[_Task], request: Request, lacking: Lacking) -> dict[str, _Task]:
+    """Return which tasks have trials in hand that a request lacks, by trial: those that measure them as it wants."""
+    return {
+        trial.id: task
+        for task in tasks
+        for part in task.assignment.parts
+        if set(request.probes) <= set(part.probes)
+        for trial in part.trials
+        if trial.id in lacking
+    }
+
+
+def _sentence(error: Exception) -> str:
     said = getattr(error, "stderr", None) or str(error)
     said = said.decode() if isinstance(said, bytes) else said
     return " ".join(said.split())

@@ -6,7 +6,7 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from memo.errors import Refusal
 from memo.probes import known
 from memo.reporting.report import Report, write
 from memo.storage import provenance, run_folders, sweep, trackers
+from memo.storage.sweep import Request
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +37,14 @@ def members(config: Config) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["arm", "trial"])
 
 
-def requests(config: Config, folder: Path) -> dict[tuple[str, ...], dict[Path, list[Trial]]]:
-    """Return the trials wanted by run folder, apart for each list of probes that they are to be measured by.
+def requests(config: Config, folder: Path) -> list[Request]:
+    """Return what a configuration wants to be stored: one request for each list of probes.
 
     The run folder is `folder` itself, or where an experiment compares recipes, one below its runs/ for each.
     """
+    data, how = config.dataset.folder, config.execution
     if not (config.experiment.get("arms") or config.experiment.get("sweep")):
-        return {tuple(config.probes): {folder: make_trials(config)}}
+        return [Request({folder: make_trials(config)}, config.probes, data, how)]
     trials: dict[Path, dict[str, Trial]] = {}
     probes: dict[Path, list[str]] = {}
     for one in itertools.chain(*arms(config).values()) if config.experiment.get("arms") else swept(config):
@@ -50,12 +52,12 @@ def requests(config: Config, folder: Path) -> dict[tuple[str, ...], dict[Path, l
         # Arms may share a recipe: its trials are then measured by the probes of all of them.
         trials.setdefault(run, {}).update((trial.id, trial) for trial in make_trials(one))
         probes[run] = list(dict.fromkeys([*probes.get(run, []), *one.probes]))
-    groups: dict[tuple[str, ...], dict[Path, list[Trial]]] = {}
+    runs: dict[tuple[str, ...], dict[Path, list[Trial]]] = {}
     for run, asked in probes.items():
         if not known(asked):
             raise Refusal(f"probes of arms with the same recipe are {asked}; allowed is each once, and once as name@n.")
-        groups.setdefault(tuple(asked), {})[run] = list(trials[run].values())
-    return groups
+        runs.setdefault(tuple(asked), {})[run] = list(trials[run].values())
+    return [Request(own, asked, data, how) for asked, own in runs.items()]
 
 
 def check(config: Config, overridden: set[str]) -> None:
@@ -115,12 +117,12 @@ class CheckBeforeRun(Callback):
         """Exit with one sentence where the configuration is refused, and after the plan where that is asked for."""
         try:
             typed = admitted(config, config.hydra.overrides.task)
-            groups = requests(typed, Path(str(config.hydra.run.dir)))
+            wanted = requests(typed, Path(str(config.hydra.run.dir)))
         except (Refusal, OmegaConfBaseException) as error:
             # Hydra turns any exception of a callback into a warning, except one that exits.
             raise SystemExit(f"Refused: {hydra_app.explain(error)}") from None
         if typed.plan:
-            sweep.show_plan(groups, typed.execution)
+            sweep.show_plan(wanted)
             raise SystemExit(0)
 
 
@@ -140,8 +142,8 @@ class TrackAfterJob(Callback):
         typed = admitted(config, config.hydra.overrides.task)
         if typed.plan:
             return
-        groups = requests(typed, Path(str(config.hydra.runtime.output_dir)))
-        wanted = {run: trials for runs in groups.values() for run, trials in runs.items()}
+        requested = requests(typed, Path(str(config.hydra.runtime.output_dir)))
+        wanted = {run: trials for request in requested for run, trials in request.runs.items()}
         arms = members(typed).groupby("trial")["arm"].agg(", ".join).to_dict()
         self._failed = not trackers.send(typed.tracking, typed.experiment.get("name", "train"), wanted, arms)
 
@@ -149,19 +151,15 @@ class TrackAfterJob(Callback):
 class Stored:
     """Trials that a launcher has just stored for the jobs that it runs, which need not look for them again.
 
-    Looking takes 5 ms a job: its run folder's table is read to see which trials it holds.
+    Looking means reading the table of each job's run folder.
     """
 
-    def __init__(self):
-        self._trials: set[tuple[Path, str, tuple[str, ...]]] = set()
+    def __init__(self, requests: Sequence[Request] = ()):
+        self._trials = set().union(*map(self._keys, requests))
 
-    def add(self, requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str]) -> None:
-        """Add the trials of some run folders, stored with these probes."""
-        self._trials |= self._keys(requests, probes)
-
-    def holds(self, requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str]) -> bool:
-        """Return whether every one of these trials was added."""
-        return self._keys(requests, probes) <= self._trials
+    def hold(self, request: Request) -> bool:
+        """Return whether all trials of a request are among them."""
+        return self._keys(request) <= self._trials
 
     @contextlib.contextmanager
     def known_to_train(self) -> Iterator[None]:
@@ -173,14 +171,12 @@ class Stored:
             _stored.reset(token)
 
     @staticmethod
-    def _keys(
-        requests: Mapping[Path, Sequence[Trial]], probes: Sequence[str]
-    ) -> set[tuple[Path, str, tuple[str, ...]]]:
-        return {(run, trial.id, tuple(probes)) for run, trials in requests.items() for trial in trials}
+    def _keys(request: Request) -> set[tuple[Path, str, tuple[str, ...]]]:
+        return {(run, trial.id, tuple(request.probes)) for run, trials in request.runs.items() for trial in trials}
 
 
 # Between launcher and task stands Hydra, which hands a task its configuration and nothing else.
-_stored = ContextVar("stored", default=Stored())  # noqa: B039 (the default is never added to)
+_stored = ContextVar("stored", default=Stored())  # noqa: B039 (it never changes)
 
 
 def train(cfg: DictConfig) -> tuple[Config, Path, dict[Path, list[Trial]]]:
@@ -188,18 +184,16 @@ def train(cfg: DictConfig) -> tuple[Config, Path, dict[Path, list[Trial]]]:
     hydra = HydraConfig.get()
     config = admitted(cfg, hydra.overrides.task)  # jobs of a sweep have not been through CheckBeforeRun
     folder = Path(hydra.runtime.output_dir)
-    groups = requests(config, folder)
+    wanted = requests(config, folder)
     if config.plan:  # a job of a sweep; other commands have ended in CheckBeforeRun
-        sweep.show_plan(groups, config.execution)
+        sweep.show_plan(wanted)
         return config, folder, {}
-    for probes, wanted in groups.items():
-        if _stored.get().holds(wanted, probes):
-            logger.info(
-                "Every trial asked for (%d) is already stored; nothing to train.", sum(map(len, wanted.values()))
-            )
+    for request in wanted:
+        if _stored.get().hold(request):
+            sweep.say_all_is_stored([request])
         else:
-            sweep.complete(wanted, probes, config.dataset.folder, config.execution)
-    return config, folder, {run: trials for wanted in groups.values() for run, trials in wanted.items()}
+            sweep.complete(*request)
+    return config, folder, {run: list(trials) for request in wanted for run, trials in request.runs.items()}
 
 
 def run(name: str, analyse: Callable[[run_folders.Tables, Config, Path], Report], conf: Path | None = None) -> None:

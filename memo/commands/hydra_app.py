@@ -16,12 +16,22 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from memo.cluster.settings import Settings
 from memo.config import Config, flatten, make_recipe, run_name
 from memo.errors import Refusal
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
+
+@dataclasses.dataclass
+class SlurmLauncher(Settings):
+    """Hydra's schema of `hydra/launcher=population_slurm`."""
+
+    _target_: str = "hydra_plugins.population_launcher.SlurmLauncher"
+
+
 ConfigStore.instance().store(name="schema", node=Config)
+ConfigStore.instance().store(group="hydra/launcher", name="population_slurm", node=SlurmLauncher, provider="memo")
 
 
 def read(cfg: DictConfig) -> Config:

@@ -1,11 +1,12 @@
-"""Populations in training, on disk: whatever stops a command, the same command goes on from here, to the same bits.
+"""Populations in training, on disk: whatever stops a command, the same command resumes from here, to the same bits.
 
     .unfinished/<hash>/  population.json   which trials, in what layout, for which run folders
                          parts/<n>/        tables of slabs that have finished
                          slabs/<slab>-<n>/ checkpoints of slabs in training (orbax)
     .unfinished/<hash>.lock                held by the process that trains it
 
-A population goes on as it was planned: what a trial trains beside is the same, and so are its results, bit for bit.
+A population resumes as it was planned: each trial trains beside the same others, and so its results are the same, bit for
+bit.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,21 +34,21 @@ from filelock import FileLock, Timeout
 from memo.config import PROTOCOL, Trial, flatten, unflatten
 from memo.errors import Refusal
 from memo.storage import run_folders
+from memo.storage.tables import ArrowTables
 from memo.training.population import Layout, Population, signature
 
 logger = logging.getLogger(__name__)
 
 FOLDER, RECORD = ".unfinished", "population.json"
-Tables = dict[str, pa.Table]
 
 
 def root_of(runs: Sequence[Path]) -> Path:
-    """Return the folder of what these run folders have unfinished: beside them, or inside of the only one."""
+    """Return the folder for what these run folders have unfinished: beside them, or inside the only one."""
     return Path(os.path.commonpath([run.absolute() for run in runs])) / FOLDER
 
 
 class Unfinished:
-    """A population, its layout, and its trials' run folders; a place for checkpoints (memo.training.execution.Checkpoints)."""
+    """A population, its layout, its trials' run folders; keeps its checkpoints (memo.training.execution.Checkpoints)."""
 
     def __init__(
         self,
@@ -57,14 +59,14 @@ class Unfinished:
         probes: Sequence[str],
         seconds: float,
     ):
-        """Describe what is to train, to be kept every so many seconds; nothing is written before `begin`."""
+        """Describe what is to train, and to be kept every `seconds`; nothing is written before `begin`."""
         self.population, self.layout, self.probes = population, layout, list(probes)
         self.runs = {trial.id: runs[trial.id] for trial in population.trials}
         self._record = _as_record(self, root.parent)
         self.folder = root / hashlib.sha256(self._record.encode()).hexdigest()[:16]
         self._seconds = seconds
         self._access = threading.Lock()
-        self._tables: dict[int, Tables] = {}  # of every finished slab
+        self._tables: dict[int, ArrowTables] = {}  # of every finished slab
         self._unwritten: list[int] = []
         self._written = time.monotonic()
         self._failed = False  # a checkpoint could not be written, and so the run ends
@@ -93,14 +95,10 @@ class Unfinished:
                     self.folder.parent.rmdir()
             lock.release()
 
-    @property
-    def begun(self) -> bool:
-        """Return whether an earlier session has left something of this population."""
-        return (self.folder / RECORD).exists()
-
-    def begin(self) -> None:
-        """Write down what is to train, or read what of it has finished already."""
-        if not self.begun:
+    def begin(self) -> bool:
+        """Write down what is to train, or read what of it has finished already; return whether nothing had begun."""
+        first = not (self.folder / RECORD).exists()
+        if first:
             shutil.rmtree(self.folder, ignore_errors=True)  # left by a crash while it was being removed
             with run_folders.replacing(self.folder / RECORD) as path:
                 path.write_text(self._record)
@@ -112,22 +110,23 @@ class Unfinished:
                 self._tables[number] = {
                     name: table.filter(pc.is_in(table["trial"], value_set=own)) for name, table in tables.items()
                 }
+        return first
 
     @property
     def finished(self) -> set[int]:
         """Return the slabs whose tables are here."""
         return set(self._tables)
 
-    def add(self, slab: int, tables: Tables) -> None:
-        """Keep the tables of a slab that has finished; on disk within seconds."""
+    def add(self, slab: int, tables: ArrowTables) -> None:
+        """Keep the tables of a slab that has finished; they are on disk within seconds."""
         with self._access:
             self._tables[slab] = tables
             self._unwritten.append(slab)
             if time.monotonic() - self._written >= self._seconds:
                 self._write()
 
-    def tables(self) -> Tables:
-        """Return the tables of all slabs, in the order of the population's trials, when they are on disk."""
+    def tables(self) -> ArrowTables:
+        """Return the tables of all slabs in the order of the population's trials, after they have been written here."""
         with self._access:
             self._write()
             places = {trial.id: place for place, trial in enumerate(self.population.trials)}
@@ -138,7 +137,22 @@ class Unfinished:
                 joined[name] = table.take(np.argsort(of_trial, kind="stable"))
             return joined
 
-    def _write(self):
+    def stored(self) -> bool:
+        """Return whether the run folders hold all of its trials."""
+        return self.runs.keys() <= set().union(
+            *(run_folders.finished(run, self.probes) for run in set(self.runs.values()))
+        )
+
+    def store(self, session: Mapping[str, Any]) -> None:
+        """Add the tables of all slabs to the run folders, with the provenance of this session."""
+        run_folders.write_runs(self.tables(), self.runs, session)
+
+    def remove(self) -> None:
+        """Delete what was kept; the record first, without which the rest means nothing."""
+        (self.folder / RECORD).unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _write(self) -> None:
         if not self._unwritten:
             return
         unwritten = [self._tables[slab] for slab in self._unwritten]
@@ -168,7 +182,7 @@ class Unfinished:
             try:
                 with np.load(io.BytesIO(self._orbax.restore(kept[-1])["npz"].tobytes()), allow_pickle=False) as npz:
                     arrays = dict(npz)
-            except Exception as error:  # whatever orbax and the file system make of half a file
+            except Exception as error:  # of any kind: orbax and the file system meet half a file
                 logger.warning("%s cannot be read (%s); these networks start again.", kept[-1], error)
                 return None
             self._kept[slab] = (time.monotonic(), int(kept[-1].name.partition("-")[2]))
@@ -183,7 +197,7 @@ class Unfinished:
             path = self.folder / "slabs" / f"{slab:06}-{number + 1:06}"
             earlier = self._checkpoints(slab)
             try:
-                # As one array: where the disk is full, no other writes are left in flight that print their failures.
+                # As one array: where the disk is full, no further writes are in flight that would print their failures.
                 np.savez(npz := io.BytesIO(), **arrays())  # type: ignore[arg-type]  # none is called allow_pickle
                 self._orbax.save(path, {"npz": np.frombuffer(npz.getbuffer(), np.uint8)}, force=True)
             except (OSError, ValueError) as error:  # a ValueError is tensorstore's
@@ -197,33 +211,28 @@ class Unfinished:
             self._kept[slab] = (time.monotonic(), number + 1)
 
     @cached_property
-    def _orbax(self):
-        # Takes a second to import, which only long populations need.
+    def _orbax(self) -> Any:
+        # Takes a second to import, and only long trainings need it.
         import orbax.checkpoint
 
-        # It tells of every file, and of a failed write at length, where `keep` raises a sentence.
+        # It logs every file, and a failed write at length, where `keep` raises one sentence.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         return orbax.checkpoint.Checkpointer(orbax.checkpoint.PyTreeCheckpointHandler())
 
-    def _checkpoints(self, slab):
+    def _checkpoints(self, slab: int) -> list[Path]:
         return sorted(path for path in (self.folder / "slabs").glob(f"{slab:06}-*") if path.name[7:].isdigit())
 
-    def _forget(self, slab):
+    def _forget(self, slab: int) -> None:
         for path in (self.folder / "slabs").glob(f"{slab:06}-*"):
             shutil.rmtree(path, ignore_errors=True)
 
-    def remove(self) -> None:
-        """Delete what was kept; the record first, without which the rest is nothing."""
-        (self.folder / RECORD).unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
-
-def _join(tables):
+def _join(tables: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables, promote_options="permissive")
 
 
 def find(root: Path, seconds: float) -> list[Unfinished]:
-    """Return what earlier commands left unfinished below a root, and what other processes train now."""
+    """Return what earlier commands have left unfinished below a root, and what other processes are training."""
     found = []
     for path in sorted(root.glob(f"*/{RECORD}")):
         try:
@@ -240,19 +249,19 @@ def find(root: Path, seconds: float) -> list[Unfinished]:
     return found
 
 
-def _as_record(job, base):
+def _as_record(unfinished: Unfinished, base: Path) -> str:
     recipes: dict[str, tuple[int, dict]] = {}
     runs: dict[str, int] = {}
     trials = []
-    for trial in job.population.trials:
+    for trial in unfinished.population.trials:
         flat = flatten(trial.recipe)
         recipe = recipes.setdefault(json.dumps(flat), (len(recipes), flat))[0]
-        run = runs.setdefault(os.path.relpath(job.runs[trial.id].absolute(), base.absolute()), len(runs))
+        run = runs.setdefault(os.path.relpath(unfinished.runs[trial.id].absolute(), base.absolute()), len(runs))
         trials.append([recipe, trial.seed, run])
     record = {
         "made_by": _made_by(),
-        "layout": list(job.layout),
-        "probes": job.probes,
+        "layout": list(unfinished.layout),
+        "probes": unfinished.probes,
         "recipes": [flat for _, flat in recipes.values()],
         "runs": list(runs),
         "trials": trials,
@@ -260,7 +269,7 @@ def _as_record(job, base):
     return json.dumps(record)
 
 
-def _made_by():
+def _made_by() -> dict[str, Any]:
     return {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "optax", "numpy")} | {
         "protocol": PROTOCOL
     }

@@ -1,26 +1,27 @@
-"""One progress bar for a sweep: what trains, what is done and left, accuracy so far. Quiet when not on a terminal."""
+"""One progress bar for a sweep: what trains, how much is done and left, accuracy so far. Quiet when not on a terminal."""
 
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from memo.networks.mlp import count_parameters
-from memo.training.population import Population
+from memo.training.population import Layout, Population, slabs
 
 
-def cost(population: Population) -> int:
-    """Return the arithmetic of a step of a population: the bar moves with it, so that wide networks do not seem to stall."""
+def step_cost(population: Population) -> int:
+    """Return the cost of one step of a population, by which the bar advances: wide networks do not seem to stall."""
     return len(population.trials) * count_parameters(population.signature.static.sizes)
 
 
-def total_cost(populations: list[Population]) -> float:
-    """Return the arithmetic of training populations to their last step."""
-    return sum(cost(group) * group.signature.static.steps for group in populations)
+def total_cost(populations: Sequence[Population]) -> float:
+    """Return the cost of training populations to their last step."""
+    return sum(step_cost(group) * group.signature.static.steps for group in populations)
 
 
 def bar(total: float) -> tqdm:
@@ -37,54 +38,59 @@ def bar(total: float) -> tqdm:
     )
 
 
-class Progress:
-    """A bar over the steps of all populations; a context manager. `told` hears what is left, about once a second."""
+class ProgressBar:
+    """A bar over the steps of all populations; a context manager.
 
-    def __init__(self, populations: list[Population], stored: int, told: Callable[[float], None] | None = None):
-        self._told, self._when = told, time.monotonic()
-        self._left = sum(len(group.trials) for group in populations)
-        self._stored = stored
-        self._arithmetic = total_cost(populations)
-        self._bar = bar(self._arithmetic)
+    `stored` networks were there before; `on_progress` is called with the cost that is left, about once per second.
+    """
+
+    def __init__(
+        self, populations: Sequence[Population], stored: int, on_progress: Callable[[float], None] | None = None
+    ):
+        self._on_progress, self._when = on_progress, time.monotonic()
+        self._done = stored
+        self._wanted = stored + sum(len(group.trials) for group in populations)
+        self._left = total_cost(populations)
+        self._bar = bar(self._left)
         self._access = threading.Lock()
 
-    def _move(self, by):
-        self._arithmetic -= by
-        self._bar.update(by)
-        if self._told and time.monotonic() - self._when >= 1:
-            self._when = time.monotonic()
-            self._told(self._arithmetic)
-
-    def __enter__(self):
+    def __enter__(self) -> "ProgressBar":
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: Any) -> None:
         self._bar.close()
 
-    def start(self, group: Population, slabs: int) -> None:
-        """Name the population whose training begins, and how many slabs it trains as."""
-        self._group, self._slabs = group, slabs
+    def start(self, group: Population, layout: Layout) -> None:
+        """Name the population whose training begins, and how it is laid out."""
+        self._group, self._slabs = group, len(slabs(group, layout))
         self._steps: dict[int, int] = {}
         self._describe()
         self._bar.set_postfix_str("compiling")
-
-    def _describe(self):
-        widths = "x".join(map(str, self._group.signature.static.sizes[1:-1])) or "linear"
-        done = f"{self._stored} of {self._stored + self._left} done"
-        self._bar.set_description_str(f"{widths} ({len(self._group.trials)} networks, {done})")
 
     def advanced(self, slab: int, step: int, accuracies: np.ndarray) -> None:
         """Move the bar as a slab of the current population reaches a step; called from several threads."""
         with self._access:
             if accuracies.size:
                 self._bar.set_postfix_str(f"{step:,} steps, accuracy {accuracies.mean():.3f}")
-            self._move(cost(self._group) / self._slabs * (step - self._steps.get(slab, 0)))
+            self._move(step - self._steps.get(slab, 0))
             self._steps[slab] = step
 
     def finish(self) -> None:
-        """Count the current population as done, also the steps that stopping early saved."""
-        whole = self._slabs * self._group.signature.static.steps
-        self._left -= len(self._group.trials)
-        self._stored += len(self._group.trials)
-        self._move(cost(self._group) / self._slabs * (whole - sum(self._steps.values())))
+        """Count the current population as done, including the steps that stopping early has saved."""
+        self._done += len(self._group.trials)
+        self._move(self._slabs * self._group.signature.static.steps - sum(self._steps.values()))
         self._describe()
+
+    def _move(self, steps: int) -> None:
+        """Move the bar by steps of a slab of the current population."""
+        cost = step_cost(self._group) / self._slabs * steps
+        self._left -= cost
+        self._bar.update(cost)
+        if self._on_progress and time.monotonic() - self._when >= 1:
+            self._when = time.monotonic()
+            self._on_progress(self._left)
+
+    def _describe(self) -> None:
+        widths = "x".join(map(str, self._group.signature.static.sizes[1:-1])) or "linear"
+        networks = f"{len(self._group.trials)} networks, {self._done} of {self._wanted} done"
+        self._bar.set_description_str(f"{widths} ({networks})")

@@ -40,7 +40,7 @@ def session(dataset: Dataset, seconds: Mapping[str, float], networks: int, layou
 
 
 def drawing(seconds: float) -> dict[str, Any]:
-    """Return where and when a report was drawn from its tables, which took so many seconds, for report.json."""
+    """Return where and when a report was drawn from its tables, which took `seconds`, for report.json."""
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
@@ -61,12 +61,12 @@ def processor() -> str:
 def git_state() -> dict | None:
     """Return the commit of this code and whether it was changed, or None where there is no repository."""
 
-    def ask(*words):
+    def ask(*words: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *words]
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
 
     try:
-        # Changed means the code: what commands write below results/ is no change of it.
+        # The code only: what commands write below results/ does not count as a change.
         changed = ask("status", "--porcelain", "--", ":/", ":(top,exclude)results")
         return {"commit": ask("rev-parse", "HEAD"), "changed": bool(changed)}
     except (OSError, subprocess.SubprocessError):

@@ -2,18 +2,19 @@
 
     run folder/  curves.parquet  <probe>.parquet  provenance.json  trials.parquet  done.json
 
-Tables are replaced in that order, so a trial listed in `trials.parquet` always has its other rows, and rows of trials
-that are not listed there yet are ignored. `done.json` comes last.
+Tables are replaced in that order, so that a trial listed in `trials.parquet` always has its other rows; rows of trials that
+are not listed there yet are ignored. `done.json` comes last.
 """
 
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ from filelock import FileLock
 from memo.config import ADDED
 from memo.errors import Refusal
 
-RUNS = "runs"  # where an experiment has its run folders, beside its report
+RUNS = "runs"  # the folder of an experiment's run folders, beside its report
 TRIALS, DONE, PROVENANCE, LOCK = "trials.parquet", "done.json", "provenance.json", ".lock"
 WRITERS = 8  # threads that write run folders
 READERS = 8  # and that read their files
@@ -46,9 +47,7 @@ class Tables(dict):
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, for a file or a folder of files, that replaces it when the block ends well.
 
-    It vanishes when the block does not.
-
-    Raises Refusal where the folder cannot be written.
+    Otherwise it is removed. Raises Refusal where the folder cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
@@ -76,7 +75,7 @@ def require_writable(folder: Path) -> None:
         raise Refusal(f"The results folder {folder} cannot be written: {error.strerror}.") from error
 
 
-def finished(folder: Path, probes: list[str]) -> set[str]:
+def finished(folder: Path, probes: Collection[str]) -> set[str]:
     """Return the ids of the trials that a run folder holds with all of these probes."""
     if not (folder / TRIALS).exists():
         return set()
@@ -84,15 +83,10 @@ def finished(folder: Path, probes: list[str]) -> set[str]:
     return {trial for trial, measured in zip(trials["trial"], trials["probes"]) if set(probes) <= set(measured)}
 
 
-def as_table(frame: pd.DataFrame) -> pa.Table:
-    """Return a data frame as the Arrow table that is stored."""
-    return pa.Table.from_pandas(frame, preserve_index=False)
-
-
-def write(folder: Path, tables: Mapping[str, pa.Table], provenance: dict) -> None:
+def write(folder: Path, tables: Mapping[str, pa.Table], provenance: Mapping[str, Any]) -> None:
     """Add trials and their rows to a run folder, in place of any earlier rows of the same trials.
 
-    Processes that write to one folder wait for each other, so that none loses what another has added.
+    Processes that write to the same folder wait for each other, so that what each of them adds is kept.
     Raises Refusal where the folder cannot be written.
     """
     require_writable(folder)
@@ -101,28 +95,28 @@ def write(folder: Path, tables: Mapping[str, pa.Table], provenance: dict) -> Non
         _add(folder, tables, provenance)
 
 
-def write_runs(tables: Mapping[str, pa.Table], runs: Mapping[str, Path], provenance: dict) -> None:
-    """Add the rows of each trial to its run folder, `runs` by trial; see `write`."""
+def write_runs(tables: Mapping[str, pa.Table], runs: Mapping[str, Path], provenance: Mapping[str, Any]) -> None:
+    """Add the rows of each trial to its run folder, `runs` by the ids of trials; see `write`."""
     rows: dict[Path, dict[str, list[int]]] = {}
     for name, table in tables.items():
         for row, trial in enumerate(table["trial"].to_pylist()):
             rows.setdefault(runs[trial], {}).setdefault(name, []).append(row)
 
-    def write_run(run):
+    def write_run(run: Path) -> None:
         write(run, {name: table.take(rows[run].get(name, [])) for name, table in tables.items()}, provenance)
 
-    # Side by side, for they wait for the disk: four syncs a folder.
+    # Side by side, for they wait for the disk: four syncs per folder.
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(write_run, rows))
 
 
-def _add(folder, tables, provenance):
+def _add(folder: Path, tables: Mapping[str, pa.Table], provenance: Mapping[str, Any]) -> None:
     new = tables["trials"]["trial"].combine_chunks()
     for name in sorted(tables, key=lambda name: name == "trials"):
         if name == "trials":
             earlier = _sessions(folder) if (folder / PROVENANCE).exists() else []
             with replacing(folder / PROVENANCE) as path:
-                path.write_text(json.dumps(provenance | {"earlier": earlier}, indent=1))
+                path.write_text(json.dumps({**provenance, "earlier": earlier}, indent=1))
         table, target = tables[name], folder / f"{name}.parquet"
         if target.exists():
             old = read(target)
@@ -140,12 +134,12 @@ def make_ready(folder: Path) -> None:
         _mark_done(folder, len(read(folder / TRIALS, ["trial"])))
 
 
-def _mark_done(folder, trials):
+def _mark_done(folder: Path, trials: int) -> None:
     with replacing(folder / DONE) as path:
         path.write_text(json.dumps({"trials": trials}))
 
 
-def _sessions(folder):
+def _sessions(folder: Path) -> list[dict[str, Any]]:
     last = json.loads((folder / PROVENANCE).read_text())
     return [last | {"earlier": []}, *last["earlier"]]
 
@@ -155,7 +149,7 @@ def provenance(path: str | os.PathLike) -> list[dict]:
     return [session for folder in _run_folders(Path(path)) for session in _sessions(folder)]
 
 
-def _run_folders(root):
+def _run_folders(root: Path) -> list[Path]:
     return sorted(marker.parent for marker in root.rglob(DONE))
 
 
@@ -164,35 +158,38 @@ def read(path: Path, columns: list[str] | None = None) -> pa.Table:
     return _decode(path, _content(path), columns)
 
 
-def _content(path):
+def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from error
 
 
-def _decode(path, content, columns=None):
+def _decode(path: Path, content: bytes, columns: list[str] | None = None) -> pa.Table:
     try:
-        # In this thread: a sweep's files are small, and pyarrow's own threads cost more than they decode.
+        # In this thread: for a sweep's small files, pyarrow's own threads cost more than they save.
         return pq.ParquetFile(pa.BufferReader(content)).read(columns, use_threads=False)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path, error):
+def _unreadable(path: Path, error: Exception) -> Refusal:
     return Refusal(f"{path} is not a readable table ({error}); delete its folder to train it again.")
+
+
+Select = Callable[[pd.DataFrame], pd.Series]
 
 
 def load(
     path: str | os.PathLike,
-    select: Callable[[pd.DataFrame], pd.Series] | None = None,
+    select: Select | None = None,
     tables: Collection[str] | None = None,
 ) -> Tables:
-    """Read every finished run below a folder into one data frame a table: `trials`, `curves`, `confidence`, ...
+    """Read every finished run below a folder into one data frame per table: `trials`, `curves`, `confidence`, ...
 
-    `select(trials) -> boolean series` keeps some of the trials; `tables` names those to read beside `trials`, all where
-    it is None. `model.widths` comes back as tuples; keys that are newer than a trial have the value it was trained with. A
-    trial that stands in several folders is read once. Raises Refusal where there is no finished run.
+    `select(trials) -> boolean series` keeps some of the trials; `tables` names those to read beside `trials`, None is all.
+    `model.widths` comes back as tuples; keys that are newer than a trial have the value that it was trained with. A trial
+    stored in several folders is read once. Raises Refusal where there is no finished run.
     """
     folders = _finished(path)
     found = _load(folders, select, tables)
@@ -203,15 +200,15 @@ def load(
 
 def parts(
     path: str | os.PathLike,
-    select: Callable[[pd.DataFrame], pd.Series] | None = None,
+    select: Select | None = None,
     tables: Collection[str] | None = None,
     folders: int = BLOCK,
 ) -> Iterator[Tables]:
-    """Yield what `load` returns, so many run folders at a time: for sweeps whose tables are more than the memory."""
+    """Yield what `load` returns, for some run folders at a time: for sweeps whose tables do not fit into memory."""
     seen: set[str] = set()
     runs = _finished(path)
 
-    def fresh(trials):
+    def fresh(trials: pd.DataFrame) -> pd.Series:
         return ~trials["trial"].isin(seen) & (True if select is None else select(trials))
 
     for start in range(0, len(runs), folders):
@@ -221,7 +218,7 @@ def parts(
             yield found
 
 
-def _finished(path):
+def _finished(path: str | os.PathLike) -> list[Path]:
     root = Path(path)
     if not root.is_dir():
         raise Refusal(f"{root} is not a folder.")
@@ -231,7 +228,7 @@ def _finished(path):
     return folders
 
 
-def _load(folders, select, tables):
+def _load(folders: Sequence[Path], select: Select | None, tables: Collection[str] | None) -> Tables | None:
     """Return the selected trials of run folders with their rows, or None where there are none."""
     blocks = [range(start, min(start + BLOCK, len(folders))) for start in range(0, len(folders), BLOCK)]
     held = [_read_block([folders[place] / TRIALS for place in block], block) for block in blocks]
@@ -256,42 +253,36 @@ def _load(folders, select, tables):
                     files.setdefault(file.stem, {})[place] = file
         wanted = pa.array(found["trials"]["trial"][own])
         for name, by_place in files.items():
-            table, of_row = _read_block(by_place.values(), by_place)
+            table, of_row = _read_block(list(by_place.values()), by_place)
             at = pc.index_in(table["trial"], value_set=wanted).fill_null(-1).to_numpy()
             # From its own folder: another one may hold rows of the same trial.
             kept = (at >= 0) & (places[own][at] == of_row)
             others.setdefault(name, []).append(table.filter(pa.array(kept)).combine_chunks())
     for name in list(others):
-        # Each taken out, and let go column by column as it is converted.
+        # Taken out, so that its memory is freed column by column as it is converted.
         table = pa.concat_tables(others.pop(name), promote_options="permissive")
         found[name] = table.to_pandas(self_destruct=True)
         del table
     return Tables(found)
 
 
-def _read_block(paths, places):
-    """Return tables as one, and the place of each of its rows; a thousand small ones hold ten times their bytes."""
-    paths = list(paths)
-    with ThreadPoolExecutor(READERS) as pool:  # waiting for files side by side; decoding holds Python's lock
+def _read_block(paths: Sequence[Path], places: Iterable[int]) -> tuple[pa.Table, np.ndarray]:
+    """Return tables as one, which takes a tenth of the memory of a thousand small ones, and the place of each row."""
+    with ThreadPoolExecutor(READERS) as pool:  # for reading only: decoding holds Python's lock
         parts = [_decode(path, content) for path, content in zip(paths, pool.map(_content, paths))]
     of_row = np.repeat(np.array(list(places)), [len(part) for part in parts])
     return pa.concat_tables(parts, promote_options="permissive").combine_chunks(), of_row
 
 
-def _typed(trials):
+def _typed(trials: pd.DataFrame) -> pd.DataFrame:
     trials["model.widths"] = [tuple(int(width) for width in widths) for widths in trials["model.widths"]]
     for name, value in ADDED.items():
         if name not in trials:
             trials[name] = value
         elif value is not None:
             trials[name] = trials[name].fillna(value)
-    # One type each, whether or not some recipe has null there.
+    # The same type whether or not some recipe has null there.
     counts = ("dataset.n_train", "dataset.n_test", "model.receptive_field")
     trials = trials.astype(dict.fromkeys(counts, "Int64") | {"stop_at_train_accuracy": float})
     trials["probes"] = [tuple(probes) for probes in trials["probes"]]
     return trials
-
-
-def as_frame(columns: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Return columns as a data frame; an array with more than one dimension becomes a column of lists."""
-    return pd.DataFrame({name: list(values) if values.ndim > 1 else values for name, values in columns.items()})

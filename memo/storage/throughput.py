@@ -1,7 +1,7 @@
-"""What trainings have reached, in operations a second, kept in the user's cache: the hours of a plan come from it.
+"""What trainings have reached, in operations per second, kept in the user's cache: plans estimate their hours from it.
 
-Every session of more than ten seconds adds a line, on a cluster also those of its tasks (where the cache is shared):
-so the first part of a sweep measures what the rest will take. Before there is one, the committed benchmark is asked.
+Every session of more than ten seconds adds a line, also those of a cluster's tasks where the cache is shared: so the first
+part of a sweep measures what the rest will take. Before there is any, the committed benchmark is used.
 """
 
 import json
@@ -13,11 +13,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import jax
 
 from memo.data import datasets
 from memo.networks import mlp
-from memo.training.population import Signature
+from memo.storage import provenance
+from memo.training.population import Layout, Signature, cores_each
 
 FILE = "throughput.jsonl"
 SECONDS = 10.0  # of shorter sessions, too much is start and end
@@ -26,7 +29,7 @@ BENCHMARK = Path(__file__).parents[2] / "results" / "benchmark" / "measurements.
 
 
 class Throughput(NamedTuple):
-    """Operations a second of one worker (a core, a GPU), and where the number comes from."""
+    """Operations per second of one worker (a core, a GPU), and where the number comes from."""
 
     flop: float
     network: str  # what was measured, such as 784-16-16-10; "" where nothing was
@@ -35,17 +38,17 @@ class Throughput(NamedTuple):
     source: str = ""
 
 
-def record(common: Signature, device: str, platform: str, workers: int, flop: float, seconds: float) -> None:
-    """Add what a session reached; a cache that cannot be written is none."""
+def record(common: Signature, device: jax.Device, layout: Layout, flop: float, seconds: float) -> None:
+    """Add what a session reached on devices of this kind; nothing where the cache cannot be written."""
     if seconds < SECONDS:
         return
     line = {
         "sizes": common.static.sizes,
         "batch_size": common.static.batch_size,
-        "platform": platform,
-        "device": device,
+        "platform": device.platform,
+        "device": provenance.processor() if device.platform == "cpu" else device.device_kind,
         "partition": os.environ.get("SLURM_JOB_PARTITION", ""),
-        "workers": workers,
+        "workers": layout.workers * cores_each(common, device.platform),
         "flop": flop,
         "seconds": round(seconds, 3),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -59,8 +62,8 @@ def record(common: Signature, device: str, platform: str, workers: int, flop: fl
 def expected(common: Signature, platform: str, partition: str | None = None) -> Throughput | None:
     """Return what networks like these have reached on a platform, or None where nothing was measured on it.
 
-    Likest are those with the nearest number of parameters, then of images in a minibatch. Readings of the partition
-    count where it has any.
+    Those are the ones with the nearest number of parameters, then of images in a minibatch; readings of the partition only,
+    where it has any.
     """
     found = [line for line in _read() if line["platform"] == platform]
     source = f"{datasets.cache_folder() / FILE}"
@@ -70,7 +73,7 @@ def expected(common: Signature, platform: str, partition: str | None = None) -> 
     if not found:
         return None
 
-    def unlike(line):
+    def unlike(line: dict[str, Any]) -> tuple[float, float]:
         parameters = [mlp.count_parameters(tuple(sizes)) for sizes in (line["sizes"], common.static.sizes)]
         batches = line["batch_size"], common.static.batch_size
         return abs(math.log(parameters[0] / parameters[1])), abs(math.log(batches[0] / batches[1]))
@@ -81,7 +84,7 @@ def expected(common: Signature, platform: str, partition: str | None = None) -> 
     return Throughput(flop, "-".join(map(str, like[-1]["sizes"])), like[-1]["device"], len(like), source)
 
 
-def _read():
+def _read() -> list[dict[str, Any]]:
     try:
         lines = (datasets.cache_folder() / FILE).read_text().splitlines()
     except OSError:
@@ -95,8 +98,8 @@ def _read():
     return found
 
 
-def _benchmark() -> Iterator[dict]:
-    """Yield the readings of ours in the committed benchmark as such lines; none where there is no such file."""
+def _benchmark() -> Iterator[dict[str, Any]]:
+    """Yield the suite's readings in the committed benchmark as such lines; none where there is no such file."""
     try:
         lines = [json.loads(line) for line in BENCHMARK.read_text().splitlines()]
     except (OSError, ValueError):

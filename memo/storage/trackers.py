@@ -1,8 +1,8 @@
-"""Sending stored learning curves to an experiment tracker: a run a trial, grouped by recipe; off unless asked for.
+"""Sending stored learning curves to an experiment tracker: one run per trial, grouped by recipe; off unless asked for.
 
     python -m experiments.headline tracking.to=mlflow tracking.uri=sqlite:///mlflow.db
 
-A tracker is read before it is written to: what it holds is not sent again, and what was deleted there is.
+A tracker is read before it is written to: what it holds is not sent again, and what was deleted there is sent again.
 """
 
 import importlib.util
@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 LOCK = ".tracking.lock"
 METRICS = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 OUTCOME = ("steps", "parameters", "labels.changed", *(f"final_{name}" for name in METRICS[1:]))
-METRICS_A_REQUEST = 1000  # MLflow's most
-RUNS_AN_ANSWER = 50_000  # MLflow's most
+METRICS_PER_REQUEST = 1000  # MLflow's most
+RUNS_PER_ANSWER = 50_000  # MLflow's most
 
 
 class Run(NamedTuple):
@@ -60,7 +60,7 @@ def stored_runs(folder: Path, trials: Sequence[Trial], arms: Mapping[str, str] |
     return runs
 
 
-def _finite(row, names):
+def _finite(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, float]:
     return {name: float(row[name]) for name in names if math.isfinite(row[name])}
 
 
@@ -77,29 +77,29 @@ def to_mlflow(runs: Sequence[Run], project: str, uri: str | None) -> int:
         logging.getLogger(name).setLevel(logging.WARNING)
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(project)
-    place = client.create_experiment(project) if experiment is None else experiment.experiment_id
+    experiment_id = client.create_experiment(project) if experiment is None else experiment.experiment_id
     held, wanted = set(), {run.tags["trial"] for run in runs}
     for group in {run.tags["group"] for run in runs}:
-        for earlier in client.search_runs([place], f"tags.`group` = '{group}'", max_results=RUNS_AN_ANSWER):
+        for earlier in client.search_runs([experiment_id], f"tags.`group` = '{group}'", max_results=RUNS_PER_ANSWER):
             trial = earlier.data.tags.get("trial")
             if earlier.info.status == "FINISHED":
                 held.add(trial)
-            elif trial in wanted:  # an interrupted command's
+            elif trial in wanted:  # left by an interrupted command
                 client.delete_run(earlier.info.run_id)
     missing = [run for run in runs if run.tags["trial"] not in held]
     for run in missing:
-        run_id = client.create_run(place, run_name=run.name, tags=run.tags).info.run_id
+        run_id = client.create_run(experiment_id, run_name=run.name, tags=run.tags).info.run_id
         client.log_batch(run_id, params=[Param(key, _as_written(value)) for key, value in run.recipe.items()])
         now = int(time.time() * 1000)
         points = [*run.curve, (int(run.outcome["steps"]), run.outcome)]
         metrics = [Metric(key, value, now, step) for step, values in points for key, value in values.items()]
-        for start in range(0, len(metrics), METRICS_A_REQUEST):
-            client.log_batch(run_id, metrics=metrics[start : start + METRICS_A_REQUEST])
+        for start in range(0, len(metrics), METRICS_PER_REQUEST):
+            client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_REQUEST])
         client.set_terminated(run_id)
     return len(missing)
 
 
-def _as_written(value):
+def _as_written(value: Any) -> str:
     """Return a value as it stands on a command line."""
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -112,8 +112,8 @@ def to_trackio(runs: Sequence[Run], project: str, uri: str | None) -> int:
     """
     if uri is not None:
         os.environ["TRACKIO_DIR"] = os.path.abspath(uri)  # which trackio reads when it is imported
-    # Its storage, as in its own importers, and not trackio.init and log: a run is then one transaction, there as a whole
-    # or not at all, and an error is raised here; a thread of trackio's would say in a warning what it could not write.
+    # Its storage, as in its own importers, and not trackio.init and log: a run is then one transaction, stored as a whole
+    # or not at all, and an error is raised here; trackio's own thread would only warn of what it could not write.
     from trackio.sqlite_storage import TRACKIO_DIR, SQLiteStorage
 
     if uri is not None and Path(TRACKIO_DIR) != Path(os.path.abspath(uri)):
@@ -122,7 +122,7 @@ def to_trackio(runs: Sequence[Run], project: str, uri: str | None) -> int:
     held = {record["id"] for record in SQLiteStorage.get_run_records(project)}
     missing = [run for run in runs if run.tags["trial"] not in held]
     for run in missing:
-        # Under the names that trackio.init gives to a run's group and time.
+        # The names under which trackio.init keeps a run's group and time.
         its_own = {"_Group": run.tags["group"], "_Created": datetime.now(UTC).isoformat()}
         SQLiteStorage.bulk_log(
             project,
@@ -136,7 +136,7 @@ def to_trackio(runs: Sequence[Run], project: str, uri: str | None) -> int:
 
 
 class Tracker(NamedTuple):
-    """How to send runs to a project at a URI, returning how many were new, and the package that this needs."""
+    """The package that a tracker needs, and how to send runs to a project at a URI, returning how many were new."""
 
     package: str
     send: Callable[[Sequence[Run], str, str | None], int]
@@ -159,7 +159,7 @@ def require(name: str) -> None:
 def send(
     tracking: Tracking, name: str, wanted: Mapping[Path, Sequence[Trial]], arms: Mapping[str, str] | None = None
 ) -> bool:
-    """Send stored trials, by run folder, that the tracker lacks; return whether it took them. No tracker takes all.
+    """Send those of the stored trials, by run folder, that the tracker lacks; return False where it has failed.
 
     `name` is the project where the user names none. Failures are logged in one sentence: results are never at stake.
     """
@@ -168,11 +168,11 @@ def send(
     project, sent = tracking.project or name, 0
     try:
         for folder, trials in wanted.items():
-            # Of two commands that sweep into one folder, the second finds what the first has sent.
+            # When two commands sweep into one folder, the second finds what the first has sent.
             with FileLock(folder / LOCK), warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # of the trackers' own parts
                 sent += TRACKERS[tracking.to].send(stored_runs(folder, trials, arms), project, tracking.uri)
-    except Exception as error:  # whatever a tracker, its server and the network make of it
+    except Exception as error:  # of any kind: a tracker, its server or the network has failed
         logger.warning(
             "%s has not taken all curves (%s); the results are stored, and the same command sends what is missing.",
             tracking.to,

@@ -1,11 +1,9 @@
-"""What a task of Slurm is given and how many there are: Hydra's schema of the launcher, by Slurm's names."""
+"""What a task of Slurm is given and how many there are: the keys of `hydra/launcher=population_slurm`, by Slurm's names."""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-
-# Hydra imports this at the start of every application, also of others: so it is here, and imports nothing of memo.
 
 
 def _key(default: Any, allowed: str, check: Callable[[Any], bool]) -> Any:
@@ -22,26 +20,26 @@ def _positive(default: float) -> Any:
 
 @dataclass
 class Settings:
-    """Keys of `hydra.launcher`; memo.config.check says which is out of range."""
+    """Keys of `hydra.launcher`; `memo.config.check` refuses values out of range."""
 
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
-    gpus_per_node: int = _whole(0, 0)  # all for one task
+    gpus_per_node: int = _whole(0, 0)  # all of them for one task
     cpus_per_task: int = _whole(2, 1)
-    mem: str = _key("8G", "a size such as 500M or 32G", lambda value: as_bytes(value) > 0)  # of a task
+    mem: str = _key("8G", "a size such as 500M or 32G", lambda value: as_bytes(value) > 0)  # per task
     # A task that needs longer is requeued and goes on.
     time: str = _key("60", "minutes, or Slurm's days-hours:minutes:seconds", lambda value: as_minutes(value) > 0)
     array_parallelism: int = _whole(64, 1)  # tasks at once
-    max_tasks: int = _whole(1000, 1)  # of an array job: Slurm's MaxArraySize is 1001 unless set
-    min_minutes: float = _positive(5.0)  # of work in a task, by estimate: fewer tasks before shorter ones
+    max_tasks: int = _whole(1000, 1)  # in an array job: Slurm's MaxArraySize is 1001 unless the cluster sets it
+    min_minutes: float = _positive(5.0)  # of estimated work in a task: rather fewer tasks than shorter ones
     max_num_timeout: int = _whole(20, 0)  # how often a task may run into its time limit
-    attempts: int = _whole(3, 1)  # how often a task that is killed is submitted in all
-    signal_delay_s: int = _whole(90, 1)  # before the time limit, a task is told to checkpoint
+    attempts: int = _whole(3, 1)  # how often a task is submitted in all, where it is killed
+    signal_delay_s: int = _whole(90, 1)  # before the time limit, when a task is told to checkpoint
     setup: list[str] = field(default_factory=list)  # lines of the batch script, such as module load cuda
     additional_parameters: dict[str, Any] = field(default_factory=dict)  # of sbatch, such as {mail-type: END}
-    gpu_memory_gb: float = _positive(40.0)  # for the plan; a task asks its GPUs
+    gpu_memory_gb: float = _positive(40.0)  # for the plan; a task asks its own GPUs
     # Of a core or GPU, for the plan.
     gflops: float | None = _key(None, "a number above 0, or null for what was measured", lambda v: v is None or v > 0)
     poll_seconds: float = _positive(5.0)

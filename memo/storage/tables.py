@@ -1,0 +1,81 @@
+"""The tables of trained networks, as run folders hold them: `trials`, `curves`, and one per probe."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from memo.config import flatten
+from memo.networks import mlp
+from memo.networks.status import DIVERGED
+from memo.training.population import signature
+from memo.training.slab import Trained
+
+ArrowTables = Mapping[str, pa.Table]  # by the tables' names
+
+
+def tables_of(
+    trained: Trained, measured: Mapping[str, Mapping[str, np.ndarray]], probes: Sequence[str]
+) -> dict[str, pa.Table]:
+    """Return the tables of trained networks, and of what `memo.measure` has found by these probes."""
+    curves = _curves(trained)
+    frames = {"trials": _trials(trained, curves, probes), "curves": curves}
+    ids, seeds = _identities(trained)
+    for name, columns in measured.items():
+        frame = as_frame(columns)
+        network = frame.pop("network")
+        frame.insert(0, "trial", ids[network])
+        frame.insert(1, "seed", seeds[network])
+        frames[name] = frame
+    return {name: as_table(frame) for name, frame in frames.items()}
+
+
+def _identities(trained: Trained) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([trial.id for trial in trained.trials]), np.array([trial.seed for trial in trained.trials])
+
+
+def _curves(trained: Trained) -> pd.DataFrame:
+    """Return a row per trial and evaluation, none of them after the trial has ended."""
+    ids, seeds = _identities(trained)
+    epochs = trained.steps / signature(trained.trials[0]).static.steps_per_epoch
+    columns = {
+        "trial": np.repeat(ids, len(trained.steps)),
+        "seed": np.repeat(seeds, len(trained.steps)),
+        "step": np.tile(trained.steps, len(ids)),
+        "epoch": np.tile(epochs, len(ids)),
+    }
+    frame = pd.DataFrame(columns | {name: values.ravel() for name, values in trained.curves._asdict().items()})
+    return frame[np.isfinite(frame["train_loss"])].reset_index(drop=True)
+
+
+def _trials(trained: Trained, curves: pd.DataFrame, probes: Sequence[str]) -> pd.DataFrame:
+    """Return a row per trial: its recipe, how it ended and what it reached; no final values where it diverged."""
+    ids, seeds = _identities(trained)
+    recipes = [flatten(trial.recipe) for trial in trained.trials]
+    static = signature(trained.trials[0]).static
+    last = curves.groupby("trial").last().reindex(ids)
+    diverged = np.array(trained.status) == DIVERGED
+    return pd.DataFrame(
+        {
+            "trial": ids,
+            "seed": seeds,
+            **{name: [recipe[name] for recipe in recipes] for name in recipes[0]},
+            "labels.changed": trained.labels_changed,
+            "parameters": mlp.count_parameters(static.sizes, static.receptive_field),
+            "status": trained.status,
+            "steps": trained.stopped_at,
+            **{f"final_{name}": np.where(diverged, np.nan, last[name]) for name in trained.curves._fields},
+            "probes": [list(probes)] * len(ids),
+        }
+    )
+
+
+def as_frame(columns: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Return columns as a data frame; an array with more than one dimension becomes a column of lists."""
+    return pd.DataFrame({name: list(values) if values.ndim > 1 else values for name, values in columns.items()})
+
+
+def as_table(frame: pd.DataFrame) -> pa.Table:
+    """Return a data frame as the Arrow table that is stored."""
+    return pa.Table.from_pandas(frame, preserve_index=False)
