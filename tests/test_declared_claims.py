@@ -91,6 +91,17 @@ def test_conditions_that_a_run_lacks_wait_and_those_it_adds_are_marked(declared)
     assert frame.loc["enough", "verdict"] == "not applicable"
 
 
+def test_conditions_hold_for_the_claims_answered_after_them(declared):
+    answers = Answers(declared, 100)
+    answers.conditions(width=[64], time=[90, 99])
+    for time in (90, 99):
+        answers.give("factor-{time}-{width}", (HALF, ""), time=time, width=64)
+    answers.conditions(width=[1, 2, 3])
+    answers.give("enough", (HALF, ""))
+    frame = answers.ledger("quick").set_index("claim")
+    assert frame.loc["factor-90-16", "note"] == "this run does not have width 16"
+
+
 @pytest.mark.parametrize(
     ("template", "values", "message"),
     [

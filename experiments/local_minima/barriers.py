@@ -1,6 +1,7 @@
 """What lies on the straight line between two minima, before and after their hidden units are put in the same order."""
 
 import math
+from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any
 
@@ -8,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
 
-from experiments.local_minima.populations import by_width, width_axis
-from experiments.local_minima.sources import ENTEZARI, OURS, STRUCTURE
+from experiments.local_minima.networks import KINDS, width_axis, widths_of, with_width
 from memo.commands.evidence import Evidence
 from memo.data import datasets
 from memo.data.randomness import generator
@@ -18,51 +20,31 @@ from memo.measures import landscape
 from memo.networks.program import as_pixels
 from memo.probes import weights
 from memo.reporting import figures
-from memo.reporting.legacy import Chapter, Claim
-from memo.reporting.report import Figure, with_interval
-from memo.statistics.intervals import mean_interval, paired_difference
+from memo.reporting.answers import Answers
+from memo.reporting.chapter import Chapter, Text
+from memo.statistics.intervals import mean_interval
+from memo.statistics.over_seeds import over_pairs, over_seeds
+from memo.storage.run_folders import Tables
 
 ARM = "twins"
-KINDS = ("true", "shuffled")
-WAYS = ("as they are", "matched")
-SHADES: dict[str, Any] = {"as they are": "-", "matched": (0, (1.5, 1.2))}
-PAIRS = "n counts disjoint pairs of networks from different starts"
+WAYS = {"as": "as they are", "matched": "matched"}
+DASHES: dict[str, Any] = {"as": "-", "matched": (0, (1.5, 1.2))}
+PAIRS = "n counts disjoint pairs of networks from different initialisations"
+NONE = "a line without a barrier"
 
 
-def chapter(evidence: Evidence) -> Chapter:
-    """Return the claims and the figure on the lines between minima."""
-    made = Chapter()
-    networks = by_width(evidence, ARM)
-    rows, curves = [], {}
+def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """Return the training loss on the line between each pair of networks of a width and kind of labels, by way."""
+    networks = with_width(evidence).merge(evidence.trials[["trial", "arm", "labels.kind"]], on=["trial", "arm"])
+    networks = networks[networks["arm"] == ARM].rename(columns={"labels.kind": "labels"})
     given = evidence.training_sets(ARM)
+    parts = []
     for width, own in networks.groupby("width"):
-        for kind, losses in _lines(evidence, own, given):
-            for way, row in losses.items():
-                rows += [(width, kind, way, pair, landscape.barrier(line)) for pair, line in enumerate(row)]
-                curves[width, kind, way] = row
-    if not rows:
-        return made
-    frame = pd.DataFrame(rows, columns=["width", "labels", "way", "pair", "barrier"])
-    widths = [int(width) for width in frame["width"].unique()]
-    removed = _claims(frame, widths, made)
-    _draw(evidence, frame, curves, widths, made)
-    made.tables["barriers"] = frame
-    last = widths[-1]
-    for kind in KINDS:
-        if (last, kind) in removed:
-            barrier = mean_interval(_of(frame, last, kind, "as they are"))
-            made.findings.append(
-                f"<b>Barriers, {kind} labels.</b> Between two minima of width {last} the training loss rises by "
-                f"{with_interval(barrier)}; matching hidden units removes {with_interval(removed[last, kind], count=False)} of "
-                "that."
-            )
-    made.methods.append(
-        "Barriers: the most by which the training loss on the straight line between two networks (25 points) exceeds the "
-        "straight line between its ends (Entezari et al. 2022), for disjoint pairs of starts that saw the same images and the "
-        "same labels, at the end of training. Matched: the second network's hidden units permuted to fit the first's (weight "
-        "matching, Ainsworth et al. 2023), which changes no answer."
-    )
-    return made
+        for labels, way, pair, line in _lines(evidence, own, given):
+            points = {"point": np.linspace(0, 1, len(line)), "loss": line}
+            parts.append(pd.DataFrame({"width": width, "labels": labels, "way": way, "pair": pair} | points))
+    columns = ["width", "labels", "way", "pair", "point", "loss"]
+    return {"lines": pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)}
 
 
 def disjoint(seeds: list[int]) -> list[tuple[int, int]]:
@@ -70,21 +52,22 @@ def disjoint(seeds: list[int]) -> list[tuple[int, int]]:
     return list(zip(seeds[::2], seeds[1::2]))
 
 
-def _lines(evidence, own, given):
-    """Yield for each kind of labels its pairs of seeds and the losses [pairs, points] on their lines, by way."""
+def _lines(
+    evidence: Evidence, own: pd.DataFrame, given: dict[str, tuple[np.ndarray, np.ndarray]]
+) -> Iterator[tuple[str, str, int, np.ndarray]]:
+    """Yield labels, way, pair and losses [points] of each line between networks of one width."""
     both = own.groupby("seed")["labels"].nunique()
     chosen = disjoint(sorted(both[both == len(KINDS)].index))
     table = evidence.tables["weights"].set_index("trial")["weights"]
-    for kind in KINDS if chosen else ():
-        trials = own[own["labels"] == kind].set_index("seed")["trial"]
+    for labels in KINDS if chosen else ():
+        trials = own[own["labels"] == labels].set_index("seed")["trial"]
         static = evidence.static_of(trials.iloc[0])
-        rows, labels = given[trials.iloc[0]]
+        rows, targets = given[trials.iloc[0]]
         images = datasets.area_average(evidence.dataset.train_images[rows], math.isqrt(static.sizes[0]))
         pixels = as_pixels(jnp.asarray(images))
-        found: dict[str, list[np.ndarray]] = {way: [] for way in WAYS}
-        for first, second in chosen:
+        for pair, (first, second) in enumerate(chosen):
             for seed in (first, second):
-                if not all(np.array_equal(*both) for both in zip(given[trials[seed]], (rows, labels))):
+                if not all(np.array_equal(*each) for each in zip(given[trials[seed]], (rows, targets))):
                     raise ValueError(
                         f"Twins of seed {seed} saw other images or labels: a line between them means nothing."
                     )
@@ -92,115 +75,101 @@ def _lines(evidence, own, given):
             a, b = (jax.tree.map(itemgetter(place), stack) for place in range(2))
             matched = landscape.match(a, b, generator(int(first), "noise", "barrier_matching"))
             for way, end in zip(WAYS, (b, matched)):
-                found[way].append(landscape.line(static, a, end, pixels, labels)[0])
-        yield kind, {way: np.stack(lines) for way, lines in found.items()}
+                yield labels, way, pair, landscape.line(static, a, end, pixels, targets)[0]
 
 
-def _of(frame, width, kind, way):
-    own = frame[(frame["width"] == width) & (frame["labels"] == kind) & (frame["way"] == way)]
-    return own.sort_values("pair")["barrier"].to_numpy()
-
-
-def _claims(frame, widths, made):
-    removed, gaps = {}, []
-    for kind in KINDS:
-        source = ENTEZARI if kind == "true" else OURS
-        for width in widths:
-            before, after = (_of(frame, width, kind, way) for way in WAYS)
-            if not len(before):
-                continue
-            claim = Claim(
-                f"barrier-{kind}-{width}",
-                source,
-                f"Networks from different starts lie in different valleys ({kind} labels).",
-                "barrier in training loss on the straight line between two (nats)",
-                (0.05, np.inf),
-                (0.001, np.inf),
-                "barriers",
-                "",
-                f"width {width}",
-            )
-            made.rows.append((claim, mean_interval(before), PAIRS))
-    for kind in KINDS:
-        for width in widths:
-            before, after = (_of(frame, width, kind, way) for way in WAYS)
-            known = before > 0
-            if not known.any():
-                continue
-            removed[width, kind] = mean_interval(1 - after[known] / before[known])
-            claim = Claim(
-                f"matching-{kind}-{width}",
-                ENTEZARI if kind == "true" else OURS,
-                f"Most of the barrier is due to the order of hidden units ({kind} labels).",
-                "share of the barrier that matching removes",
-                (0.8, 1),
-                (0.001, 1),
-                "barriers",
-                "",
-                f"width {width}",
-            )
-            made.rows.append((claim, removed[width, kind], PAIRS))
-    for way in WAYS:
-        for width in widths:
-            true, shuffled = (_of(frame, width, kind, way) for kind in KINDS)
-            if not len(true):
-                continue
-            claim = Claim(
-                f"barrier-gap-{way.split()[0]}-{width}",
-                OURS,
-                f"{STRUCTURE} If so, barriers are higher without it.",
-                f"barrier with shuffled labels less that with true ones, units {way} (nats)",
-                (0.05, np.inf),
-                (0.001, np.inf),
-                "barriers",
-                "",
-                f"width {width}",
-            )
-            gaps.append((claim, paired_difference(shuffled, true), PAIRS))
-    made.rows += gaps
-    return removed
-
-
-def _draw(evidence, frame, curves, widths, made):
-    figure, [places] = figures.grid(1, 3, width=3.4, height=2.8)
-    last = widths[-1]
-    for place, width in zip(places[:2], (widths[0], last)):
-        for kind in KINDS:
-            for way in WAYS:
-                row = curves[width, kind, way]
-                at = np.linspace(0, 1, row.shape[1])
-                style: figures.Style = {"color": figures.LABELS[kind], "linestyle": SHADES[way]}
-                place.plot(at, row.mean(axis=0), linewidth=1.8, label=f"{kind} labels, {way}", **style)
-                place.fill_between(at, row.min(axis=0), row.max(axis=0), color=style["color"], alpha=0.1, linewidth=0)
-        place.set(
-            title=f"width {width}", xlabel="from one minimum to the other", ylabel="training loss (nats)", xlim=(0, 1)
-        )
-        place.set_ylim(bottom=0)
-    for kind, shift in zip(KINDS, (0.95, 1.05)):
-        for way in WAYS:
-            style = {"color": figures.LABELS[kind], "marker": figures.MARKERS[kind]}
-            means = {width: mean_interval(_of(frame, width, kind, way)) for width in widths}
-            at = [shift * width for width in widths]
-            places[2].plot(at, [means[width].value for width in widths], color=style["color"], linestyle=SHADES[way])
-            for x, width in zip(at, widths):
-                filled = style["color"] if way == WAYS[0] else "white"
-                figures.interval(places[2], x, means[width], markerfacecolor=filled, linestyle="", **style)
-    width_axis(places[2], widths)
-    places[2].set(title="barrier by width", ylabel="barrier (nats)")
-    places[2].set_ylim(bottom=0)
-    figures.shared_legend(figure, places[0], 2)
-    pairs = int(frame["pair"].max()) + 1
-    told = [
-        f"{with_interval(mean_interval(_of(frame, last, kind, WAYS[0])), count=False)} high with {kind} labels, "
-        f"{with_interval(mean_interval(_of(frame, last, kind, WAYS[1])), count=False)} when matched"
-        for kind in KINDS
+def barriers(lines: pd.DataFrame) -> pd.DataFrame:
+    """Return the barrier of each line: columns width, labels, way, pair, barrier."""
+    keys = ["width", "labels", "way", "pair"]
+    rows = [
+        dict(zip(keys, key)) | {"barrier": landscape.barrier(own.sort_values("point")["loss"].to_numpy())}
+        for key, own in lines.groupby(keys)
     ]
-    made.figures.append(
-        Figure(
-            figures.save(figure, evidence.folder, "barriers"),
-            "Between two minima",
-            f"At width {last} the barrier between two minima is {'; '.join(told)} (n = {pairs} pairs at most). Lines: means over "
-            "pairs; bands: all pairs; open markers: matched.",
-            "Training loss on the straight line between two networks, and its barrier by width and labels.",
-        )
+    return pd.DataFrame(rows, columns=[*keys, "barrier"])
+
+
+def _of(frame: pd.DataFrame, width: int, labels: str, way: str) -> pd.Series:
+    own = frame[(frame["width"] == width) & (frame["labels"] == labels) & (frame["way"] == way)]
+    return own.set_index("pair")["barrier"].sort_index()
+
+
+def answer(tables: Tables, answers: Answers) -> None:
+    """Answer how high barriers are, what matching removes of them, and how much higher they are without structure."""
+    frame = barriers(tables["lines"])
+    answers.conditions(width=widths_of(frame))
+    for width in widths_of(frame):
+        for labels in KINDS:
+            before, after = (_of(frame, width, labels, way) for way in WAYS)
+            estimate, note = over_seeds(before, NONE, unit="pairs")
+            answers.give(f"barrier-{labels}-{{width}}", (estimate, "; ".join(filter(None, (PAIRS, note)))), width=width)
+            removed = (1 - after / before).where(before > 0)
+            estimate, note = over_seeds(removed, NONE, unit="pairs")
+            answers.give(
+                f"matching-{labels}-{{width}}", (estimate, "; ".join(filter(None, (PAIRS, note)))), width=width
+            )
+        for way in WAYS:
+            gap = over_pairs(_of(frame, width, "shuffled", way), _of(frame, width, "true", way))
+            answers.give("barrier-gap-{way}-{width}", gap, way=way, width=width)
+
+
+def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
+    """Draw the loss along lines, and barriers by width."""
+    lines, text = tables["lines"], Text("experiments.local_minima", "barriers")
+    frame = barriers(lines)
+    widths = widths_of(frame)
+    if not widths:
+        return Chapter(title="Between minima")
+    first, last = widths[0], widths[-1]
+    facts = {
+        "last": last,
+        "barrier": {labels: answers[f"barrier-{labels}-{last}"] for labels in KINDS},
+        "removed": {labels: answers[f"matching-{labels}-{last}"] for labels in KINDS},
+        "gap": answers[f"barrier-gap-as-{last}"],
+        "points": lines["point"].nunique(),
+    }
+    file = figures.save(draw_barriers(lines, frame, [first, last]), evidence.folder, "barriers")
+    return Chapter(
+        title="Between minima",
+        findings=[text.block("finding", **facts)],
+        figures=[text.figure(file, **facts)],
+        methods=[text.block("methods", **facts)],
     )
+
+
+def draw_barriers(lines: pd.DataFrame, frame: pd.DataFrame, ends: list[int]) -> Drawing:
+    """Return the loss along lines at the narrowest and the widest width, and barriers by width."""
+    figure, [row] = figures.grid(1, 3, width=3.4, height=2.8)
+    for axes, width in zip(row, ends):
+        _line(axes, lines[lines["width"] == width])
+        axes.set_title(f"width {width}")
+    _by_width(row[2], frame)
+    figures.shared_legend(figure, row[0], 2)
+    return figure
+
+
+def _line(axes: Axes, lines: pd.DataFrame) -> None:
+    for labels in KINDS:
+        for way, words in WAYS.items():
+            own = lines[(lines["labels"] == labels) & (lines["way"] == way)]
+            row = own.pivot(index="pair", columns="point", values="loss")
+            style: figures.Style = {"color": figures.LABELS[labels], "linestyle": DASHES[way]}
+            axes.plot(row.columns, row.mean(), linewidth=1.8, label=f"{labels} labels, {words}", **style)
+            axes.fill_between(row.columns, row.min(), row.max(), color=style["color"], alpha=0.1, linewidth=0)
+    axes.set(xlabel="from one minimum to the other", ylabel="training loss (nats)", xlim=(0, 1))
+    axes.set_ylim(bottom=0)
+
+
+def _by_width(axes: Axes, frame: pd.DataFrame) -> None:
+    widths = widths_of(frame)
+    for labels, shift in zip(KINDS, (0.95, 1.05)):
+        for way in WAYS:
+            means = [mean_interval(_of(frame, width, labels, way)) for width in widths]
+            at = [shift * width for width in widths]
+            style: figures.Style = {"color": figures.LABELS[labels], "marker": figures.MARKERS[labels]}
+            axes.plot(at, [mean.value for mean in means], color=style["color"], linestyle=DASHES[way])
+            face = style["color"] if way == "as" else "white"
+            for x, mean in zip(at, means):
+                figures.interval(axes, x, mean, markerfacecolor=face, linestyle="", **style)
+    width_axis(axes, widths)
+    axes.set(title="barrier by width", ylabel="barrier (nats)")
+    axes.set_ylim(bottom=0)

@@ -30,9 +30,13 @@ class Answers:
         self._given: dict[str, tuple[Claim, Answer, int | None]] = {}
         self._places: dict[str, tuple[str, dict[str, str]]] = {}
         self._run: dict[str, list[str]] = {}
+        self._has: dict[str, dict[str, list[str]]] = {}
 
     def conditions(self, **has: Iterable[Any]) -> None:
-        """Say which values of some placeholders this run has; claims under declared ones that it lacks wait for another."""
+        """Say which values of some placeholders this run has, for the claims that are answered from here on.
+
+        Claims under declared values that it lacks wait for another run; values that it adds are marked as undeclared.
+        """
         self._run |= {name: [str(value) for value in values] for name, values in has.items()}
 
     def give(self, template: str, answer: Answer, images: int | None = None, **values: Any) -> None:
@@ -61,6 +65,7 @@ class Answers:
             raise ValueError(f"Claim {claim.id} is declared as awaiting another run ({claim.awaits}), and is answered.")
         self._given[claim.id] = claim, answer, images
         self._places[claim.id] = template, words
+        self._has[template] = dict(self._run)
 
     def __getitem__(self, claim: str) -> Estimate | None:
         """Return the estimate given to a claim, by its id; KeyError where it has no answer."""
@@ -116,5 +121,6 @@ class Answers:
         """Return why a claim without an answer has none, or nothing where it was forgotten."""
         if claim.awaits:
             return claim.awaits
-        lacking = [f"{name} {value}" for name, value in values.items() if value not in self._run.get(name, (value,))]
+        has = self._has.get(template.id, {})
+        lacking = [f"{name} {value}" for name, value in values.items() if value not in has.get(name, (value,))]
         return f"this run does not have {', '.join(lacking)}" if lacking else ""

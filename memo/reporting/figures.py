@@ -21,10 +21,13 @@ from memo.statistics.intervals import Estimate
 from memo.storage.run_folders import replacing
 
 # Okabe and Ito's colours; kinds that stand side by side also differ in marker or line.
-LABELS = {"true": "#0072B2", "shuffled": "#D55E00", "random": "#009E73"}
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "0.6"
+CYCLE = (ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE)
+LABELS = {"true": BLUE, "shuffled": VERMILION, "random": GREEN}
 MARKERS = {"true": "o", "shuffled": "s", "random": "^"}
 DASHES: dict[str, Any] = {"true": "-", "shuffled": (0, (5, 1.5)), "random": (0, (1.5, 1.5))}
-INPUTS = {"test": "#000000", "uniform": "#009E73", "gaussian": "#CC79A7", "random_pixels": "#E69F00"}
+INPUTS = {"test": BLACK, "uniform": GREEN, "gaussian": PURPLE, "random_pixels": ORANGE}
 INPUT_NAMES = {
     "test": "test images",
     "uniform": "uniform noise",
