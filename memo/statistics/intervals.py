@@ -5,11 +5,31 @@
 Numbers that are not finite (a threshold not reached, a diverged trial) raise ValueError everywhere: only the caller
 knows whether such a trial is counted apart or turns the estimate into a bound (`memo.statistics.over_seeds`).
 
-**Coverage** of the nominal 95 %, in percent; `tests/test_intervals.py` simulates it. n is what an interval counts: seeds, pairs
-or networks.
+**Coverage** of the nominal 95 %, in per cent, from 20,000 simulated samples of each kind (a standard error of 0.2; brackets:
+more than 1.5 short). `python -m tests.test_coverage` prints the table, and a test compares it with new samples.
 
-| values                                                       | n = 5 |    8 |   10 |   20 |   32 |
-|--------------------------------------------------------------|-------|------|------|------|------|
+| values                                     |  n = 5 |    8   |   10   |   20   |   32   |
+|--------------------------------------------|--------|--------|--------|--------|--------|
+| mean, normal                               |   94.7 |   95.2 |   94.9 |   94.8 |   94.9 |
+| mean, two modes                            |  (91.1)|   95.8 |   94.3 |   94.0 |   94.8 |
+| mean, near 1 (beta 20, 1)                  |  (89.4)|  (90.2)|  (91.0)|  (92.2)|  (93.2)|
+| mean, three in five exactly 1              |  (83.4)|  (82.6)|  (83.1)|  (87.7)|  (89.7)|
+| mean, exponential                          |  (88.7)|  (89.4)|  (90.0)|  (91.8)|  (93.0)|
+| mean, log-normal (σ = 1)                   |  (81.7)|  (83.5)|  (84.3)|  (86.9)|  (88.5)|
+| geometric mean, log-normal                 |   94.7 |   95.2 |   94.9 |   94.8 |   94.9 |
+| geometric mean, exponential                |   93.5 |  (93.2)|   93.7 |   94.3 |   94.7 |
+| geometric mean, ratio of two exponentials  |   95.4 |   95.2 |   95.4 |   95.1 |   95.2 |
+| accuracy by image, errors shared           |   94.6 |   94.5 |   94.7 |   94.6 |   94.7 |
+| accuracy by image, seeds differ            |   94.8 |   94.8 |   95.0 |   94.7 |   95.2 |
+| accuracy by image, at chance               |   94.3 |   94.4 |   94.9 |   95.1 |   94.9 |
+| accuracy, errors shared                    |   97.1 |   97.1 |   97.1 |   97.2 |   97.1 |
+| accuracy, errors hardly shared             |   99.9 |  100.0 |  100.0 |  100.0 |  100.0 |
+| accuracy, at chance                        |  100.0 |  100.0 |  100.0 |  100.0 |  100.0 |
+
+Five seeds are enough for a mean of values that are near to normal. If they are skewed, its interval covers 82 to 89 %, and
+misses on one side: it lies too near to the many, too far from the tail. A skewed positive number is better measured by its
+geometric mean, and one that is often at its bound by the share of networks that reach it. Accuracies were simulated on 400
+images.
 """
 
 import math
@@ -124,8 +144,8 @@ def share(which: ArrayLike, confidence: float = 0.95) -> Estimate:
     """Return the share of networks [n] for which `which` is true, with its exact binomial interval; NaN for none.
 
     It covers at least its confidence for every true share, mostly more. For all (or none) of n it is a one-sided bound at
-    97.5 %: at least 0.025^(1/n), which is 0.478 of 5, 0.692 of 10, 0.832 of 20. The "rule of three", 0.05^(1/n), spends
-    both tails on that side; an interval that does so only where all or none are covers as little as 92.5 %.
+    97.5 %: at least 0.025^(1/n), which is 0.478 of 5, 0.692 of 10, 0.832 of 20. The "rule of three", 0.05^(1/n),
+    spends both tails on that side; an interval that does so only where all or none are covers as little as 92.7 % (n = 10).
     Source: Clopper and Pearson (1934), Biometrika 26:404-413.
     """
     which = np.asarray(which, bool)
@@ -139,6 +159,7 @@ def share_difference(one: ArrayLike, other: ArrayLike, confidence: float = 0.95)
     """Return the share in one population [n] minus that in another [m], with Newcombe's interval; n is the smaller number.
 
     From the two Wilson intervals, so that shares of 0 or 1 do not give an interval without width, as resampling would.
+    On average over the true shares it covers 95 %; at worst 88 % with 5 and 5 networks, 90 % with 20 and 20, 92 % with 20 and 200.
     Source: Newcombe (1998), Statistics in Medicine 17:873-890, method 10.
     """
     groups = [np.asarray(group, bool) for group in (one, other)]
