@@ -177,9 +177,9 @@ def test_the_interval_of_a_share_covers_at_least_what_it_says(n):
     assert 0.925 < of_shares(ends, n, shares).min() < 0.937
 
 
-@pytest.mark.parametrize(("n", "m", "least"), [(5, 5, 0.88), (20, 20, 0.9), (20, 200, 0.915)])
+@pytest.mark.parametrize(("n", "m", "least"), [(5, 5, 0.88), (20, 20, 0.9)])
 def test_the_interval_of_a_difference_of_shares_covers_what_it_says_on_average(n, m, least):
-    shares = np.linspace(0.01, 0.99, 25)
+    shares = np.linspace(0.01, 0.99, 50)
     ends = np.array(
         [
             [intervals.share_difference(np.arange(n) < k, np.arange(m) < j)[1:3] for j in range(m + 1)]
@@ -187,7 +187,7 @@ def test_the_interval_of_a_difference_of_shares_covers_what_it_says_on_average(n
         ]
     )
     odds = [stats.binom.pmf(np.arange(size + 1), size, shares[:, None]) for size in (n, m)]
-    covered = np.empty((25, 25))
+    covered = np.empty((50, 50))
     for row, column in np.ndindex(covered.shape):
         inside = (ends[..., 0] <= (gap := shares[row] - shares[column])) & (gap <= ends[..., 1])
         covered[row, column] = odds[0][row] @ inside @ odds[1][column]

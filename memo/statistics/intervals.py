@@ -159,7 +159,7 @@ def share_difference(one: ArrayLike, other: ArrayLike, confidence: float = 0.95)
     """Return the share in one population [n] minus that in another [m], with Newcombe's interval; n is the smaller number.
 
     From the two Wilson intervals, so that shares of 0 or 1 do not give an interval without width, as resampling would.
-    On average over the true shares it covers 95 %; at worst 88 % with 5 and 5 networks, 90 % with 20 and 20, 92 % with 20 and 200.
+    On average over the true shares it covers 95 %; at worst 88 % with 5 and 5 networks, 90 % with 20 and 20.
     Source: Newcombe (1998), Statistics in Medicine 17:873-890, method 10.
     """
     groups = [np.asarray(group, bool) for group in (one, other)]

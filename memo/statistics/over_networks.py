@@ -2,6 +2,23 @@
 
 Here a network is what is counted: statistics such as a standard deviation are of the whole population, not one per seed.
 Shares of networks are `memo.statistics.intervals.share` and `share_difference`.
+
+**Coverage** of the jackknife's nominal 95 %, in per cent, as in `memo.statistics.intervals` (20,000 samples, 5,000 at n = 200):
+
+| statistic                        | n = 10 |   20   |   32   |   200  |
+|----------------------------------|--------|--------|--------|--------|
+| sd, normal                       |   94.2 |   94.2 |   94.3 |   94.4 |
+| sd, two modes                    |  (89.6)|  (91.9)|  (91.0)|  (92.3)|
+| sd, exponential                  |  (82.5)|  (84.8)|  (86.2)|  (91.7)|
+| sd / mean, normal (1/5)          |   94.2 |   94.4 |   94.2 |   94.3 |
+| sd over sd, pairs, normal        |   94.5 |   94.8 |   94.5 |   94.7 |
+| sd over sd, pairs, exponential   |  (88.9)|  (89.7)|  (90.7)|   94.0 |
+| correlation 0, normal            |   95.4 |   94.8 |   95.0 |   94.2 |
+| correlation 0.8, normal          |   95.6 |   94.9 |   95.0 |   94.9 |
+| correlation 0.8, exponential     |  (92.1)|  (91.1)|  (91.9)|   93.6 |
+
+Resampling covers less: of the standard deviations of 20 normal values 87 %, by a percentile bootstrap expanded to Student's
+width. With skewed values 200 networks are not yet enough.
 """
 
 import math
