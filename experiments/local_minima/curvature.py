@@ -1,5 +1,7 @@
 """What kind of critical points training finds: the share of negative eigenvalues of the Hessian."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -67,7 +69,7 @@ def answer(tables: Tables, answers: Answers) -> None:
     answers.conditions(width=widths_of(networks))
     for (labels, width), own in networks.groupby(["labels", "width"]):
         exact = "all eigenvalues" if (own["exact"] == True).all() else "estimated by Lanczos quadrature"  # noqa: E712
-        estimate, note = over_seeds(own["negative"], DIVERGED)
+        estimate, note = over_seeds(own["negative"], DIVERGED, estimate=partial(mean_interval, bounds=(0, 1)))
         answers.give(f"index-{labels}-{{width}}", (estimate, "; ".join(filter(None, (exact, note)))), width=int(width))
         answers.give(f"gradient-{labels}-{{width}}", over_seeds(own["gradient_share"], DIVERGED), width=int(width))
     for labels in KINDS:
