@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,9 @@ ADDED = {
     "regularization.adversarial": 0.0,
     "regularization.adversarial_radius": 0.1,
 }
+
+# The folder of configurations: inside the installed package, or beside it in a clone.
+CONF = next(path for up in (0, 1) if (path := Path(__file__).resolve().parents[up] / "conf").is_dir())
 
 
 def _key(default: Any, allowed: object, check: Callable[[Any], bool], recipe: bool = True) -> Any:

@@ -17,10 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from memo.cluster.settings import Settings
-from memo.config import Config, flatten, make_recipe, run_name
+from memo.config import CONF, Config, flatten, make_recipe, run_name
 from memo.errors import Refusal
-
-CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 @dataclasses.dataclass

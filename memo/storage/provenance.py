@@ -1,6 +1,7 @@
 """Where numbers come from: versions, device, processor, state of the repository."""
 
 import importlib.metadata
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -59,13 +60,20 @@ def processor() -> str:
 
 
 def git_state() -> dict | None:
-    """Return the commit of this code and whether it was changed, or None where there is no repository."""
+    """Return the commit of this code and whether it was changed, or None where no repository tracks it."""
+    here = Path(__file__).resolve()
+    # A caller's GIT_DIR names another repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def ask(*words: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        command = ["git", "-C", str(here.parent), *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, env=environment)
+        return done.stdout.strip()
 
     try:
+        ask(
+            "ls-files", "--error-unmatch", here.name
+        )  # installed somewhere inside another repository, it is not tracked
         # The code only: what commands write below results/ does not count as a change.
         changed = ask("status", "--porcelain", "--", ":/", ":(top,exclude)results")
         return {"commit": ask("rev-parse", "HEAD"), "changed": bool(changed)}

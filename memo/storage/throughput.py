@@ -25,7 +25,7 @@ from memo.training.population import Layout, Signature, cores_each
 FILE = "throughput.jsonl"
 SECONDS = 10.0  # of shorter sessions, too much is start and end
 LATEST = 5  # readings of which the median counts
-BENCHMARK = Path(__file__).parents[2] / "results" / "benchmark" / "measurements.jsonl"
+BENCHMARK = Path("results") / "benchmark" / "measurements.jsonl"  # below the working directory, as a clone has it
 
 
 class Throughput(NamedTuple):
