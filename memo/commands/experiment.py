@@ -218,7 +218,10 @@ def run(name: str, analyse: Callable[[run_folders.Tables, Config, Path], Report]
         command = shlex.join(["python", *_program(name, conf), *own])
         sessions = [session for run in wanted for session in run_folders.provenance(run)]
         started = time.perf_counter()
-        report = analyse(tables, config, folder)
+        from memo.reporting import figures  # matplotlib, which neither training nor a launcher needs
+
+        with figures.look():
+            report = analyse(tables, config, folder)
         write(report, folder, sessions, command, provenance.drawing(time.perf_counter() - started))
 
     hydra_app.run(task, (f"experiment={name}",), conf)

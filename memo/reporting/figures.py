@@ -1,67 +1,69 @@
-"""One look for every figure: colours that survive colour-blindness and print, files that are the same when redrawn."""
+"""One look for every figure, whatever matplotlib is set to elsewhere, and files that are the same when redrawn.
 
-import os
-from collections.abc import Sequence
+    with look():  grid ──> axes ──> memo.reporting.panels ──> save
+
+`memo.commands.experiment` draws a whole report in the look. Its figures are no windows: pyplot does not know them.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-if "MPLBACKEND" not in os.environ:  # commands only write files; a notebook's kernel names its own backend there
-    matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
+import matplotlib.style
 import numpy as np
 import seaborn as sns
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from memo.reporting import palette
 from memo.statistics.intervals import Estimate
 from memo.storage.run_folders import replacing
 
-# Okabe and Ito's colours; kinds that stand side by side also differ in marker or line.
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "0.6"
-CYCLE = (ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE)
-LABELS = {"true": BLUE, "shuffled": VERMILION, "random": GREEN}
-MARKERS = {"true": "o", "shuffled": "s", "random": "^"}
-DASHES: dict[str, Any] = {"true": "-", "shuffled": (0, (5, 1.5)), "random": (0, (1.5, 1.5))}
-INPUTS = {"test": BLACK, "uniform": GREEN, "gaussian": PURPLE, "random_pixels": ORANGE}
-INPUT_NAMES = {
-    "test": "test images",
-    "uniform": "uniform noise",
-    "gaussian": "Gaussian noise",
-    "random_pixels": "test images, permuted",
+# Names of before memo.reporting.palette, until no experiment uses them.
+BLACK, GREY, CYCLE = palette.BLACK, palette.GREY, palette.CYCLE
+BLUE, SKY, GREEN, ORANGE = palette.BLUE, palette.SKY, palette.GREEN, palette.ORANGE
+VERMILION, PURPLE = palette.VERMILION, palette.PURPLE
+LABELS = {kind: mark.color for kind, mark in palette.LABELS.items()}
+MARKERS = {kind: mark.marker for kind, mark in palette.LABELS.items()}
+DASHES: dict[str, Any] = {kind: mark.dashes for kind, mark in palette.LABELS.items()}
+INPUTS = {kind: mark.color for kind, mark in palette.INPUTS.items()}
+INPUT_NAMES = {kind: mark.name for kind, mark in palette.INPUTS.items()}
+CHANCE_LINE = palette.REFERENCE
+Style = palette.Style
+
+_LOOK: dict[str, Any] = {
+    **sns.plotting_context("paper", font_scale=1.15),
+    **sns.axes_style("ticks"),
+    "font.sans-serif": ["DejaVu Sans"],  # matplotlib brings it: the same letters everywhere
+    "axes.prop_cycle": cycler(color=[palette.BLUE, palette.VERMILION, palette.GREEN, palette.PURPLE, palette.ORANGE, palette.SKY]),
+    "figure.constrained_layout.use": True,
+    "axes.grid": True,
+    "grid.color": "0.92",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "memo",
 }
-# Keywords of matplotlib for a line, a marker, a text.
-Style = dict[str, Any]
 
-CHANCE_LINE: Style = {"color": "0.45", "linestyle": ":", "linewidth": 1.2}
 
-sns.set_theme(
-    context="paper",
-    style="ticks",
-    font_scale=1.15,
-    rc={
-        "figure.constrained_layout.use": True,
-        "axes.grid": True,
-        "grid.color": "0.92",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "legend.frameon": False,
-        "svg.fonttype": "path",
-        "svg.hashsalt": "memo",
-    },
-)
+@contextmanager
+def look() -> Iterator[None]:
+    """Draw in the suite's look inside the context (or decorated function); matplotlib's settings are as before after it."""
+    with matplotlib.style.context(["default", _LOOK]):
+        yield
 
 
 def grid(
     rows: int, columns: int, width: float = 2.6, height: float = 2.3, **options: Any
 ) -> tuple[Figure, list[list[Axes]]]:
     """Return a figure and its axes as a list of rows; `width` and `height` of one axes in inches."""
-    figure, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False, **options)
-    return figure, axes.tolist()
+    with look():
+        figure = Figure(figsize=(width * columns, height * rows))
+        return figure, figure.subplots(rows, columns, squeeze=False, **options).tolist()
 
 
 def epoch_axis(axes: Axes, last: float) -> None:
@@ -85,6 +87,12 @@ def log_axis(axes: Axes, which: str = "y") -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_locator(NullLocator())
+
+
+def name_axis(axes: Axes, names: Sequence[object], **text: Any) -> None:
+    """Give the x axis a name at each of 0, 1, 2 ..., with room beside the outer ones."""
+    axes.set_xticks(range(len(names)), [str(name) for name in names], **text)
+    axes.set_xlim(-0.5, len(names) - 0.5)
 
 
 def count_axis(axes: Axes, counts: Sequence[int]) -> None:
@@ -115,15 +123,19 @@ def reach(estimate: Estimate) -> list[list[float]]:
 
 
 def interval(axes: Axes, x: float, estimate: Estimate, **style: Any) -> None:
-    """Draw one estimate as a point with its interval."""
-    axes.errorbar(x, estimate.value, reach(estimate), capsize=2.5, markersize=5, linewidth=1.3, **style)
+    """Draw one estimate as a point with its interval; a lower bound (an interval without end) has an arrow upward."""
+    below, above = reach(estimate)
+    if np.isposinf(above[0]):
+        arrow = {"arrowstyle": "<-", "color": style.get("color", palette.BLACK), "linewidth": 1.3}
+        axes.annotate("", (x, estimate.value), (0, 14), textcoords="offset points", arrowprops=arrow)
+        above = [0.0]
+    axes.errorbar(x, estimate.value, [below, above], **{"capsize": 2.5, "markersize": 5, "linewidth": 1.3} | style)
 
 
 def save(figure: Figure, folder: Path, name: str, *, dense: bool = False) -> str:
     """Write a figure as SVG, or as PNG at 160 dots an inch where it is `dense`, and return its path below `folder`."""
     file = Path("figures") / f"{name}.{'png' if dense else 'svg'}"
     metadata: dict[str, Any] = {} if dense else {"Date": None}
-    with replacing(folder / file) as path:
+    with look(), replacing(folder / file) as path:
         figure.savefig(path, format=file.suffix[1:], dpi=160, metadata=metadata)
-    plt.close(figure)
     return str(file)
