@@ -38,7 +38,9 @@ _LOOK: dict[str, Any] = {
     **sns.plotting_context("paper", font_scale=1.15),
     **sns.axes_style("ticks"),
     "font.sans-serif": ["DejaVu Sans"],  # matplotlib brings it: the same letters everywhere
-    "axes.prop_cycle": cycler(color=[palette.BLUE, palette.VERMILION, palette.GREEN, palette.PURPLE, palette.ORANGE, palette.SKY]),
+    "axes.prop_cycle": cycler(
+        color=[palette.BLUE, palette.VERMILION, palette.GREEN, palette.PURPLE, palette.ORANGE, palette.SKY]
+    ),
     "figure.constrained_layout.use": True,
     "axes.grid": True,
     "grid.color": "0.92",
