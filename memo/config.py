@@ -3,15 +3,16 @@
 command line ──> Config ──> recipe(config) ──> Trial(recipe, seed) ──> its hash
 """
 
+import copy
 import difflib
 import hashlib
 import json
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -49,15 +50,21 @@ ADDED = {
 CONF = next(path for up in (0, 1) if (path := Path(__file__).resolve().parents[up] / "conf").is_dir())
 
 
+# Of a recipe's hyper-parameters that only its optimiser has, by name.
+OPTIONS = "optimizer.options"
+
+Typed = TypeVar("Typed")
+
+
 def _key(default: Any, allowed: object, check: Callable[[Any], bool], recipe: bool = True) -> Any:
     metadata = {"allowed": allowed, "check": check, "recipe": recipe}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: copy.copy(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
 class _OneOf:
-    """The sentence on what a choice allows, as it is when it is read: a user's own treatments come later."""
+    """The sentence on what a choice allows, as it is when it is read: entries of a person's own package come later."""
 
     def __init__(self, options: Collection[str], before: str = "one of ", after: str = ""):
         self._options, self._before, self._after = options, before, after
@@ -74,7 +81,7 @@ def _number(default: float, low: float, high: float = math.inf, *, open_low: boo
     words = f"a number above {low:g}" if open_low else f"a number from {low:g}"
     words += "" if high == math.inf else f" to {high:g}"
 
-    def check(value):
+    def check(value: Any) -> bool:
         # As what trains: a number that float32 takes for 0 or for infinity is out of range, and so is NaN.
         value = _as_float32(value)
         return (low < value if open_low else low <= value) and value <= high and value != math.inf
@@ -82,7 +89,7 @@ def _number(default: float, low: float, high: float = math.inf, *, open_low: boo
     return _key(default, words, check)
 
 
-def _as_float32(value):
+def _as_float32(value: Any) -> float:
     with np.errstate(over="ignore", under="ignore"):
         return float(np.float32(value))
 
@@ -104,16 +111,12 @@ def _seed_of_its_own() -> Any:
 class Dataset:
     """Which images, of what size, and how many of them."""
 
-    name: str = _choice("mnist", datasets.NAMES)
+    name: str = _choice("mnist", datasets.REGISTRY)
     n_train: int | None = _count(None, optional=True)
     n_test: int | None = _count(None, optional=True)
-    image_side: int | None = _key(
-        None,
-        f"a whole number from 1 to {datasets.SIDE}, or null for all pixels",
-        lambda v: v is None or 1 <= v <= datasets.SIDE,
-    )
+    image_side: int | None = _count(None, optional=True, null="for all pixels")
     subset_seed: int | None = _seed_of_its_own()
-    folder: str | None = _key(None, "a folder with the four files, or null", lambda v: True, recipe=False)
+    folder: str | None = _key(None, "a folder with the data set's files, or null", lambda v: True, recipe=False)
 
 
 @dataclass
@@ -145,11 +148,7 @@ class Model:
     )
     activation: str = _choice("relu", ACTIVATIONS)
     init: str = _choice("he", INITIALISERS)
-    receptive_field: int | None = _key(
-        None,
-        "a side of 1 to 28 pixels, or null for all that there are",
-        lambda v: v is None or 1 <= v <= 28,
-    )
+    receptive_field: int | None = _count(None, optional=True, null="for all pixels")  # side of a unit's patch
 
 
 @dataclass
@@ -162,6 +161,11 @@ class Optimizer:
     weight_decay: float = _number(0.0, 0)
     schedule: str = _choice("constant", SCHEDULES)
     decay: float = _number(0.95, 0, 1, open_low=True)
+    options: dict[str, float] = _key(
+        {},
+        "finite numbers by the names that this optimiser has (memo.networks.optimizers)",
+        lambda v: all(math.isfinite(_as_float32(number)) for number in v.values()),
+    )
 
 
 def _rate() -> Any:
@@ -172,8 +176,8 @@ def _rate() -> Any:
 class Regularization:
     """What disturbs training and never evaluation.
 
-    `noise_images`: of uniform noise, labelled evenly, a training image. `adversarial`: the weight of the loss on images
-    moved by the fast gradient sign method, `adversarial_radius` a pixel, on the scale where white is 1.
+    `noise_images`: uniform-noise images per training image, with the uniform distribution as target. `adversarial`: the
+    weight of the loss on images moved by the fast gradient sign method, by `adversarial_radius` per pixel, where white is 1.
     """
 
     dropout: float = _rate()
@@ -221,12 +225,35 @@ class Execution:
 
 @dataclass
 class Tracking:
-    """Where the curves of finished trials are sent as well (memo.storage.trackers); null is nowhere."""
+    """The tracker to which the curves of finished trials are sent as well (memo.storage.trackers); null for none."""
 
     # Which trackers there are is known by memo.storage.trackers, which reads tables and so is no part of the core.
     to: str | None = _key(None, "the name of a tracker, such as mlflow, or null", lambda v: True, recipe=False)
     project: str | None = _key(None, "a name, or null for the experiment's", lambda v: v is None or v, recipe=False)
     uri: str | None = _key(None, "a folder or URI, or null for the tracker's own", lambda v: True, recipe=False)
+
+
+@dataclass
+class Experiment:
+    """What an experiment compares, and what its analysis relies on: the keys below `experiment` in conf/experiment/.
+
+    It compares either the recipes of a `sweep` or `arms` (memo.commands.arms). All that follows is checked before anything
+    trains, so that no command line asks for what the analysis could not read.
+    """
+
+    name: str = ""  # as in `python -m experiments.<name>`
+    question: str = ""  # in one sentence, for its report and the suite's
+    takes: str = ""  # how long at this scale, such as "about 8 minutes on two cores"
+    arms: dict[str, Any] = field(default_factory=dict)  # by name, what each changes
+    sweep: dict[str, Any] = field(default_factory=dict)  # a list of values for each key: every combination
+    reads: list[str] | None = None  # the arms of its analysis: exactly these
+    axes: list[str] | None = None  # the keys that its analysis tells apart: all are swept, and no other; null: any
+    compares: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # values that a swept key must have, no more and no fewer
+    fixed: dict[str, Any] = field(default_factory=dict)  # values that a recipe's keys must keep
+    probes: list[str] = field(default_factory=list)  # those that its analysis reads
+    settings: dict[str, Any] = field(default_factory=dict)  # its own: of what it measures beside trained networks
 
 
 @dataclass
@@ -245,7 +272,7 @@ class Config(Recipe):
     tracking: Tracking = field(default_factory=Tracking)
     plan: bool = _key(False, "true to print what would train, and train nothing", lambda v: True, recipe=False)
     scale: str = _key("standard", "quick, standard or paper", lambda v: True, recipe=False)
-    experiment: dict[str, Any] = field(default_factory=dict, metadata={"recipe": False})
+    experiment: Experiment = field(default_factory=Experiment, metadata={"recipe": False})
 
 
 @dataclass(frozen=True)
@@ -266,11 +293,25 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key in fields(config):
         value = getattr(config, key.name)
+        if not key.metadata.get("recipe", True):
+            continue
         if is_dataclass(value):
             flat |= flatten(value, f"{prefix}{key.name}.")
-        elif key.metadata.get("recipe", True):
+        elif isinstance(value, dict):
+            flat |= {f"{prefix}{key.name}.{name}": inner for name, inner in value.items()}
+        else:
             flat[prefix + key.name] = value
     return flat
+
+
+def is_recipe_key(name: str) -> bool:
+    """Return whether recipes have a key of this dotted name."""
+    return name in _recipe_keys() or name.startswith(f"{OPTIONS}.")
+
+
+@cache
+def _recipe_keys() -> tuple[str, ...]:
+    return tuple(flatten(Recipe()))
 
 
 def unflatten(flat: Mapping[str, Any]) -> Recipe:
@@ -278,19 +319,39 @@ def unflatten(flat: Mapping[str, Any]) -> Recipe:
 
     Raises Refusal for a key that no recipe has.
     """
-    values: dict[str, Any] = {}
-    known = flatten(Recipe())
+    tree: dict[str, Any] = {}
     for name, value in flat.items():
+        if not is_recipe_key(name):
+            raise Refusal(unknown_key(name, _recipe_keys(), "a recipe"))
+        *groups, key = name.split(".")
+        inner = tree
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[key] = value
+    return typed(Recipe, tree)
+
+
+def typed(kind: type[Typed], values: Mapping[str, Any], where: str = "") -> Typed:
+    """Return the dataclass `kind` of these values by name, groups likewise; what they lack has its default.
+
+    Raises Refusal for a name that `kind` does not have; `where` is the dotted name of the group, for its sentence.
+    """
+    known: dict[str, Any] = {key.name: key.type for key in fields(kind)}  # type: ignore[arg-type]
+    settled = {}
+    for name, value in values.items():
+        full = f"{where}.{name}" if where else str(name)
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {close[0]}?" if close else ""
-            raise Refusal(f"{name} is not a key of a recipe; these are {', '.join(known)}.{hint}")
-        group, _, key = name.rpartition(".")
-        (values.setdefault(group, {}) if group else values)[key] = value
-    for key in fields(Recipe):
-        if isinstance(key.type, type) and is_dataclass(key.type):
-            values[key.name] = key.type(**values.get(key.name, {}))
-    return Recipe(**values)
+            raise Refusal(unknown_key(full, list(known), where or "the top level"))
+        settled[name] = typed(known[name], value, full) if is_dataclass(known[name]) else value
+    return kind(**settled)
+
+
+def unknown_key(full: str, known: Collection[str], owner: str) -> str:
+    """Return the sentence on a dotted key that its `owner` does not have, which has the `known` ones."""
+    prefix = f"{owner}." if full.startswith(f"{owner}.") else ""
+    close = difflib.get_close_matches(full.removeprefix(prefix), known, n=1)
+    hint = f" Did you mean {prefix}{close[0]}?" if close else ""
+    return f"{full} is not a key; {owner} has {', '.join(known)}.{hint}"
 
 
 def recipe_hash(recipe: Recipe) -> str:
@@ -298,7 +359,7 @@ def recipe_hash(recipe: Recipe) -> str:
     return _digest(flatten(recipe))
 
 
-def _digest(content):
+def _digest(content: Mapping[str, Any]) -> str:
     content = {name: value for name, value in content.items() if (name, value) not in ADDED.items()}
     text = json.dumps({**content, "protocol": PROTOCOL}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -333,7 +394,7 @@ def check(config: Any, prefix: str = "") -> None:
             raise Refusal(f"{prefix}{key.name} is {value}; allowed is {key.metadata['allowed']}.")
 
 
-def _passes(check, value):
+def _passes(check: Callable[[Any], bool], value: Any) -> bool:
     try:
         return check(value)
     except (TypeError, ValueError):  # a value of another type; Hydra has refused those before
@@ -356,14 +417,33 @@ def make_recipe(config: Recipe | Mapping[str, Any]) -> Recipe:
     recipe = Recipe(**{key.name: getattr(config, key.name) for key in fields(Recipe)} | {"labels": labels})
     check(recipe)
     recipe = _canonical(recipe)
-    for name, available in (("n_train", datasets.TRAIN_IMAGES), ("n_test", datasets.TEST_IMAGES)):
-        asked = getattr(recipe.dataset, name)
-        if asked is not None and asked > available:
-            raise Refusal(f"dataset.{name} is {asked}; {recipe.dataset.name} has {available} such images.")
-    side, patch = recipe.dataset.image_side, recipe.model.receptive_field
-    if side is not None and patch is not None and patch > side:
-        raise Refusal(f"model.receptive_field is {patch}; allowed is 1 to the {side} pixels of dataset.image_side.")
-    n_train = recipe.dataset.n_train or datasets.TRAIN_IMAGES
+    _check_together(recipe)
+    return recipe
+
+
+def _check_together(recipe: Recipe) -> None:
+    """Raise Refusal where the values of a canonical recipe do not fit together."""
+    shape, asked, patch = datasets.shape(recipe.dataset.name), recipe.dataset, recipe.model.receptive_field
+    for name, wanted, available in (
+        ("n_train", asked.n_train, shape.train_images),
+        ("n_test", asked.n_test, shape.test_images),
+    ):
+        if wanted is not None and wanted > available:
+            raise Refusal(f"dataset.{name} is {wanted}; {asked.name} has {available} such images.")
+    if asked.image_side is not None and asked.image_side > shape.side:
+        raise Refusal(
+            f"dataset.image_side is {asked.image_side}; allowed is 1 to {shape.side}, or null for all pixels."
+        )
+    side = asked.image_side or shape.side
+    if patch is not None and patch > side:
+        raise Refusal(
+            f"model.receptive_field is {patch}; allowed is 1 to the {side} pixels of a side, or null for all."
+        )
+    if patch is not None and shape.channels > 1:
+        raise Refusal(
+            f"model.receptive_field is {patch}; it needs images of one channel, {asked.name} has {shape.channels}."
+        )
+    n_train = asked.n_train or shape.train_images
     if recipe.batch_size > n_train:
         raise Refusal(f"batch_size is {recipe.batch_size}; allowed is 1 to the {n_train} training images.")
     noise = recipe.regularization.noise_images
@@ -375,48 +455,59 @@ def make_recipe(config: Recipe | Mapping[str, Any]) -> Recipe:
     steps = recipe.epochs * (n_train // recipe.batch_size)
     if steps >= 2**31:
         raise Refusal(f"epochs is {recipe.epochs}, which is {steps} steps; allowed are fewer than {2**31} steps.")
-    return recipe
 
 
-def _canonical(recipe):
-    labels, optimizer = replace(recipe.labels), replace(recipe.optimizer)
+def _canonical(recipe: Recipe) -> Recipe:
+    """Return the recipe in the one spelling that its hash is taken of."""
+    labels, inputs = replace(recipe.labels), replace(recipe.inputs, fraction=float(recipe.inputs.fraction))
     # True labels have no fraction; one stored value makes all spellings of the recipe the same trial.
     labels.fraction = 0.0 if labels.kind == "true" else float(labels.fraction)
     labels.seed = None if labels.kind == "true" else labels.seed
-    inputs = replace(recipe.inputs, fraction=float(recipe.inputs.fraction))
     if inputs.kind == "natural" or inputs.fraction == 0:
         inputs = Inputs()
-    for name in ("learning_rate", "momentum", "weight_decay", "decay"):
-        setattr(optimizer, name, float(getattr(optimizer, name)))
     stop = recipe.stop_at_train_accuracy
-    recipe = replace(recipe, stop_at_train_accuracy=None if stop is None else float(stop))
-    model = replace(recipe.model, widths=[int(width) for width in recipe.model.widths])
     strengths = {key.name: float(getattr(recipe.regularization, key.name)) for key in fields(Regularization)}
     if strengths["adversarial"] == 0:
         strengths["adversarial_radius"] = Regularization.adversarial_radius
-    dataset = replace(recipe.dataset)
-    dataset.image_side = None if dataset.image_side == datasets.SIDE else dataset.image_side
-    if model.receptive_field == (dataset.image_side or datasets.SIDE):
+    shape, dataset, model = datasets.shape(recipe.dataset.name), replace(recipe.dataset), replace(recipe.model)
+    model.widths = [int(width) for width in model.widths]
+    if model.receptive_field == (dataset.image_side or shape.side):
         model.receptive_field = None
-    dataset.n_train = None if dataset.n_train == datasets.TRAIN_IMAGES else dataset.n_train
-    dataset.n_test = None if dataset.n_test == datasets.TEST_IMAGES else dataset.n_test
+    dataset.image_side = None if dataset.image_side == shape.side else dataset.image_side
+    dataset.n_train = None if dataset.n_train == shape.train_images else dataset.n_train
+    dataset.n_test = None if dataset.n_test == shape.test_images else dataset.n_test
     return replace(
         recipe,
         inputs=inputs,
         labels=labels,
-        optimizer=optimizer,
+        optimizer=_canonical_optimizer(recipe.optimizer),
         model=model,
         dataset=dataset,
         regularization=Regularization(**strengths),
+        stop_at_train_accuracy=None if stop is None else float(stop),
     )
+
+
+def _canonical_optimizer(optimizer: Optimizer) -> Optimizer:
+    """Return an optimiser with its numbers as floats and all of its options; Refusal for an option that it lacks."""
+    numbers = {key.name: float(getattr(optimizer, key.name)) for key in fields(Optimizer) if key.type is float}
+    options = OPTIMIZERS[optimizer.name].options
+    for name in optimizer.options:
+        if name not in options:
+            raise Refusal(
+                f"{OPTIONS}.{name} is not an option of {optimizer.name}, which has {', '.join(options) or 'none'}."
+            )
+    given = {name: float(optimizer.options.get(name, default)) for name, default in options.items()}
+    return Optimizer(**vars(optimizer) | numbers | {"options": given})
 
 
 def make_trials(config: Config) -> list[Trial]:
     """Return the trials that a config asks for: its recipe with seeds `seed`, `seed` + 1, ...; raises Refusal."""
     recipe = make_recipe(config)
     check(replace(config, **{key.name: getattr(recipe, key.name) for key in fields(Recipe)}))
-    if recipe.dataset.image_side == 1 and any(name.startswith("first_layer") for name in config.probes):
-        raise Refusal("probes has first_layer, for which dataset.image_side is to be at least 2.")
+    shape, side = datasets.shape(recipe.dataset.name), recipe.dataset.image_side
+    if (side == 1 or shape.channels > 1) and any(name.startswith("first_layer") for name in config.probes):
+        raise Refusal("probes has first_layer, which needs images of one channel and at least 2 pixels per side.")
     if config.seed + config.seeds > 2**31:
         raise Refusal(f"seeds is {config.seeds}; from seed {config.seed} on, allowed is 1 to {2**31 - config.seed}.")
     return [Trial(recipe, seed) for seed in range(config.seed, config.seed + config.seeds)]

@@ -28,7 +28,7 @@ def pytest_configure(config):
     if hasattr(config, "workerinput"):
         return  # a process of a session that has one
     user, own = datasets.cache_folder(), Path(tempfile.mkdtemp(prefix="memo-tests-"))
-    for name in (*datasets.NAMES, "programs"):
+    for name in (*datasets.REGISTRY, "programs"):
         (user / name).mkdir(parents=True, exist_ok=True)
         (own / name).symlink_to(user / name)
     os.environ["MEMO_CACHE"] = str(own)

@@ -197,15 +197,18 @@ def test_growth_ends_where_a_reading_would_take_too_long_or_fewer_networks_faile
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
-        ({"repetition": 3}, ["experiment.repetition is not a key", "Did you mean experiment.repetitions?"]),
-        ({"repetitions": 0}, ["experiment.repetitions is 0", "from 1"]),
-        ({"repetitions": True}, ["experiment.repetitions is True"]),
-        ({"seconds": "long"}, ["experiment.seconds is long"]),
-        ({"widths": [16, 32]}, ["experiment.widths is [16, 32]", "[width, networks]"]),
-        ({"growth": [[16, [4, 1]]]}, ["experiment.growth", "ascending"]),
-        ({"jobs": 3}, ["experiment.jobs is 3", "even"]),
-        ({"jobs": 2, "jobs_basic": 4}, ["experiment.jobs_basic is 4"]),
-        ({"jobs": 10, "jobs_basic": 2}, ["experiment.jobs_basic is 2", "extrapolated"]),
+        (
+            {"repetition": 3},
+            ["experiment.settings.repetition is not a key", "Did you mean experiment.settings.repetitions?"],
+        ),
+        ({"repetitions": 0}, ["experiment.settings.repetitions is 0", "from 1"]),
+        ({"repetitions": True}, ["experiment.settings.repetitions is True"]),
+        ({"seconds": "long"}, ["experiment.settings.seconds is long"]),
+        ({"widths": [16, 32]}, ["experiment.settings.widths is [16, 32]", "[width, networks]"]),
+        ({"growth": [[16, [4, 1]]]}, ["experiment.settings.growth", "ascending"]),
+        ({"jobs": 3}, ["experiment.settings.jobs is 3", "even"]),
+        ({"jobs": 2, "jobs_basic": 4}, ["experiment.settings.jobs_basic is 4"]),
+        ({"jobs": 10, "jobs_basic": 2}, ["experiment.settings.jobs_basic is 2", "extrapolated"]),
     ],
 )
 def test_sizes_are_checked(changes, parts):

@@ -6,6 +6,7 @@ import pytest
 from memo.config import (
     ADDED,
     Config,
+    Experiment,
     Labels,
     Trial,
     describe,
@@ -20,7 +21,7 @@ from memo.errors import Refusal
 REFUSED = [
     ("dataset.name", "cifar", "mnist, fashion_mnist"),
     ("dataset.n_train", 0, "whole number from 1"),
-    ("dataset.image_side", 0, "1 to 28, or null"),
+    ("dataset.image_side", 0, "from 1, or null for all pixels"),
     ("dataset.image_side", 29, "1 to 28, or null"),
     ("dataset.subset_seed", -1, "0 to 2147483647, or null"),
     ("labels.seed", 2**31, "0 to 2147483647, or null"),
@@ -46,8 +47,8 @@ REFUSED = [
     ("optimizer.schedule", "linear", "constant, cosine, exponential"),
     ("optimizer.decay", 0.0, "above 0 to 1"),
     ("optimizer.decay", 1.1, "above 0 to 1"),
-    ("model.receptive_field", 0, "1 to 28 pixels, or null"),
-    ("model.receptive_field", 29, "1 to 28 pixels, or null"),
+    ("model.receptive_field", 0, "from 1, or null for all pixels"),
+    ("model.receptive_field", 29, "1 to the 28 pixels of a side, or null"),
     ("regularization.dropout", 1.0, "0 to below 1"),
     ("regularization.dropout", -0.1, "0 to below 1"),
     ("regularization.dropout", float("nan"), "0 to below 1"),
@@ -245,7 +246,7 @@ def test_each_recipe_key_changes_the_id(name):
         ({"probes": []}, {}),
         ({"scale": "paper"}, {}),
         ({"execution.pack_size": 3, "execution.packs": 2, "execution.memory_gb": 1.0}, {}),
-        ({"experiment": {"sweep": {}}}, {}),
+        ({"experiment": Experiment(name="x")}, {}),
     ],
     ids=str,
 )

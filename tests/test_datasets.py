@@ -18,8 +18,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from memo.config import Trial, make_recipe
 from memo.data import datasets
-from memo.data.datasets import FILES, DataError, Entry, Source, area_average, load, parse_idx
+from memo.data.datasets import FILES, DataError, Entry, Shape, Source, area_average, load, parse_idx
+from memo.errors import Refusal
+from memo.training.population import signature
 
 IMAGES, LABELS = FILES[:2]
 
@@ -60,8 +63,8 @@ def register(monkeypatch):
     """Register `tiny` with the given sources."""
 
     def entry(*sources):
-        sha256 = tuple(hashlib.sha256(TINY[file]).hexdigest() for file in FILES)
-        monkeypatch.setitem(datasets.REGISTRY, "tiny", Entry(sha256, sources))
+        sha256 = {file: hashlib.sha256(TINY[file]).hexdigest() for file in FILES}
+        monkeypatch.setitem(datasets.REGISTRY, "tiny", Entry(sha256, sources, Shape(5, 3, 28, 1, 10)))
 
     return entry
 
@@ -125,6 +128,44 @@ def test_idx_round_trip(shape):
 def test_idx_refuses(data, reason):
     with pytest.raises(DataError, match=reason):
         parse_idx(data, 3)
+
+
+# Entries of a person's own
+
+
+def test_a_data_set_of_another_shape_is_an_entry(tmp_path, monkeypatch):
+    shape = Shape(train_images=6, test_images=2, side=4, channels=3, classes=2)
+    images = np.random.default_rng(0).integers(0, 256, (8, shape.pixels), np.uint8)
+    files = {"images": images.tobytes(), "labels": bytes(range(2)) * 4}
+
+    def read(files):
+        images = np.frombuffer(files["images"], np.uint8).reshape(-1, shape.pixels)
+        labels = np.frombuffer(files["labels"], np.uint8)
+        return images[:6], labels[:6], images[6:], labels[6:]
+
+    sha256 = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
+    monkeypatch.setitem(datasets.REGISTRY, "colours", Entry(sha256, (), shape, read))
+    put(tmp_path, files)
+    data = load("colours", tmp_path)
+    np.testing.assert_array_equal(data.train_images, images[:6])
+    halved = data.at_side(2).test_images
+    means = images[6:].reshape(2, 3, 2, 2, 2, 2).mean((3, 5)).reshape(2, -1)
+    assert abs(halved - means).max() <= 0.5
+    trial = Trial(make_recipe({"dataset.name": "colours", "batch_size": 2, "model.widths": [5]}), 0)
+    assert signature(trial).static.sizes == (48, 5, 2)
+    assert signature(trial).n_train == 6
+    with pytest.raises(Refusal, match=r"dataset.n_train is 7; colours has 6"):
+        make_recipe({"dataset.name": "colours", "batch_size": 2, "dataset.n_train": 7})
+    with pytest.raises(Refusal, match=r"model.receptive_field is 2; it needs images of one channel"):
+        make_recipe({"dataset.name": "colours", "batch_size": 2, "model.receptive_field": 2})
+
+
+def test_arrays_of_another_shape_than_the_entry_promises_are_refused(tmp_path, monkeypatch):
+    sha256 = {file: hashlib.sha256(data).hexdigest() for file, data in TINY.items()}
+    monkeypatch.setitem(datasets.REGISTRY, "tiny", Entry(sha256, (), Shape(5, 4, 28, 1, 10)))
+    put(tmp_path)
+    with pytest.raises(DataError, match=r"tiny was read as .*\(3, 784\).* its entry promises .*\(4, 784\)"):
+        load("tiny", tmp_path)
 
 
 # Names and named folders

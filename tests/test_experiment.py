@@ -11,7 +11,7 @@ import pytest
 import memo
 from memo.commands import arms as described
 from memo.commands import experiment
-from memo.config import Config, Dataset, Model, make_recipe, make_trials, run_name
+from memo.config import Config, Dataset, Experiment, Model, make_recipe, make_trials, run_name
 from memo.data import datasets
 from memo.errors import Refusal
 from memo.storage import sweep
@@ -29,7 +29,7 @@ ARMS = {
 def with_arms(arms, **keys):
     """Return a tiny config of an experiment with these arms."""
     config = Config(dataset=Dataset(n_train=128, n_test=200), model=Model(widths=[4]), batch_size=32, epochs=2, seeds=2)
-    return replace(config, evaluations=4, experiment={"name": "arms", "arms": arms}, **keys)
+    return replace(config, evaluations=4, experiment=Experiment("arms", arms=arms), **keys)
 
 
 def recipes(config):
@@ -126,7 +126,6 @@ def test_arms_are_trained_once_and_measured_by_their_probes(tmp_path, small_mnis
 @pytest.mark.parametrize(
     ("arms", "sentence"),
     [
-        (3, "experiment.arms is 3; allowed are names of arms"),
         ({"a": None}, "experiment.arms.a is None; allowed are keys of a recipe, seed, seeds, probes, base and sweep."),
         ({"a": ["epochs"]}, r"experiment.arms.a is \['epochs'\]; allowed are keys"),
         ({"a": {"epoch": 3}}, "experiment.arms.a: epoch is not a key; the top level has .* Did you mean epochs?"),
@@ -186,14 +185,17 @@ def test_overrides_of_other_keys_reach_all_arms():
         ({"sweep": {"epochs": [1, 2]}}, "experiment has arms and a sweep; allowed is one of them"),
         ({"reads": ["plain"]}, "experiment.arms are again, dropout, plain, shuffled; this experiment reads plain"),
         ({"reads": [*ARMS, "more"]}, "this experiment reads plain, dropout, shuffled, again, more"),
+        ({"fixed": {"epochs": 3}}, "epochs is 2; this experiment is about 3"),
+        ({"fixed": {"epoch": 2}}, "experiment.fixed.epoch is not a key; .* Did you mean experiment.fixed.epochs?"),
+        ({"name": ""}, "experiment.name is missing"),
     ],
     ids=str,
 )
 def test_arms_that_could_not_be_analysed_are_refused(needs, sentence):
     config = with_arms(ARMS)
-    experiment.check(replace(config, experiment=config.experiment | {"reads": list(ARMS)}), set())
+    experiment.check(replace(config, experiment=replace(config.experiment, reads=list(ARMS))), set())
     with pytest.raises(Refusal, match=sentence):
-        experiment.check(replace(config, experiment=config.experiment | needs), set())
+        experiment.check(replace(config, experiment=replace(config.experiment, **needs)), set())
 
 
 def test_the_plan_is_one_table_for_all_arms(tmp_path, capsys):

@@ -15,7 +15,7 @@ import pytest
 import memo
 from experiments import headline
 from memo.commands import arms, experiment
-from memo.config import Config, Dataset, Model, Optimizer
+from memo.config import Config, Dataset, Experiment, Model, Optimizer
 from memo.reporting import claims, figures, panels, report
 from memo.statistics import over_seeds
 from memo.statistics.intervals import paired_ratio
@@ -273,7 +273,7 @@ def test_runs_that_go_nowhere_make_a_report(analysed, tmp_path, rate):
         epochs=3,
         evaluations=8,
         seeds=2,
-        experiment={"sweep": {"model": {"widths": [[8, 8]]}, "labels": {"kind": ["true", "shuffled"]}}},
+        experiment=Experiment(sweep={"model": {"widths": [[8, 8]]}, "labels": {"kind": ["true", "shuffled"]}}),
     )
     (request,) = experiment.requests(replace(config, probes=PROBES), tmp_path)
     sweep.complete(*request)
@@ -312,20 +312,22 @@ def test_what_could_not_be_analysed_is_refused(change, sentence):
         "fixed": {"labels.fraction": 1.0},
         "sweep": twins,
     }
-    experiment.check(Config(experiment=needs), set())
+    experiment.check(Config(experiment=Experiment(**needs)), set())
     with pytest.raises(memo.errors.Refusal, match=sentence):
-        experiment.check(Config(experiment=needs | change), set())
+        experiment.check(Config(experiment=Experiment(**needs | change)), set())
 
 
 def test_the_report_is_of_what_was_asked_for(results, tmp_path):
     """Run folders of an earlier, larger sweep lie beside the ones asked for."""
     config = Config(
-        dataset=Dataset(n_train=128, n_test=200), seeds=1, experiment={"sweep": {"labels": {"kind": ["true"]}}}
+        dataset=Dataset(n_train=128, n_test=200), seeds=1, experiment=Experiment(sweep={"labels": {"kind": ["true"]}})
     )
     ((folder,),) = [request.runs for request in experiment.requests(config, tmp_path)]
     assert folder.parent == tmp_path / "runs"
     assert folder.name.startswith("mnist-64x64-true-")
-    swept = arms.swept(replace(config, experiment={"sweep": {"model": {"widths": [[4], [8]]}, "epochs": [1, 2]}}))
+    swept = arms.swept(
+        replace(config, experiment=Experiment(sweep={"model": {"widths": [[4], [8]]}, "epochs": [1, 2]}))
+    )
     assert [(one.model.widths, one.epochs) for one in swept] == [([4], 1), ([4], 2), ([8], 1), ([8], 2)]
 
 

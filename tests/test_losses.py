@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memo.networks.losses import LOSSES
+from memo.networks.losses import LOSSES, make_loss
 
 OUTPUTS = np.random.default_rng(0).normal(0, 3, (6, 10))
 LABELS = np.array([0, 9, 3, 3, 5, 1])
@@ -92,3 +92,15 @@ def test_an_even_answer_is_the_one_minimum(loss, even, least):
     directions -= directions.mean(1, keepdims=True)  # a softmax does not see what all outputs share
     for size in (0.03, 0.3, 3):
         assert (LOSSES[loss].even(outputs[None] + jnp.asarray(size * directions, jnp.float32)) > least).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_loss_of_ones_own_needs_no_more_than_its_value_per_example(loss):
+    own = make_loss(LOSSES[loss].per_example, LOSSES[loss].activate)
+    outputs, labels = jnp.asarray(OUTPUTS, jnp.float32), jnp.asarray(LABELS, jnp.int32)
+    np.testing.assert_allclose(own.score(outputs, labels), -per_example(loss, OUTPUTS, LABELS), rtol=1e-6)
+    # The mean over labels differs from the loss of the even target by what no network changes.
+    gradients = [
+        jax.grad(lambda outputs, even=even: even(outputs).sum())(outputs) for even in (own.even, LOSSES[loss].even)
+    ]
+    np.testing.assert_allclose(*gradients, atol=1e-6)

@@ -1,9 +1,13 @@
 import jax
 import numpy as np
+import optax
 import pytest
 
+from memo import Trial, make_recipe, plan, train
+from memo.config import flatten, unflatten
+from memo.errors import Refusal
 from memo.networks.mlp import Layer
-from memo.networks.optimizers import OPTIMIZERS, SCHEDULES, Hyperparameters, make_optimizer
+from memo.networks.optimizers import OPTIMIZERS, SCHEDULES, Hyperparameters, Update, make_optimizer
 
 STEPS, STEPS_PER_EPOCH, DECAY = 12, 4, 0.95
 FACTORS = {
@@ -89,3 +93,35 @@ def test_exponential_decays_at_the_first_step_of_an_epoch_when_compiled(steps_pe
     for epoch in range(1, 20):
         around = [float(factor(np.int32(epoch * steps_per_epoch + offset))) for offset in (-1, 0)]
         assert around == pytest.approx([0.95 ** (epoch - 1), 0.95**epoch], rel=1e-5)
+
+
+def test_an_optimizer_of_ones_own_has_options_of_its_own(monkeypatch, small_mnist):
+    """Two networks of one population with different values of the option, and one with its default."""
+
+    def adam_b2(hyper, momentum):
+        return optax.scale_by_adam(b1=hyper.momentum, b2=hyper.options["b2"])
+
+    monkeypatch.setitem(OPTIMIZERS, "adam_b2", Update(adam_b2, {"b2": 0.999}))
+    keys = {
+        "dataset.n_train": 256, "dataset.n_test": 100, "model.widths": [8], "batch_size": 64, "epochs": 2, "evaluations": 2,
+        "optimizer.learning_rate": 0.01,
+    }  # fmt: skip
+    asked = [{"optimizer.name": "adam_b2"} | {f"optimizer.options.{name}": value for name, value in options.items()}
+             for options in ({}, {"b2": 0.999}, {"b2": 0.5})]  # fmt: skip
+    recipes = [make_recipe(keys | own) for own in (*asked, {"optimizer.name": "adam"})]
+    trials = [Trial(recipe, 0) for recipe in recipes]
+    assert trials[0].id == trials[1].id != trials[2].id
+    assert [flatten(recipe).get("optimizer.options.b2") for recipe in recipes] == [0.999, 0.999, 0.5, None]
+    assert unflatten(flatten(recipes[2])) == recipes[2]
+    own, built_in = plan(trials[1:])
+    assert (len(own.trials), len(built_in.trials)) == (2, 1)
+    default, other, adam = (loss for of in (own, built_in) for loss in train(of, small_mnist).curves.train_loss[:, -1])
+    assert default == pytest.approx(adam, rel=1e-5)
+    assert abs(other - default) > 1e-3
+
+
+def test_options_are_refused_by_name_and_value():
+    with pytest.raises(Refusal, match=r"optimizer.options.b2 is not an option of sgd, which has none"):
+        make_recipe({"optimizer.options.b2": 0.9})
+    with pytest.raises(Refusal, match=r"optimizer.options is \{'b2': nan\}; allowed is finite numbers"):
+        make_recipe({"optimizer.options.b2": float("nan")})

@@ -253,9 +253,9 @@ def make_tables(config, slow=3.0):
 def small():
     """The experiment at its smallest, with five seeds, which verdicts need."""
     config = compose("scale=quick", "seeds=5", "experiment.arms.one_true.epochs=40")
-    own = config.experiment | {"expressivity": {"counts": [20, 40], "seeds": 5}}
+    own = config.experiment.settings | {"expressivity": {"counts": [20, 40], "seeds": 5}}
     own["kernels"] = own["kernels"] | {"counts": [50], "scan": 50, "held_out": 50, "bandwidths": [5], "seeds": 5}
-    return replace(config, experiment=own)
+    return replace(config, experiment=replace(config.experiment, settings=own))
 
 
 @pytest.fixture(scope="module")

@@ -257,6 +257,7 @@ def test_a_truncated_data_file_is_refused_by_name(refused, tmp_path, monkeypatch
         ("experiment.sweep.model.width=[[8]]", ["experiment.sweep.model.width"]),
         ("+experiment.sweep.model.width=[[8]]", ["model.width"]),
         ("+experiment.sweep.depth=[1]", ["depth"]),
+        ("+experiment.fixd={epochs:3}", ["experiment.fixd is not a key", "Did you mean experiment.fixed?"]),
         ("probes=[confidence]", ["probes", "noise_samples"]),
     ],
 )

@@ -24,7 +24,7 @@ def checked(cfg: DictConfig) -> tuple[sizes.Sizes, Config]:
         key = override.lstrip("+~").split("=")[0]
         if not any(key == known or key.startswith(f"{known}.") for known in KEYS):
             raise Refusal(f"{key} means nothing to the benchmark; its keys are experiment.*, scale and dataset.folder.")
-    return sizes.read(config.experiment), config
+    return sizes.read(config.experiment.settings), config
 
 
 class CheckSizes(Callback):

@@ -1,8 +1,7 @@
-"""How much the benchmark measures: the keys below `experiment` in conf/experiment/benchmark.yaml and its scales."""
+"""How much the benchmark measures: `experiment.settings` in conf/experiment/benchmark.yaml and its scales."""
 
-import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from memo.errors import Refusal
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "experiment"
 SCALES = ("quick", "standard", "paper")
+SETTINGS = "experiment.settings"
 
 
 def _count(low: int) -> Any:
@@ -73,24 +73,17 @@ class Sizes:
 
 
 def read(values: Mapping[str, Any]) -> Sizes:
-    """Return checked sizes from the keys below `experiment`; Refusal for a key nobody knows or a value out of range."""
-    given = {name: value for name, value in values.items() if name != "name"}
-    known = [key.name for key in fields(Sizes)]
-    for name in given:
-        if name not in known:
-            close = difflib.get_close_matches(str(name), known, n=1)
-            hint = f" Did you mean experiment.{close[0]}?" if close else ""
-            raise Refusal(f"experiment.{name} is not a key; experiment has {', '.join(known)}.{hint}")
-    lacking = [key.name for key in fields(Sizes) if key.default is MISSING and key.name not in given]
-    if lacking:
-        raise Refusal(f"experiment lacks {', '.join(lacking)}.")
-    sizes = Sizes(**given)
-    config.check(sizes, "experiment.")
+    """Return checked sizes from the keys below SETTINGS; Refusal for an unknown or missing key or a value out of range."""
+    lacking = [key.name for key in fields(Sizes) if key.name not in values]
+    if lacking and values.keys() <= {key.name for key in fields(Sizes)}:
+        raise Refusal(f"{SETTINGS} lacks {', '.join(lacking)}.")
+    sizes = config.typed(Sizes, values, SETTINGS)
+    config.check(sizes, f"{SETTINGS}.")
     if sizes.jobs_basic > sizes.jobs:
-        raise Refusal(f"experiment.jobs_basic is {sizes.jobs_basic}; allowed is 0 to the {sizes.jobs} of jobs.")
+        raise Refusal(f"{SETTINGS}.jobs_basic is {sizes.jobs_basic}; allowed is 0 to the {sizes.jobs} of jobs.")
     if sizes.jobs_basic == 2 < sizes.jobs:
         raise Refusal(
-            "experiment.jobs_basic is 2, from which no further job can be extrapolated; allowed is 0, or from 4."
+            f"{SETTINGS}.jobs_basic is 2, from which no further job can be extrapolated; allowed is 0, or from 4."
         )
     return sizes
 
@@ -103,8 +96,8 @@ def of_scale(scale: str) -> Sizes:
         import yaml
     except ImportError:
         raise Refusal("The sizes are YAML files, and PyYAML is not installed (python -m pip install pyyaml).") from None
-    values = yaml.safe_load((CONF / "benchmark.yaml").read_text())["experiment"]
+    values = yaml.safe_load((CONF / "benchmark.yaml").read_text())["experiment"]["settings"]
     changes = CONF / "scale" / f"benchmark_{scale}.yaml"
     if changes.exists():
-        values |= yaml.safe_load(changes.read_text())["experiment"]
+        values |= yaml.safe_load(changes.read_text())["experiment"]["settings"]
     return read(values)

@@ -13,7 +13,7 @@ from experiments.benchmark.journal import Journal
 from experiments.benchmark.measure import interleave
 from experiments.benchmark.sizes import Sizes
 from experiments.benchmark.work import BATCH, Work, sized
-from memo.data.datasets import CLASSES, PIXELS, Dataset
+from memo.data.datasets import MNIST, Dataset
 from memo.training import machine
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def published_name(sizes: Sizes) -> str:
 
 
 def _name(width, networks):
-    return f"{PIXELS}-{width}-{width}-{CLASSES} × {networks}"
+    return f"{MNIST.pixels}-{width}-{width}-{MNIST.classes} × {networks}"
 
 
 def work_of(journal: Journal, setting: str) -> Work | None:
@@ -115,7 +115,7 @@ def _too_large(journal, sizes, name, before, work):
     if not contestants.on_gpu():
         # Weights, gradients and momentum, a product of theirs, and a minibatch of each network. An overfull processor
         # ends the process, where an overfull GPU raises an error.
-        bytes_needed = work.networks * 4 * (4 * work.weights + BATCH * PIXELS)
+        bytes_needed = work.networks * 4 * (4 * work.weights + BATCH * MNIST.pixels)
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         if bytes_needed > MEMORY_SHARE * memory:
             return f"left out: about {bytes_needed / 1e9:.0f} GB of the machine's {memory / 1e9:.0f}"

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memo.data.datasets import CLASSES, PIXELS, TRAIN_IMAGES, Dataset
+from memo.data.datasets import MNIST, Dataset
 
 BATCH = 128
 LEARNING_RATES = (0.005, 0.01, 0.0025, 0.02)  # none of the benchmark's networks diverges with them
@@ -27,7 +27,7 @@ class Work:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Units of every layer, inputs first."""
-        return (PIXELS, *self.hidden, CLASSES)
+        return (MNIST.pixels, *self.hidden, MNIST.classes)
 
     @property
     def weights(self) -> int:
@@ -77,7 +77,7 @@ def sized(
     least = Work(hidden, networks, BATCH, epochs)
     seconds_per_example = 2 * max(least.flop_per_example / flops, least.bytes_per_example / bandwidth)
     steps = seconds / (seconds_per_example * networks * BATCH)
-    per_epoch = int(np.clip(round(steps / epochs), minibatches, TRAIN_IMAGES // BATCH))
+    per_epoch = int(np.clip(round(steps / epochs), minibatches, MNIST.train_images // BATCH))
     return Work(hidden, networks, per_epoch * BATCH, max(epochs, round(steps / per_epoch)))
 
 

@@ -25,7 +25,7 @@ def analyse(tables: Tables, config: Config, folder: Path) -> Report:
     frame = networks.table(evidence)
     chapters = [
         easy_examples.chapter(evidence),
-        sensitivity.chapter(evidence, config.experiment["sensitivity"]),
+        sensitivity.chapter(evidence, config.experiment.settings["sensitivity"]),
         noise.chapter(evidence, frame),
         early_learning.chapter(evidence, frame),
         capacity.chapter(evidence, frame),

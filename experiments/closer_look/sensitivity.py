@@ -10,7 +10,7 @@ import pandas as pd
 
 from experiments.closer_look.networks import ARPIT, COLORS
 from memo.commands.evidence import Evidence
-from memo.data.datasets import CLASSES
+from memo.data.datasets import MNIST
 from memo.data.randomness import generator, purpose_key
 from memo.data.treatments import PixelStatistics, gaussian_images
 from memo.measures import sensitivity
@@ -68,7 +68,7 @@ def _measure(evidence, asked, first):
     dataset = evidence.dataset.at_side(asked["side"])
     n, batch = asked["images"], asked["batch_size"]
     steps = asked["epochs"] * (n // batch)
-    setting = Setting((asked["side"] ** 2, *asked["widths"], CLASSES), "relu", "he", batch, steps)
+    setting = Setting((asked["side"] ** 2, *asked["widths"], MNIST.classes), "relu", "he", batch, steps)
     times = np.unique(np.round(np.linspace(0, steps, asked["checkpoints"] + 1)[1:]).astype(int)).tolist()
     per_image, per_class = [], []
     for seed in range(first, first + asked["seeds"]):
@@ -97,7 +97,7 @@ def _measure(evidence, asked, first):
                         }
                     )
                 )
-            towards, of = np.indices((CLASSES, CLASSES))
+            towards, of = np.indices((MNIST.classes, MNIST.classes))
             columns = {"inputs": kind, "seed": seed, "loss_of": towards.ravel(), "image_of": of.ravel()}
             per_class.append(pd.DataFrame(columns | {"sensitivity": found.classes[0].ravel()}))
     return pd.concat(per_image, ignore_index=True), pd.concat(per_class, ignore_index=True)
@@ -210,14 +210,14 @@ def _draw_classes(evidence, classes, made):
         # Over its largest entry: the two differ in scale, and the question is the spread.
         peak = np.nanmax(mean) if mean.size else np.nan
         picture = place.imshow(
-            mean / peak if mean.size else np.zeros((CLASSES, CLASSES)), vmin=0, vmax=1, cmap="viridis"
+            mean / peak if mean.size else np.zeros((MNIST.classes, MNIST.classes)), vmin=0, vmax=1, cmap="viridis"
         )
         place.grid(visible=False)
         place.set(
             title=f"{name}\nlargest entry: {number(peak)}", xlabel="class of the image", ylabel="class of the loss"
         )
-        place.set_xticks(range(CLASSES))
-        place.set_yticks(range(CLASSES))
+        place.set_xticks(range(MNIST.classes))
+        place.set_yticks(range(MNIST.classes))
     figure.colorbar(picture, ax=axes[0], label="relative to the largest entry", shrink=0.8)
     spread = off_diagonal(classes)
     says = []

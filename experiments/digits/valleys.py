@@ -14,15 +14,13 @@ from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.intervals import mean_interval, paired_difference
 
 ARM = "nielsen"
-IMAGES = {"quick": 1000}  # of the training set, on which costs are measured; by scale
-POINTS = {"quick": 11}  # along each side of a plane
 PAIRS = "n counts pairs of networks"
 
 
 def chapter(evidence: Evidence) -> Chapter:
     """Return the claims and figures on the cost surface."""
     made = Chapter()
-    count = IMAGES.get(evidence.scale, 5000)
+    count = evidence.settings["valleys"]["images"]
     shown = as_pixels(jax.numpy.asarray(evidence.dataset.train_images[:count]))
     labels = jax.numpy.asarray(evidence.dataset.train_labels[:count])
     ends, starts = evidence.layers(ARM), evidence.initial_layers(ARM)
@@ -154,7 +152,7 @@ def _draw_lines(evidence, lines, made):
 
 
 def _draw_planes(evidence, ends, shown, labels, made):
-    static, points = evidence.static(ARM), POINTS.get(evidence.scale, 41)
+    static, points = evidence.static(ARM), evidence.settings["valleys"]["points"]
     seeds = evidence.of(ARM)["seed"].to_numpy()[:3]
     figure, [places] = figures.grid(1, 2, width=4.4, height=3.6)
 

@@ -26,7 +26,7 @@ def front(evidence: Evidence, tables: Tables, answers: Answers) -> Front:
         "recipe": recipe,
         "data": NAMES.get(recipe["dataset.name"], recipe["dataset.name"]),
         "images": int(networks["images"].max()),
-        "available": datasets.TRAIN_IMAGES,
+        "available": datasets.MNIST.train_images,
         "changed": evidence.tables.trials.query("`labels.kind` == 'shuffled'")["labels.changed"].mean(),
         "networks": len(networks),
         "diverged": int((networks["status"] == "diverged").sum()),

@@ -305,9 +305,9 @@ def _ends(recipe):
 def _not_shown(trials):
     diverged = int((trials["status"] == DIVERGED).sum())
     lines = [f"{diverged or 'None'} of the {len(trials)} networks diverged."]
-    if _images(trials) < datasets.TRAIN_IMAGES:
+    if _images(trials) < datasets.MNIST.train_images:
         lines.append(
-            f"All {datasets.TRAIN_IMAGES:,} images: here {_images(trials):,}. How much longer shuffled labels take depends "
+            f"All {datasets.MNIST.train_images:,} images: here {_images(trials):,}. How much longer shuffled labels take depends "
             "on their number, so the verdict on the constant factor holds for this number only "
             "(<code>scale=paper</code> uses all)."
         )
@@ -440,7 +440,7 @@ def _draw_accuracy(trials, widths, folder):
         place.axhline(CHANCE, **figures.CHANCE_LINE)
         name = "training accuracy" if part == "train" else "test accuracy"
         place.set(ylim=(0, 1.03), ylabel=name, xlabel="width")
-    n_test = trials["dataset.n_test"].fillna(datasets.TEST_IMAGES).iloc[0]
+    n_test = trials["dataset.n_test"].fillna(datasets.MNIST.test_images).iloc[0]
     test.axhspan(*binomial_band(CHANCE, int(n_test)), color="0.85", zorder=0)
     figures.shared_legend(figure, train)
     return figures.save(figure, folder, "accuracy")

@@ -21,8 +21,8 @@ def analyse(tables: Tables, config: Config, folder: Path) -> Report:
         fitting.chapter(evidence, networks),
         corruption.chapter(evidence, networks),
         regularisers.chapter(evidence, networks),
-        capacity.chapter(evidence, networks, config.experiment["expressivity"]),
-        kernel_fits.chapter(evidence, config.experiment["kernels"]),
+        capacity.chapter(evidence, networks, config.experiment.settings["expressivity"]),
+        kernel_fits.chapter(evidence, config.experiment.settings["kernels"]),
     ]
 
     return report_of(
@@ -83,9 +83,9 @@ def _methods(networks):
 def _not_shown(evidence, networks):
     images = int(networks.where(**RANDOM)["n"].iloc[0])
     lines = [evidence.divergence()]
-    if images < datasets.TRAIN_IMAGES:
+    if images < datasets.MNIST.train_images:
         lines.append(
-            f"All {datasets.TRAIN_IMAGES:,} images: here {images:,}. Times and their ratios grow with that number, and so the "
+            f"All {datasets.MNIST.train_images:,} images: here {images:,}. Times and their ratios grow with that number, and so the "
             "verdict on the small constant factor is one for this number (<code>scale=paper</code> uses all)."
         )
     changed = number(networks.where(**RANDOM)["changed"].mean())

@@ -10,7 +10,7 @@ from matplotlib.colors import TwoSlopeNorm
 from experiments.random_labels.networks import TRUE, ZHANG, Networks
 from memo.commands.evidence import Evidence
 from memo.data import datasets
-from memo.data.datasets import CLASSES, Dataset
+from memo.data.datasets import MNIST, Dataset
 from memo.data.randomness import generator
 from memo.measures import expressivity
 from memo.measures.expressivity import MIDPOINT
@@ -44,7 +44,7 @@ def solve(dataset: Dataset, counts: list[int], seeds: int) -> pd.DataFrame:
     for seed in range(seeds):
         chosen = generator(seed, "subset").permutation(len(dataset.train_labels))[: max(counts)]
         images = dataset.train_images[chosen].astype(np.float64) / 255
-        labels = generator(seed, "labels").integers(0, CLASSES, len(chosen)).astype(float)
+        labels = generator(seed, "labels").integers(0, MNIST.classes, len(chosen)).astype(float)
         for place in PLACES:
             for dtype in ("float64", "float32"):
                 # The same directions for both dtypes and places.
@@ -93,7 +93,7 @@ def _theorem(evidence, sizes, made):
         f"{_counted(reach[best, 'float64'])} of {counts[-1]:,} random labels to 1e-6 in float64 and "
         f"{_counted(reach[best, 'float32'])} in float32, which tells them apart by rounding up to "
         f"{_counted(told[best, 'float32'])}; "
-        f"{expressivity.count_weights(datasets.TRAIN_IMAGES, datasets.PIXELS):,} weights would do for all 60,000."
+        f"{expressivity.count_weights(datasets.MNIST.train_images, datasets.MNIST.pixels):,} weights would do for all 60,000."
     )
 
 
@@ -162,7 +162,7 @@ def boundary(accuracy: pd.DataFrame) -> pd.Series:
 
 def parameters(width: np.ndarray | pd.Series | pd.DataFrame) -> np.ndarray | pd.Series | pd.DataFrame:
     """Return the weights and biases of one hidden layer of `width` units, which need not be whole."""
-    return (datasets.PIXELS + 1 + CLASSES) * width + CLASSES
+    return (datasets.MNIST.pixels + 1 + MNIST.classes) * width + MNIST.classes
 
 
 def _map(evidence, networks, made):
@@ -190,7 +190,7 @@ def _map(evidence, networks, made):
     made.rows.append((claim, estimate, reason))
     for n in edges:
         whole = edges[n].dropna()
-        least = np.full(len(whole), expressivity.count_weights(n, datasets.PIXELS), float)
+        least = np.full(len(whole), expressivity.count_weights(n, datasets.MNIST.pixels), float)
         claim = Claim(
             f"capacity-theorem-{n}", "this suite", "Training needs more weights than Theorem 1.",
             "parameters at the boundary / (2n + d)", (1.0001, np.inf), None, "map", condition=f"{n:,} labels",
@@ -245,7 +245,7 @@ def _draw_map(evidence, networks, table, edges, share, slope, made):
     line = np.array(counts, float)
     ratio.plot(
         line,
-        [expressivity.count_weights(n, datasets.PIXELS) / n for n in counts],
+        [expressivity.count_weights(n, datasets.MNIST.pixels) / n for n in counts],
         color="0.4",
         label="Theorem 1: (2n + d) / n",
     )

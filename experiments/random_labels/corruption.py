@@ -99,7 +99,7 @@ def _noise_curve(networks, one, neighbours, made):
         "Z2-begins", "inferred for 60,000 images", statement, "test error of the whole training set", (0.013, 0.022), None,
         "corruption", condition="p = 0",
     )  # fmt: skip
-    whole = images == datasets.TRAIN_IMAGES
+    whole = images == datasets.MNIST.train_images
     here = f"for all 60,000 images; here {with_interval(over_seeds(test.iloc[:, 0])[0])} with {images:,}"
     made.rows.append((claim, *(over_seeds(test.iloc[:, 0]) if whole else (None, here))))
 

@@ -47,7 +47,7 @@ def chapter(evidence: Evidence, sizes: Mapping[str, Any]) -> Chapter:
         f"{', '.join(f'{b:g}' for b in bandwidths['bandwidth'])} with the least error on {sizes['held_out']:,} training "
         f"images that were held out, for the first seed's {sizes['scan']:,}. The ridge is chosen from "
         f"{', '.join(f'{r:g}' for r in (0, *sizes['ridges']))} on as many held-out images for each seed. Test errors are of "
-        f"all {datasets.TEST_IMAGES:,} test images. A linear kernel cannot interpolate: the rank of its matrix is at most "
+        f"all {datasets.MNIST.test_images:,} test images. A linear kernel cannot interpolate: the rank of its matrix is at most "
         "784. The linear solution of least norm interpolates up to the images' rank and is least squares beyond it."
     )
     return made
@@ -150,7 +150,7 @@ def _claims(fits, made):
     own = fits[fits["n"] == largest].set_index("seed")
     statement = "A Gaussian kernel that fits every label of MNIST without any regulariser generalises well."
     condition = f"{largest:,} images"
-    whole = largest == datasets.TRAIN_IMAGES
+    whole = largest == datasets.MNIST.train_images
     error = mean_interval(own["kernel"])
     claim = Claim(
         "Z7-error", ZHANG, statement, "test error of 60,000 images interpolated", (0.009, 0.015), None, "kernels",

@@ -69,7 +69,7 @@ class Analysis:
         front = self.front(evidence, found, answers)
         return Report(
             title=front.title,
-            question=config.experiment.get("question", front.title),
+            question=config.experiment.question or front.title,
             findings=[finding for made in chapters for finding in made.findings],
             ledger=ledger,
             figures=[figure for made in chapters for figure in made.figures],

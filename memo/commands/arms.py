@@ -20,13 +20,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from memo.commands import hydra_app
-from memo.config import Config, flatten
+from memo.config import Config, Experiment, is_recipe_key
 from memo.errors import Refusal
 
 
 def swept(config: Config) -> list[Config]:
     """Return one config for each combination of the lists in `experiment.sweep`, the last key varying fastest."""
-    return _combinations(config, config.experiment.get("sweep", {}), "experiment.sweep")
+    return _combinations(config, config.experiment.sweep, "experiment.sweep")
 
 
 def arms(config: Config) -> dict[str, list[Config]]:
@@ -38,19 +38,16 @@ def arms(config: Config) -> dict[str, list[Config]]:
 
 
 def arms_or_sweep(config: Config) -> dict[str, list[Config]]:
-    """Return the configs of each arm; those of an experiment without arms, which has a sweep, under the name `sweep`."""
-    return arms(config) or {"sweep": swept(config)}
+    """Return the configs of each arm; those of an experiment without arms as one, `sweep`; none without an experiment."""
+    return arms(config) or ({} if config.experiment == Experiment() else {"sweep": swept(config)})
 
 
-@functools.lru_cache(maxsize=4)  # 10 ms an arm, asked for several times a command
+@functools.lru_cache(maxsize=4)  # 10 ms per arm, asked for several times by a command
 def _arms(text: str) -> dict[str, list[Config]]:
     config: Config = _typed(OmegaConf.merge(OmegaConf.structured(Config), json.loads(text)))
-    # Held aside: OmegaConf would take every arm's description through each arm, and through each combination of its sweep.
-    held, config = config.experiment, dataclasses.replace(config, experiment={})
-    described = held.get("arms", {})
-    if not isinstance(described, Mapping):
-        raise Refusal(f"experiment.arms is {described}; allowed are names of arms, each with its keys.")
-    known = {*flatten(config), "seed", "seeds", "probes"}
+    # Held aside, or OmegaConf would carry every arm's description through each arm, and each combination of its sweep.
+    held, config = config.experiment, dataclasses.replace(config, experiment=Experiment())
+    described = held.arms
     bases: dict[str, Config] = {}
 
     def build(name: str, above: tuple[str, ...] = ()) -> Config:
@@ -70,7 +67,7 @@ def _arms(text: str) -> dict[str, list[Config]]:
         except OmegaConfBaseException as error:
             raise Refusal(f"{where}: {hydra_app.explain(error)}") from None
         for key in dotted(own):
-            if key not in known:
+            if not (is_recipe_key(key) or key in ("seed", "seeds", "probes")):
                 raise Refusal(f"{where}.{key}: arms differ in keys of a recipe, seed, seeds and probes.")
         return bases[name]
 
@@ -106,8 +103,8 @@ def dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         yield from dotted(inner, f"{prefix}{name}.") if isinstance(inner, Mapping) else [prefix + name]
 
 
-def _combinations(config, sweep, where):
-    keys, configs = settings(sweep, where), []
+def _combinations(config: Config, sweep: Mapping[str, Any], where: str) -> list[Config]:
+    keys, configs = settings(sweep, where), list[Config]()
     if not keys:
         return [config]
     for values in itertools.product(*keys.values()):

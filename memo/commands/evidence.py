@@ -29,7 +29,7 @@ class Evidence:
         self._trials = {
             name: [trial for one in each for trial in make_trials(one)] for name, each in arms_or_sweep(config).items()
         }
-        self._dataset = config.dataset
+        self._dataset, self.settings = config.dataset, config.experiment.settings
         self._by_id = {trial.id: trial for each in self._trials.values() for trial in each}
         sound = tables.trials[tables.trials["status"] != DIVERGED]
         # As often as it belongs to an arm: two arms may share a recipe.

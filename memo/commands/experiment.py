@@ -18,8 +18,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from memo.commands import hydra_app
-from memo.commands.arms import arms, arms_or_sweep, dotted, settings, swept
-from memo.config import Config, Trial, flatten, make_recipe, make_trials, run_name
+from memo.commands.arms import arms, arms_or_sweep, swept
+from memo.commands.requirements import check
+from memo.config import Config, Trial, make_recipe, make_trials, run_name
 from memo.errors import Refusal
 from memo.probes import known
 from memo.reporting.report import Report, write
@@ -43,11 +44,11 @@ def requests(config: Config, folder: Path) -> list[Request]:
     The run folder is `folder` itself, or where an experiment compares recipes, one below its runs/ for each.
     """
     data, how = config.dataset.folder, config.execution
-    if not (config.experiment.get("arms") or config.experiment.get("sweep")):
+    if not (config.experiment.arms or config.experiment.sweep):
         return [Request({folder: make_trials(config)}, config.probes, data, how)]
     trials: dict[Path, dict[str, Trial]] = {}
     probes: dict[Path, list[str]] = {}
-    for one in itertools.chain(*arms(config).values()) if config.experiment.get("arms") else swept(config):
+    for one in itertools.chain(*arms(config).values()) if config.experiment.arms else swept(config):
         run = folder / run_folders.RUNS / run_name(make_recipe(one))
         # Arms may share a recipe: its trials are then measured by the probes of all of them.
         trials.setdefault(run, {}).update((trial.id, trial) for trial in make_trials(one))
@@ -60,47 +61,6 @@ def requests(config: Config, folder: Path) -> list[Request]:
     return [Request(own, asked, data, how) for asked, own in runs.items()]
 
 
-def check(config: Config, overridden: set[str]) -> None:
-    """Raise Refusal where an experiment could not be analysed as its config (conf/experiment/) says."""
-    needs = config.experiment
-    if needs and not needs.get("name"):
-        raise Refusal("experiment.name is missing; it is the experiment's own, as in `python -m experiments.<name>`.")
-    swept_values = {
-        ".".join(filter(None, key)): values
-        for key, values in settings(needs.get("sweep", {}), "experiment.sweep").items()
-    }
-    for key, values in swept_values.items():
-        if overridden & {key, key.split(".")[0]}:
-            raise Refusal(f"{key} is swept by this experiment; set experiment.sweep.{key}=[...] instead.")
-        if key not in needs.get("axes", swept_values):
-            raise Refusal(f"experiment.sweep.{key}: this experiment tells apart only {', '.join(needs['axes'])}.")
-        values = [str(value).lower() for value in values]
-        due = needs.get("compares", {}).get(key)
-        if due is not None and sorted(values) != sorted(due):
-            raise Refusal(f"experiment.sweep.{key} is {values}; this experiment compares {due}.")
-    named = set(arms(config))
-    if named and swept_values:
-        raise Refusal("experiment has arms and a sweep; allowed is one of them.")
-    if named ^ set(needs.get("reads", named)):
-        raise Refusal(
-            f"experiment.arms are {', '.join(sorted(named))}; this experiment reads {', '.join(needs['reads'])}."
-        )
-    for name, changes in needs.get("arms", {}).items():
-        own = [*dotted({key: value for key, value in changes.items() if key not in ("base", "sweep")})]
-        for key in [*own, *dotted(changes.get("sweep", {}))]:
-            if overridden & {key, key.split(".")[0]}:
-                raise Refusal(f"{key} is set by arms of this experiment; set experiment.arms.{name}.{key}=... instead.")
-    for key in needs.get("axes", []):
-        if key not in swept_values:
-            raise Refusal(f"experiment.sweep lacks {key}, along which this experiment compares.")
-    for key, due in needs.get("fixed", {}).items():
-        if (value := flatten(config)[key]) != due:
-            raise Refusal(f"{key} is {value}; this experiment is about {due}.")
-    lacking = set(needs.get("probes", [])) - set(config.probes)
-    if lacking:
-        raise Refusal(f"probes lacks {', '.join(sorted(lacking))}, which this experiment reads.")
-
-
 def admitted(config: DictConfig, overrides: Sequence[str]) -> Config:
     """Return a composed configuration as its dataclasses; `overrides` are those of the task; raises Refusal."""
     typed = hydra_app.read(config)
@@ -111,7 +71,7 @@ def admitted(config: DictConfig, overrides: Sequence[str]) -> Config:
 
 
 class CheckBeforeRun(Callback):
-    """Refuses a configuration, and every recipe that it sweeps, before Hydra makes a folder; prints a plan likewise."""
+    """Refuses a configuration, or any recipe that it sweeps, before Hydra makes a folder; prints a plan likewise."""
 
     def on_run_start(self, config: DictConfig, **kwargs: object) -> None:
         """Exit with one sentence where the configuration is refused, and after the plan where that is asked for."""
@@ -145,7 +105,7 @@ class TrackAfterJob(Callback):
         requested = requests(typed, Path(str(config.hydra.runtime.output_dir)))
         wanted = {run: trials for request in requested for run, trials in request.runs.items()}
         arms = members(typed).groupby("trial")["arm"].agg(", ".join).to_dict()
-        self._failed = not trackers.send(typed.tracking, typed.experiment.get("name", "train"), wanted, arms)
+        self._failed = not trackers.send(typed.tracking, typed.experiment.name or "train", wanted, arms)
 
 
 class Stored:

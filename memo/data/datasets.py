@@ -1,8 +1,7 @@
-"""MNIST and Fashion-MNIST from real sources, every file checked by SHA-256.
+"""Data sets from real sources, every file checked by SHA-256. A new data set is one entry in REGISTRY.
 
-A data set is four IDX files. They come from the folder the user names and from nowhere else; or, with
-no folder named, from the first of these that has the right bytes: the cache, then the entry's sources
-in `REGISTRY` (installed files, public mirrors, a package registry). A new data set is one new entry.
+Its files come from the folder that the user names and from nowhere else; or, with no folder named, from the first of these
+that has the right bytes: the cache, then the entry's sources (installed files, public mirrors, a package registry).
 """
 
 import contextlib
@@ -19,22 +18,23 @@ import tempfile
 import textwrap
 import threading
 import zlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from memo.errors import Refusal
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 logger = logging.getLogger(__name__)
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-TRAIN_IMAGES, TEST_IMAGES, SIDE, CLASSES = 60_000, 10_000, 28, 10  # of every entry in REGISTRY
-PIXELS = SIDE**2
 LARGEST_FILE = 2**30  # bytes; no source may make us hold more than this for one file
 FIRST_ANSWER = 4  # seconds in which a mirror must deliver its first, smallest file
 SILENCE = 15  # seconds without a byte after which a mirror is given up
@@ -49,15 +49,35 @@ FAILURES = (DataError, OSError, ValueError, EOFError, zlib.error, tarfile.TarErr
 
 
 @dataclass(frozen=True)
+class Shape:
+    """How many images a data set has, how large they are, and in how many classes."""
+
+    train_images: int
+    test_images: int
+    side: int  # in pixels; images are square
+    channels: int
+    classes: int
+
+    @property
+    def pixels(self) -> int:
+        """The numbers that an image consists of."""
+        return self.channels * self.side**2
+
+
+MNIST = Shape(train_images=60_000, test_images=10_000, side=28, channels=1, classes=10)
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """Images as uint8 [N, 784] and labels as uint8 [N], read-only; `sha256` of each uncompressed file by name."""
+    """Images as uint8 [N, pixels], channel by channel, and labels as uint8 [N]; `sha256` of each uncompressed file by name."""
 
     name: str
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
-    sha256: dict[str, str]
+    sha256: Mapping[str, str]
+    channels: int = 1
 
     @cached_property
     def pixel_statistics(self) -> tuple[float, float]:
@@ -70,8 +90,11 @@ class Dataset:
         """Return the data set with its images averaged down to `side` x `side` pixels; itself for None."""
         if side is None:
             return self
-        train, test = area_average(self.train_images, side), area_average(self.test_images, side)
+        train, test = (area_average(images, side, self.channels) for images in (self.train_images, self.test_images))
         return replace(self, train_images=train, test_images=test)
+
+
+Files = Generator[tuple[str, bytes], None, None]
 
 
 @dataclass(frozen=True)
@@ -79,41 +102,69 @@ class Source:
     """A place to look: the generator `fetch(files)` yields (file, its raw or gzipped bytes), unchecked."""
 
     label: str
-    fetch: Callable[[Sequence[str]], Generator[tuple[str, bytes], None, None]]
+    fetch: Callable[[Sequence[str]], Files]
+
+
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def read_idx(files: Mapping[str, bytes]) -> Arrays:
+    """Return training images [N, pixels] and labels [N], test images and labels, of the four files in FILES."""
+    train, train_labels, test, test_labels = (parse_idx(files[file], _dimensions(file)) for file in FILES)
+    return train.reshape(len(train), -1), train_labels, test.reshape(len(test), -1), test_labels
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What defines a data set: SHA-256 of the uncompressed files, in the order of FILES, and where to look."""
+    """What defines a data set: the SHA-256 of its uncompressed files by name, where to look for them, how to read them.
 
-    sha256: tuple[str, str, str, str]
+    `read(files)` takes their bytes by name and returns uint8 arrays: training images [N, pixels] and labels [N], test images
+    and labels. Channels follow each other whole (all red pixels, all green ones, ...).
+    """
+
+    sha256: Mapping[str, str]
     sources: tuple[Source, ...]
+    shape: Shape = MNIST
+    read: Callable[[Mapping[str, bytes]], Arrays] = read_idx
+
+
+def shape(name: str) -> Shape:
+    """Return the shape of a registered data set; DataError for an unknown name."""
+    return _entry(name).shape
+
+
+def _entry(name: str) -> Entry:
+    if name not in REGISTRY:
+        raise DataError(f"dataset.name is {name!r}; it must be one of: {', '.join(REGISTRY)}.")
+    return REGISTRY[name]
 
 
 def load(name: str, folder: str | os.PathLike | None = None) -> Dataset:
     """Load a data set, from `folder` alone (raw or .gz files) where one is given.
 
-    Raises DataError for an unknown name, for a missing or wrong file in `folder`, or when every source failed.
+    Raises DataError for an unknown name, for a missing or wrong file in `folder`, when every source failed, or when the
+    arrays are not of the entry's shape.
     """
-    if name not in REGISTRY:
-        raise DataError(f"dataset.name is {name!r}; it must be one of: {', '.join(REGISTRY)}.")
-    sha256 = dict(zip(FILES, REGISTRY[name].sha256, strict=True))
+    entry = _entry(name)
     if folder is None:
-        files = _from_cache_or_sources(name, sha256)
+        files = _from_cache_or_sources(name, entry)
     else:
-        files = _from_named_folder(Path(folder).expanduser(), sha256)
-    arrays = [parse_idx(files[file], _dimensions(file)) for file in FILES]
-    train, train_labels, test, test_labels = arrays
-    return Dataset(name, train.reshape(len(train), -1), train_labels, test.reshape(len(test), -1), test_labels, sha256)
+        files = _from_named_folder(Path(folder).expanduser(), entry.sha256)
+    arrays = entry.read(files)
+    due, found = entry.shape, [(array.shape, array.dtype) for array in arrays]
+    shapes = [(n, *rest) for n in (due.train_images, due.test_images) for rest in ((due.pixels,), ())]
+    if found != [(expected, np.dtype(np.uint8)) for expected in shapes]:
+        raise DataError(f"{name} was read as arrays {found}; its entry promises uint8 arrays {shapes}.")
+    return Dataset(name, *arrays, entry.sha256, due.channels)
 
 
-def area_average(images: np.ndarray, side: int) -> np.ndarray:
-    """Return square images [N, pixels] uint8 as [N, side * side] uint8: each pixel the mean of the area that it covers.
+def area_average(images: np.ndarray, side: int, channels: int = 1) -> np.ndarray:
+    """Return images [N, channels * pixels] uint8, square, as [N, channels * side * side] uint8.
 
-    A pixel that it covers in part counts by that part. The mean is exact and rounded to the nearest byte (halves up), so
-    that the bytes are the same on every machine.
+    Each pixel is the mean of the area that it covers, where a pixel covered in part counts by that part. The mean is exact
+    and rounded to the nearest byte (halves up), so that the bytes are the same on every machine.
     """
-    whole = math.isqrt(images.shape[1])
+    whole = math.isqrt(images.shape[1] // channels)
     at, of = np.arange(side)[:, None], np.arange(whole)[None]
     # In units of 1 / side of a pixel all overlaps are whole numbers, and float32 holds every sum of them.
     overlap = np.minimum((at + 1) * whole, (of + 1) * side) - np.maximum(at * whole, of * side)
@@ -123,12 +174,12 @@ def area_average(images: np.ndarray, side: int) -> np.ndarray:
     for start in range(0, len(images), 5000):  # 16 MB of float32 at a time
         block = images[start : start + 5000].reshape(-1, whole, whole).astype(np.float32)
         total = np.matmul(np.matmul(weights, block), weights.T).astype(np.int32)
-        parts.append(((2 * total + area) // (2 * area)).astype(np.uint8).reshape(-1, side**2))
+        parts.append(((2 * total + area) // (2 * area)).astype(np.uint8).reshape(-1, channels * side**2))
     return np.concatenate(parts)
 
 
 def cache_folder() -> Path:
-    """The folder with one subfolder a data set: $MEMO_CACHE, else the user's cache of this suite."""
+    """Return the folder with one subfolder per data set: $MEMO_CACHE, else the user's cache of this suite."""
     if os.environ.get("MEMO_CACHE"):
         return Path(os.environ["MEMO_CACHE"]).expanduser()
     import pooch
@@ -157,7 +208,8 @@ def parse_idx(data: bytes, dimensions: int) -> np.ndarray:
 
 
 def _dimensions(file: str) -> int:
-    return 3 if "idx3" in file else 1
+    """Return the number of dimensions that the name of an IDX file ends with, such as -idx3-ubyte."""
+    return int(file.split("-idx")[1][0])
 
 
 def _verified(raw: bytes, file: str, sha256: str, where: str) -> bytes:
@@ -167,7 +219,8 @@ def _verified(raw: bytes, file: str, sha256: str, where: str) -> bytes:
         actual = hashlib.sha256(data).hexdigest()
         if actual == sha256:
             return data
-        parse_idx(data, _dimensions(file))  # says more than a hash where the file is cut short
+        if file in FILES:
+            parse_idx(data, _dimensions(file))  # says more than a hash where the file is cut short
         raise DataError(f"its SHA-256 is {actual} where {sha256} is due")
     except (DataError, zlib.error) as error:
         raise DataError(f"{where} is refused: {error}") from error
@@ -181,13 +234,13 @@ def _gunzipped(raw: bytes) -> bytes:
     return data
 
 
-def _from_named_folder(folder: Path, sha256: dict[str, str]) -> dict[str, bytes]:
+def _from_named_folder(folder: Path, sha256: Mapping[str, str]) -> dict[str, bytes]:
     try:
-        found = {file: _read(folder, file, sha256[file]) for file in FILES}
+        found = {file: _read(folder, file, due) for file, due in sha256.items()}
     except DataError as error:
         raise DataError(f"dataset.folder: {error}; no other copy was tried.") from error
     files = {file: raw for file, raw in found.items() if raw is not None}
-    lacking = [file for file in FILES if file not in files]
+    lacking = [file for file in sha256 if file not in files]
     if lacking:
         raise DataError(f"dataset.folder={folder} lacks {', '.join(lacking)} (raw or .gz); no other copy was tried.")
     return files
@@ -204,28 +257,28 @@ def _read(folder: Path, file: str, sha256: str) -> bytes | None:
     return None
 
 
-def _from_cache_or_sources(name: str, sha256: dict[str, str]) -> dict[str, bytes]:
+def _from_cache_or_sources(name: str, entry: Entry) -> dict[str, bytes]:
     folder = cache_folder() / name
     files: dict[str, bytes] = {}
-    for file in FILES:
+    for file, due in entry.sha256.items():
         try:
-            raw = _read(folder, file, sha256[file])
+            raw = _read(folder, file, due)
         except DataError as error:
             logger.warning("%s; it is fetched again.", error)
             continue
         if raw is not None:
             files[file] = raw
-    missing = [file for file in FILES if file not in files]
+    missing = [file for file in entry.sha256 if file not in files]
     failed = [f"cache {folder}: no good copy of {', '.join(missing)}"]
     fetched = {}
-    for source in REGISTRY[name].sources:
+    for source in entry.sources:
         wanted = [file for file in missing if file not in fetched]
         if not wanted:
             break
         try:
             with contextlib.closing(source.fetch(wanted)) as found:
                 for file, raw in found:
-                    fetched[file] = _verified(raw, file, sha256[file], where=file)
+                    fetched[file] = _verified(raw, file, entry.sha256[file], where=file)
         except FAILURES as error:
             failed.append(f"{source.label}: {_reason(error)}")
             logger.info("%s", failed[-1])
@@ -233,7 +286,7 @@ def _from_cache_or_sources(name: str, sha256: dict[str, str]) -> dict[str, bytes
         raise DataError(
             f"{name} could not be loaded; every source failed:\n  - "
             + "\n  - ".join(failed)
-            + f"\nTo put it in place by hand, copy {', '.join(FILES)} (raw or .gz) into {folder}, "
+            + f"\nTo put it in place by hand, copy {', '.join(entry.sha256)} (raw or .gz) into {folder}, "
             "or into a folder of your own that you name with dataset.folder=<folder>."
         )
     _fill_cache(folder, fetched)
@@ -269,7 +322,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _installed(folder: str) -> Source:
-    def fetch(files):
+    def fetch(files: Sequence[str]) -> Files:
         for file in files:
             yield file, Path(folder, f"{file}.gz").read_bytes()
 
@@ -277,26 +330,26 @@ def _installed(folder: str) -> Source:
 
 
 class _Bounded(io.BytesIO):
-    def write(self, data):
-        if self.tell() + len(data) > LARGEST_FILE:
+    def write(self, data: "Buffer") -> int:
+        if self.tell() + memoryview(data).nbytes > LARGEST_FILE:
             raise DataError(f"the mirror sends more than {LARGEST_FILE} bytes for one file")
         return super().write(data)
 
 
 def _mirror(url: str) -> Source:
-    def download(file):
+    def download(file: str) -> bytes:
         import pooch
 
         with contextlib.ExitStack() as stack, _Bounded() as content:
 
-            def close_at_exit(response, **_):  # pooch leaves a failed response open
+            def close_at_exit(response: Any, **_: Any) -> None:  # pooch leaves a failed response open
                 stack.callback(response.close)
 
             options = {"timeout": (FIRST_ANSWER, SILENCE), "hooks": {"response": close_at_exit}}
             pooch.HTTPDownloader(**options)(f"{url}{file}.gz", content, None)
             return content.getvalue()
 
-    def fetch(files):
+    def fetch(files: Sequence[str]) -> Files:
         first, *others = sorted(files, key=lambda file: "images" in file)  # labels are small: a quick probe
         yield first, _within(FIRST_ANSWER, download, first)
         for file in others:
@@ -309,7 +362,7 @@ def _within(seconds: float, call: Callable[[str], bytes], argument: str) -> byte
     """Return call(argument), or raise DataError after that time: name look-up heeds no timeout of a socket."""
     outcome: Future[bytes] = Future()
 
-    def work():
+    def work() -> None:
         try:
             outcome.set_result(call(argument))
         except Exception as error:
@@ -323,7 +376,7 @@ def _within(seconds: float, call: Callable[[str], bytes], argument: str) -> byte
 
 
 def _npm(package: str, folder: str) -> Source:
-    def fetch(files):
+    def fetch(files: Sequence[str]) -> Files:
         with tempfile.TemporaryDirectory() as place:
             options = ["--ignore-scripts", "--loglevel=error", "--fetch-retries=0", "--fetch-timeout=120000"]
             _run(["npm", "pack", package, *options, f"--cache={place}/cache", f"--pack-destination={place}"], place)
@@ -334,7 +387,7 @@ def _npm(package: str, folder: str) -> Source:
 
 
 def _debian(package: str, folder: str) -> Source:
-    def fetch(files):
+    def fetch(files: Sequence[str]) -> Files:
         with tempfile.TemporaryDirectory() as place:
             apt = ["apt-get", "-o", "Acquire::Retries=0", "-o", f"Acquire::http::Timeout={SILENCE}"]
             try:
@@ -369,9 +422,7 @@ def _run(command: list[str], folder: str, stdout: int | IO[bytes] = subprocess.D
         raise DataError(f"{command[0]} failed: {done.stderr.decode(errors='replace') or done.returncode}")
 
 
-def _members(
-    archive: Path, mode: Literal["r:", "r:gz"], wanted: dict[str, str]
-) -> Generator[tuple[str, bytes], None, None]:
+def _members(archive: Path, mode: Literal["r:", "r:gz"], wanted: dict[str, str]) -> Files:
     """Yield (file, bytes) of the wanted regular members alone (member name -> file); nothing is unpacked to disk."""
     with tarfile.open(archive, mode) as tar:
         for member in tar:
@@ -386,9 +437,13 @@ def _members(
         raise DataError(f"{archive.name} lacks {', '.join(wanted)}")
 
 
+def _by_file(*sha256: str) -> dict[str, str]:
+    return dict(zip(FILES, sha256, strict=True))
+
+
 REGISTRY: dict[str, Entry] = {
     "mnist": Entry(
-        sha256=(
+        sha256=_by_file(
             "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
             "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
             "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
@@ -401,7 +456,7 @@ REGISTRY: dict[str, Entry] = {
         ),
     ),
     "fashion_mnist": Entry(
-        sha256=(
+        sha256=_by_file(
             "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
             "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
             "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
@@ -415,5 +470,3 @@ REGISTRY: dict[str, Entry] = {
         ),
     ),
 }
-
-NAMES = tuple(REGISTRY)

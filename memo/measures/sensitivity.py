@@ -25,7 +25,6 @@ import numpy as np
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from memo.data.datasets import CLASSES
 from memo.networks import mlp
 from memo.networks.losses import LOSSES
 
@@ -141,15 +140,15 @@ def _of_network(
     images: jax.Array,
     labels: jax.Array,
 ) -> tuple[jax.Array, ...]:
-    n, count = len(images), len(times)
+    n, count, classes = len(images), len(times), setting.sizes[-1]
     path, batches = train(setting, rate, key, order, images, labels)
-    of_class = (labels[None] == jnp.arange(CLASSES)[:, None]).astype(jnp.float32)
+    of_class = (labels[None] == jnp.arange(classes)[:, None]).astype(jnp.float32)
     class_sizes = jnp.maximum(jnp.sum(of_class, axis=1), 1)
     shares = jnp.concatenate([jnp.full((count, n), 1 / n, jnp.float32), of_class / class_sizes[:, None]])
-    asked = jnp.array([*times, *[times[-1]] * CLASSES], jnp.int32)
+    asked = jnp.array([*times, *[times[-1]] * classes], jnp.int32)
     slopes = gradients(setting, rate, path, batches, images, labels, asked, shares)
     sizes = jnp.sum(jnp.abs(slopes), axis=-1)
-    classes = sizes[count:] @ of_class.T / class_sizes[None]
+    by_class = sizes[count:] @ of_class.T / class_sizes[None]
 
     layers = jax.eval_shape(lambda: mlp.initialise(jax.random.key(0), setting.sizes, setting.init))
     _, unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), layers))
@@ -157,7 +156,7 @@ def _of_network(
     outputs = jax.vmap(lambda flat: _outputs(setting, unravel, flat, images))(seen)
     losses = jax.vmap(lambda values: jnp.mean(LOSSES["cross_entropy"].per_example(values, labels)))(outputs)
     hits = jnp.mean((jnp.argmax(outputs, axis=-1) == labels[None]).astype(jnp.float32), axis=-1)
-    return sizes[:count], classes, losses, hits
+    return sizes[:count], by_class, losses, hits
 
 
 def measure(

@@ -1,4 +1,7 @@
-"""Loss functions, each with the output activation that its confidence is read from."""
+"""Loss functions, each with the output activation that its confidence is read from. A new loss is one entry in LOSSES.
+
+LOSSES["my_loss"] = make_loss(per_example, jax.nn.softmax)
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,46 +10,93 @@ import jax
 import jax.numpy as jnp
 import optax
 
+PerExample = Callable[[jax.Array, jax.Array], jax.Array]
+OfOutputs = Callable[[jax.Array], jax.Array]
+
 
 class Loss(NamedTuple):
     """`per_example(outputs [batch, classes], labels [batch]) -> [batch]`; `activate(outputs) -> [batch, classes]`.
 
-    `even(outputs) -> [batch]` is the loss where every class is as likely as any other.
+    `even(outputs) -> [batch]` is the loss where every class is as likely as any other. `score(outputs, classes [batch]) ->
+    [batch]` is raised to draw an image of a class (memo.probes.drawings).
     """
 
-    per_example: Callable[[jax.Array, jax.Array], jax.Array]
-    activate: Callable[[jax.Array], jax.Array]
-    even: Callable[[jax.Array], jax.Array]
+    per_example: PerExample
+    activate: OfOutputs
+    even: OfOutputs
+    score: PerExample
+
+    @property
+    def of_softmax(self) -> bool:
+        """Whether the outputs are those of a softmax, whose temperature can be fitted."""
+        return self.activate is jax.nn.softmax
 
 
-def _half_squared_distance(outputs, labels):
+def make_loss(
+    per_example: PerExample, activate: OfOutputs, even: OfOutputs | None = None, score: PerExample | None = None
+) -> Loss:
+    """Return a loss; by default `even` is its mean over all labels, and `score` its negative."""
+
+    def mean_over_labels(outputs: jax.Array) -> jax.Array:
+        labels = jnp.arange(outputs.shape[-1])
+        return jnp.mean(
+            jax.vmap(lambda label: per_example(outputs, jnp.full(outputs.shape[:-1], label)))(labels), axis=0
+        )
+
+    def negative(outputs: jax.Array, classes: jax.Array) -> jax.Array:
+        return -per_example(outputs, classes)
+
+    return Loss(per_example, activate, even or mean_over_labels, score or negative)
+
+
+def of_class(values: jax.Array, classes: jax.Array) -> jax.Array:
+    """Return the value [batch] of each row's class, of values [batch, classes]."""
+    return jnp.take_along_axis(values, classes[:, None], axis=-1)[:, 0]
+
+
+def _half_squared_distance(outputs: jax.Array, labels: jax.Array) -> jax.Array:
     return _half_squares(outputs, jax.nn.one_hot(labels, outputs.shape[-1], dtype=outputs.dtype))
 
 
-def _half_squares(outputs, targets):
+def _half_squares(outputs: jax.Array, targets: jax.Array | float) -> jax.Array:
     return 0.5 * jnp.sum(jnp.square(jax.nn.sigmoid(outputs) - targets), axis=-1)
 
 
-def _half_squared_distance_to_even(outputs):
+def _half_squared_distance_to_even(outputs: jax.Array) -> jax.Array:
     return _half_squares(outputs, 1 / outputs.shape[-1])
 
 
-def _cross_entropy_of_even(outputs):
+def _cross_entropy_of_even(outputs: jax.Array) -> jax.Array:
     return -jnp.mean(jax.nn.log_softmax(outputs), axis=-1)
 
 
-def _sigmoid_cross_entropy(outputs, labels):
+def _sigmoid_cross_entropy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
     targets = jax.nn.one_hot(labels, outputs.shape[-1], dtype=outputs.dtype)
     return jnp.sum(optax.sigmoid_binary_cross_entropy(outputs, targets), axis=-1)
 
 
-def _sigmoid_cross_entropy_of_even(outputs):
+def _sigmoid_cross_entropy_of_even(outputs: jax.Array) -> jax.Array:
     return jnp.sum(optax.sigmoid_binary_cross_entropy(outputs, jnp.full_like(outputs, 1 / outputs.shape[-1])), axis=-1)
 
 
-# squared_error and sigmoid_cross_entropy: Nielsen's quadratic and cross-entropy costs, on the sigmoid of the outputs.
-LOSSES = {
-    "cross_entropy": Loss(optax.softmax_cross_entropy_with_integer_labels, jax.nn.softmax, _cross_entropy_of_even),
-    "sigmoid_cross_entropy": Loss(_sigmoid_cross_entropy, jax.nn.sigmoid, _sigmoid_cross_entropy_of_even),
-    "squared_error": Loss(_half_squared_distance, jax.nn.sigmoid, _half_squared_distance_to_even),
+def _log_softmax(outputs: jax.Array, classes: jax.Array) -> jax.Array:
+    return of_class(jax.nn.log_softmax(outputs), classes)
+
+
+def _log_one_hot(outputs: jax.Array, classes: jax.Array) -> jax.Array:
+    """Return the log probability of the one-hot target where each sigmoid output is a probability of its own."""
+    wanted = jax.nn.one_hot(classes, outputs.shape[-1], dtype=outputs.dtype) > 0
+    return jnp.sum(jax.nn.log_sigmoid(jnp.where(wanted, outputs, -outputs)), axis=-1)
+
+
+# squared_error and sigmoid_cross_entropy: Nielsen's quadratic and cross-entropy costs, on the sigmoid of the outputs. The
+# gradient of the squared error vanishes where a sigmoid saturates, so an image of a class is drawn by log probabilities.
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": make_loss(
+        optax.softmax_cross_entropy_with_integer_labels, jax.nn.softmax, _cross_entropy_of_even, _log_softmax
+    ),
+    "sigmoid_cross_entropy": make_loss(
+        _sigmoid_cross_entropy, jax.nn.sigmoid, _sigmoid_cross_entropy_of_even, _log_one_hot
+    ),
+    "squared_error": make_loss(_half_squared_distance, jax.nn.sigmoid, _half_squared_distance_to_even, _log_one_hot),
 }

@@ -1,13 +1,18 @@
-"""Optimisers and schedules through optax, with the hyper-parameters that may differ between networks as arrays."""
+"""Optimisers and schedules through optax, with the hyper-parameters that may differ between networks as arrays.
 
-from collections.abc import Callable
+A new optimiser is one entry in OPTIMIZERS; a recipe sets hyper-parameters of its own as `optimizer.options`.
+
+    OPTIMIZERS["adam_b2"] = Update(lambda hyper, momentum: optax.scale_by_adam(hyper.momentum, hyper.options["b2"]), {"b2": 0.999})
+"""
+
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from memo.networks.mlp import Array
+from memo.networks.mlp import Array, Layers
 
 
 class Hyperparameters(NamedTuple):
@@ -16,38 +21,50 @@ class Hyperparameters(NamedTuple):
     learning_rate: Array
     momentum: Array
     weight_decay: Array
+    options: Mapping[str, Array] = {}
 
 
-def _weights(layers):
+class Update(NamedTuple):
+    """What is done to the gradient before it is scaled: `make(hyper-parameters, whether any momentum is above 0)`.
+
+    `options` are the optimiser's own hyper-parameters, finite numbers, with their defaults.
+    """
+
+    make: Callable[[Hyperparameters, bool], optax.GradientTransformation]
+    options: Mapping[str, float] = {}
+
+
+def _weights(layers: Layers) -> Layers:
     return jax.tree.map(lambda leaf: leaf.ndim > 1, layers)
 
 
-def _l2(weight_decay):
+def _l2(weight_decay: Array) -> optax.GradientTransformation:
     # Coupled L2 as in Zhang et al.: the gradient of (weight_decay / 2) * sum of squares, of weights and not of biases.
     return optax.add_decayed_weights(weight_decay, mask=_weights)
 
 
-def _sgd(hyper, momentum):
+def _sgd(hyper: Hyperparameters, momentum: bool) -> optax.GradientTransformation:
     l2 = _l2(hyper.weight_decay)
     return optax.chain(l2, optax.trace(decay=hyper.momentum)) if momentum else l2
 
 
-def _adam(hyper, momentum):
+def _adam(hyper: Hyperparameters, momentum: bool) -> optax.GradientTransformation:
     return optax.chain(_l2(hyper.weight_decay), optax.scale_by_adam(b1=hyper.momentum))
 
 
-# (hyper-parameters, whether any momentum is above 0) -> what is done to the gradient.
-OPTIMIZERS: dict[str, Callable[[Hyperparameters, bool], optax.GradientTransformation]] = {"sgd": _sgd, "adam": _adam}
+OPTIMIZERS: dict[str, Update] = {"sgd": Update(_sgd), "adam": Update(_adam)}
+
+Factor = Callable[[jax.Array], jax.Array]
 
 
-def _drop_once(steps, steps_per_epoch, decay):
+def _drop_once(steps: int, steps_per_epoch: int, decay: float) -> Factor:
     """Multiply by `decay` once, for the last third of the epochs (of 30, from the 21st on)."""
     start = steps_per_epoch * round(2 * (steps // steps_per_epoch) / 3)
     return lambda step: jnp.where(step < start, jnp.float32(1), jnp.float32(decay))
 
 
-# Each takes (steps in all, steps an epoch, decay an epoch) and returns the factor on the learning rate by step.
-SCHEDULES = {
+# Each takes (all steps, steps per epoch, decay) and returns the factor on the learning rate by step.
+SCHEDULES: dict[str, Callable[[int, int, float], Factor]] = {
     "constant": lambda steps, steps_per_epoch, decay: optax.constant_schedule(1.0),
     "cosine": lambda steps, steps_per_epoch, decay: optax.cosine_decay_schedule(1.0, steps),
     # Not optax.exponential_decay(staircase=True): its floor of a float32 quotient comes a step late in some epochs.
@@ -69,7 +86,8 @@ def make_optimizer(
 
     def optimizer(hyper: Hyperparameters) -> optax.GradientTransformation:
         return optax.chain(
-            OPTIMIZERS[name](hyper, momentum), optax.scale_by_schedule(lambda step: -hyper.learning_rate * factor(step))
+            OPTIMIZERS[name].make(hyper, momentum),
+            optax.scale_by_schedule(lambda step: -hyper.learning_rate * factor(step)),
         )
 
     return optimizer

@@ -8,7 +8,6 @@ from memo.measures.ranking import auroc, average_precision
 from memo.networks.losses import LOSSES
 from memo.probes.networks import Networks, finite, outputs
 
-SOFTMAX = "cross_entropy"  # the loss whose outputs are those of a softmax
 BINS = 15  # Guo et al. 2017
 
 
@@ -26,16 +25,16 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     each [15].
     """
     rows = []
-    activate = LOSSES[networks.static.loss].activate
+    loss = LOSSES[networks.static.loss]
     true = np.asarray(networks.images.test_labels).astype(int)
     for _, members, layers, pixels in networks.by_seed():
         values = outputs(networks.static, layers, pixels)
-        confidence = np.asarray(activate(values).max(axis=-1), float)
+        confidence = np.asarray(loss.activate(values).max(axis=-1), float)
         values, sound = np.asarray(values, float), np.asarray(finite(layers))
         for place, network in enumerate(members):
             known = sound[place]
             one = np.where(known, values[place], 0), np.where(known, confidence[place], 1)
-            found = _of_network(*one, true, networks.static.loss == SOFTMAX)
+            found = _of_network(*one, true, loss.of_softmax)
             unknown = {name: np.full(np.shape(value), np.nan) for name, value in found.items()}
             rows.append({"network": network} | (found if known else unknown))
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}

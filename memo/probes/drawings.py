@@ -11,7 +11,7 @@ from jax import lax
 from memo.data.randomness import generator
 from memo.measures.nearest_neighbours import nearest
 from memo.networks import mlp
-from memo.networks.losses import LOSSES
+from memo.networks.losses import LOSSES, of_class
 from memo.networks.program import Static, as_pixels
 from memo.probes.networks import Networks, outputs
 
@@ -22,28 +22,6 @@ from memo.probes.networks import Networks, outputs
 # along signs with 0.4.
 STEPS, STEP = 200, 0.4
 SURE = 0.99  # the confidence whose first iteration is told
-
-
-def _log_softmax(outputs, digits):
-    return _of_digit(jax.nn.log_softmax(outputs), digits)
-
-
-def _log_one_hot(outputs, digits):
-    """Return the log probability of the one-hot target where each sigmoid output is a probability of its own."""
-    wanted = jax.nn.one_hot(digits, outputs.shape[-1], dtype=outputs.dtype) > 0
-    return jnp.sum(jax.nn.log_sigmoid(jnp.where(wanted, outputs, -outputs)), axis=-1)
-
-
-# (outputs [D, classes], digits [D]) -> what is raised [D]: both raise the digit's own output and lower the others.
-OBJECTIVES = {
-    "cross_entropy": _log_softmax,
-    "sigmoid_cross_entropy": _log_one_hot,
-    "squared_error": _log_one_hot,
-}
-
-
-def _of_digit(values, digits):
-    return jnp.take_along_axis(values, digits[:, None], axis=-1)[:, 0]
 
 
 def starts(seed: int, digits: int, pixels: int) -> dict[str, np.ndarray]:
@@ -62,12 +40,12 @@ def ascend(static: Static, layers: Any, shown: jax.Array, digits: jax.Array) -> 
 
     def objective(pixels):
         values = mlp.apply(layers, pixels, static.activation)
-        scores = OBJECTIVES[static.loss](values, digits)
+        scores = loss.score(values, digits)
         return jnp.sum(scores), (scores, values)
 
     def observe(iteration, pixels, scores, values, best, highest, first):
         higher = scores >= highest  # and never where it is NaN
-        passed = (first < 0) & (_of_digit(loss.activate(values), digits) > SURE)
+        passed = (first < 0) & (of_class(loss.activate(values), digits) > SURE)
         return (
             jnp.where(higher[:, None], pixels, best),
             jnp.where(higher, scores, highest),

@@ -6,15 +6,14 @@ Only committed files are needed: claims.csv, findings.md, report.json and figure
 and no module of an experiment is imported.
 """
 
-import ast
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
 from memo.errors import Refusal
 from memo.reporting import claims, report
@@ -40,7 +39,7 @@ _TEXTS = (
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment as it describes itself; `takes` is what its docstring says of the time, or empty."""
+    """An experiment as its configuration describes it: the question, and how long it `takes` at `standard`; each may be empty."""
 
     name: str
     question: str
@@ -91,16 +90,13 @@ class Result:
 
 def experiments(root: Path = SUITE, first: str = "headline") -> list[Experiment]:
     """Return every experiment of conf/experiment/ in the order of their names, but that called `first` before all."""
-    names = sorted((path.stem for path in root.glob("conf/experiment/*.yaml")), key=lambda name: (name != first, name))
-    return [_described(name, root / "experiments") for name in names]
+    files = sorted(root.glob("conf/experiment/*.yaml"), key=lambda file: (file.stem != first, file.stem))
+    return [_described(file) for file in files]
 
 
-def _described(name, code):
-    module = next((path for path in (code / f"{name}.py", code / name / "__init__.py") if path.exists()), None)
-    text = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) if module else None
-    question, _, rest = (text or name.replace("_", " ").capitalize()).partition("\n\n")
-    takes = re.search(rf"python -m experiments\.{name} {{2,}}(.+)", rest)
-    return Experiment(name, " ".join(question.split()), takes[1].strip() if takes else "")
+def _described(file: Path) -> Experiment:
+    described = yaml.safe_load(file.read_text(encoding="utf-8"))["experiment"]
+    return Experiment(file.stem, described.get("question", ""), described.get("takes", ""))
 
 
 def read(experiment: Experiment, folder: Path) -> Result:

@@ -41,7 +41,7 @@ COLUMNS = (
 def training_images(trial: Mapping[str, Any]) -> int:
     """Return how many images a row of the table of trials was trained on; a missing `dataset.n_train` means all."""
     asked = trial["dataset.n_train"]
-    return datasets.TRAIN_IMAGES if pd.isna(asked) else int(asked)
+    return datasets.shape(trial["dataset.name"]).train_images if pd.isna(asked) else int(asked)
 
 
 def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, times: Mapping[str, float]) -> pd.DataFrame:

@@ -111,7 +111,7 @@ def _benchmark() -> Iterator[dict[str, Any]]:
         elif "work" in line:
             hidden[line["setting"]] = line["work"]["hidden"]
         elif line.get("contestant") == "ours" and line["setting"] in hidden and "growth" not in line["setting"]:
-            sizes = [datasets.PIXELS, *hidden[line["setting"]], datasets.CLASSES]
+            sizes = [datasets.MNIST.pixels, *hidden[line["setting"]], datasets.MNIST.classes]
             weights = sum(inputs * outputs for inputs, outputs in pairwise(sizes))
             on_cpu = device["platform"] == "cpu"
             yield {

@@ -10,7 +10,7 @@ import numpy as np
 
 from memo.config import Recipe, Trial
 from memo.data import treatments
-from memo.data.datasets import CLASSES, Dataset
+from memo.data.datasets import Dataset
 from memo.data.randomness import generator, purpose_key
 from memo.networks.disturbances import Strengths
 from memo.networks.optimizers import Hyperparameters
@@ -99,7 +99,7 @@ class TrainingData:
         treat = treatments.LABELS[trial.recipe.labels.kind]
         chosen = trial.recipe.labels.seed
         seed = trial.seed if chosen is None else chosen
-        return treat(generator(seed, "labels"), true, trial.recipe.labels.fraction, CLASSES)
+        return treat(generator(seed, "labels"), true, trial.recipe.labels.fraction, self._common.static.sizes[-1])
 
     def _natural_images(self, device: jax.Device) -> Images:
         with self._copying:
@@ -133,9 +133,13 @@ def _own(trials: Sequence[Sequence[Trial]], labels: np.ndarray, draws: jax.Array
     def keys(group: str, names: Sequence[str]) -> dict[str, np.ndarray]:
         return {name: numbers(attrgetter(f"{group}.{name}")) for name in names}
 
+    def option(name: str) -> np.ndarray:
+        return numbers(lambda recipe: recipe.optimizer.options[name])
+
+    options = {name: option(name) for name in trials[0][0].recipe.optimizer.options}
     return NetworkData(
         labels=labels,
-        hyper=Hyperparameters(**keys("optimizer", Hyperparameters._fields)),
+        hyper=Hyperparameters(**keys("optimizer", ("learning_rate", "momentum", "weight_decay")), options=options),
         strengths=Strengths(**keys("regularization", Strengths._fields)),
         draws=draws,
         # No accuracy is above 1.

@@ -16,10 +16,9 @@ import numpy as np
 
 from memo.config import Execution, Trial
 from memo.data import datasets
-from memo.data.datasets import CLASSES
 from memo.networks import mlp, program
 from memo.networks.disturbances import DISTURBANCES, Strengths
-from memo.networks.optimizers import Hyperparameters
+from memo.networks.optimizers import OPTIMIZERS, Hyperparameters
 from memo.networks.program import NetworkData, State, Static
 from memo.training.machine import Machine
 
@@ -84,10 +83,11 @@ class Population:
 def signature(trial: Trial) -> Signature:
     """Return what must be equal for two trials to train inside one program."""
     recipe = trial.recipe
-    n_train = recipe.dataset.n_train or datasets.TRAIN_IMAGES
+    shape, side = datasets.shape(recipe.dataset.name), recipe.dataset.image_side
+    n_train = recipe.dataset.n_train or shape.train_images
     steps_per_epoch = n_train // recipe.batch_size
     static = Static(
-        sizes=((recipe.dataset.image_side or datasets.SIDE) ** 2, *recipe.model.widths, CLASSES),
+        sizes=(shape.channels * (side or shape.side) ** 2, *recipe.model.widths, shape.classes),
         activation=recipe.model.activation,
         init=recipe.model.init,
         loss=recipe.loss,
@@ -107,8 +107,8 @@ def signature(trial: Trial) -> Signature:
         static=static,
         dataset=recipe.dataset.name,
         n_train=n_train,
-        n_test=recipe.dataset.n_test or datasets.TEST_IMAGES,
-        image_side=recipe.dataset.image_side,
+        n_test=recipe.dataset.n_test or shape.test_images,
+        image_side=side,
         subset_seed=recipe.dataset.subset_seed,
         inputs=recipe.inputs.kind,
         inputs_fraction=recipe.inputs.fraction,
@@ -144,7 +144,7 @@ def network_bytes(common: Signature) -> int:
 
     def start() -> State:
         key, number = jax.random.key(0), jnp.float32(0)
-        hyper = Hyperparameters(*[number] * len(Hyperparameters._fields))
+        hyper = Hyperparameters(number, number, number, dict.fromkeys(OPTIMIZERS[static.optimizer].options, number))
         strengths = Strengths(*[number] * len(Strengths._fields))
         labels = jnp.zeros(common.n_train, jnp.uint8)
         return program.make_init(static)(
@@ -164,7 +164,7 @@ def images_bytes(common: Signature) -> int:
     """Return the bytes of the images that the networks of one seed read."""
     pixels = common.static.sizes[0]
     if common.inputs == "natural":
-        return (datasets.TRAIN_IMAGES + common.n_test) * pixels
+        return (datasets.shape(common.dataset).train_images + common.n_test) * pixels
     return (common.n_train + common.n_test) * pixels * (4 if common.inputs == "gaussian" else 1)
 
 

@@ -1,0 +1,85 @@
+"""Whether an experiment could be analysed as its configuration says (`memo.config.Experiment`): one function per key."""
+
+from collections.abc import Iterator
+
+from memo.commands.arms import arms, dotted, settings
+from memo.config import Config, Experiment, flatten, is_recipe_key, unknown_key
+from memo.errors import Refusal
+
+
+def check(config: Config, overridden: set[str]) -> None:
+    """Raise Refusal where an experiment could not be analysed; `overridden` are the keys that the command line sets."""
+    needs = config.experiment
+    if needs != Experiment() and not needs.name:
+        raise Refusal("experiment.name is missing; it is the experiment's own, as in `python -m experiments.<name>`.")
+    _check_sweep(needs, overridden)
+    _check_axes(needs)
+    _check_arms(config, overridden)
+    _check_fixed(config)
+    lacking = set(needs.probes) - set(config.probes)
+    if lacking:
+        raise Refusal(f"probes lacks {', '.join(sorted(lacking))}, which this experiment reads.")
+
+
+def _swept(needs: Experiment) -> dict[str, list]:
+    """Return the values of each swept key, by its dotted name."""
+    return {".".join(filter(None, key)): values for key, values in settings(needs.sweep, "experiment.sweep").items()}
+
+
+def _check_sweep(needs: Experiment, overridden: set[str]) -> None:
+    """Raise Refusal for a swept key that is set beside the sweep, or whose values are not those to compare."""
+    for key, values in _swept(needs).items():
+        if _is_set(key, overridden):
+            raise Refusal(f"{key} is swept by this experiment; set experiment.sweep.{key}=[...] instead.")
+        words = [str(value).lower() for value in values]
+        due = needs.compares.get(key)
+        if due is not None and sorted(words) != sorted(due):
+            raise Refusal(f"experiment.sweep.{key} is {words}; this experiment compares {due}.")
+
+
+def _check_axes(needs: Experiment) -> None:
+    """Raise Refusal where the swept keys are not those that the analysis tells apart."""
+    if needs.axes is None:
+        return
+    swept = _swept(needs)
+    for key in swept:
+        if key not in needs.axes:
+            raise Refusal(f"experiment.sweep.{key}: this experiment tells apart only {', '.join(needs.axes)}.")
+    for key in needs.axes:
+        if key not in swept:
+            raise Refusal(f"experiment.sweep lacks {key}, along which this experiment compares.")
+
+
+def _check_arms(config: Config, overridden: set[str]) -> None:
+    """Raise Refusal for arms beside a sweep, arms that are not those of the analysis, and keys that arms set themselves."""
+    needs, named = config.experiment, set(arms(config))
+    if named and needs.sweep:
+        raise Refusal("experiment has arms and a sweep; allowed is one of them.")
+    if needs.reads is not None and named != set(needs.reads):
+        raise Refusal(
+            f"experiment.arms are {', '.join(sorted(named))}; this experiment reads {', '.join(needs.reads)}."
+        )
+    for name in named:
+        for key in _set_by_arm(needs, name):
+            if _is_set(key, overridden):
+                raise Refusal(f"{key} is set by arms of this experiment; set experiment.arms.{name}.{key}=... instead.")
+
+
+def _set_by_arm(needs: Experiment, name: str) -> Iterator[str]:
+    changes = needs.arms[name]
+    yield from dotted({key: value for key, value in changes.items() if key not in ("base", "sweep")})
+    yield from dotted(changes.get("sweep", {}))
+
+
+def _check_fixed(config: Config) -> None:
+    """Raise Refusal where a key has another value than the experiment is about."""
+    flat = flatten(config)
+    for key, due in config.experiment.fixed.items():
+        if not is_recipe_key(key):
+            raise Refusal(unknown_key(f"experiment.fixed.{key}", flat, "experiment.fixed"))
+        if flat.get(key) != due:
+            raise Refusal(f"{key} is {flat.get(key)}; this experiment is about {due}.")
+
+
+def _is_set(key: str, overridden: set[str]) -> bool:
+    return bool(overridden & {key, key.split(".")[0]})
