@@ -133,14 +133,20 @@ def side_by_side(count: int) -> list[float]:
     return [apart * (place - (count - 1) / 2) for place in range(count)]
 
 
-def chance(axes: Axes, classes: int = CLASSES, *, error: bool = False, axis: Literal["x", "y"] = "y") -> None:
+def chance(
+    axes: Axes, classes: int = datasets.MNIST.classes, *, error: bool = False, axis: Literal["x", "y"] = "y"
+) -> None:
     """Draw the accuracy of guessing one of so many classes (or its error), as a line across the `axis` that shows accuracy."""
     level = 1 - 1 / classes if error else 1 / classes
     (axes.axhline if axis == "y" else axes.axvline)(level, **palette.REFERENCE)
 
 
 def accuracy_curves(
-    axes: Axes, curves: pd.DataFrame, part: str, marks: Mapping[str, Mark] | None = None, classes: int = CLASSES
+    axes: Axes,
+    curves: pd.DataFrame,
+    part: str,
+    marks: Mapping[str, Mark] | None = None,
+    classes: int = datasets.MNIST.classes,
 ) -> None:
     """Draw accuracy (`part` is train or test) by epoch: the mean over seeds and a band over all of them.
 
@@ -183,7 +189,7 @@ def confidence_boxes(
     marks: Mapping[str, Mark] | None = None,
     *,
     color: str | None = None,
-    classes: int = CLASSES,
+    classes: int = datasets.MNIST.classes,
 ) -> None:
     """Draw a box for each kind of `inputs`, the first on top: quantiles of confidence, averaged over the networks in the frame.
 
