@@ -1,4 +1,4 @@
-"""Composing the jobs of a sweep: once for each choice of groups, and by setting values for the rest."""
+"""Composing the jobs of a sweep: in full once for each choice of groups, and otherwise by setting values in a copy."""
 
 import pickle
 from typing import Any
@@ -12,9 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 class PatchingLoader:
     """A config loader that composes a sweep's first job in full and sets what changes in copies of it.
 
-    Hydra composes each job twice and in full, which takes longer than training a small network. Only numbers, words and
-    lists of existing keys are set. Jobs that choose a group, or add or delete a key, are composed in full once for each
-    such choice; those that override `hydra`, one key twice, or a whole tree, always.
+    Hydra itself composes each job twice, and in full. Here, only numbers, words and lists of existing keys are set. Jobs
+    that choose a group, or add or delete a key, are composed in full once for each such choice; those that override
+    `hydra`, one key twice, or a whole tree, always.
     """
 
     def __init__(self, loader: ConfigLoader):

@@ -74,7 +74,7 @@ class Unfinished:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Hold the population for this process, waiting for another that holds it; read what has finished already."""
+        """Hold the population for this process, after waiting for any other that holds it."""
         path = self.folder.with_suffix(".lock")
         lock = FileLock(path)
         while not lock.is_locked:

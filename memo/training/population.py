@@ -192,7 +192,7 @@ class Layout(NamedTuple):
 
 
 def lay_out(population: Population, machine: Machine, execution: Execution) -> Layout:
-    """Choose the shape of a population's slabs: as large as pays on this machine, and within its memory."""
+    """Choose the shape of a population's slabs: as large as is fast on this machine, and within its memory."""
     common = population.signature
     groups = [len(group) for group in _sharing(population).values()]
     pack_size = execution.pack_size
@@ -205,7 +205,7 @@ def lay_out(population: Population, machine: Machine, execution: Execution) -> L
             if parameters <= rule.most_parameters and batch >= rule.fewest_images
         )
         pack_size = next(fitting, 1)
-        # Rather smaller packs than idle workers.
+        # Smaller packs rather than idle workers.
         while pack_size > 1 and sum(math.ceil(group / pack_size) for group in groups) < machine.workers:
             pack_size = math.ceil(pack_size / 2)
     most = max(groups)
@@ -217,7 +217,7 @@ def lay_out(population: Population, machine: Machine, execution: Execution) -> L
     workers = min(workers, max(1, machine.workers // cores_each(common, machine.platform)))
     packs = execution.packs
     if packs is None:
-        # A core takes its packs one after the other, which keeps their weights in its cache; a GPU takes all that fit.
+        # A core takes its packs one after the other, which keeps their weights in its cache; a GPU takes all that fit in.
         packs = max(1, machine.memory // (workers * pack_bytes))
         if machine.platform == "cpu":
             packs = min(packs, PACKS_OF_SMALL_STEPS if pack_size * step_flop(common.static) < SMALL_STEP else 1)
@@ -245,8 +245,8 @@ def held_bytes(common: Signature, layout: Layout) -> int:
 def slabs(population: Population, layout: Layout) -> list[np.ndarray]:
     """Return [packs, pack_size] arrays of positions among the trials, -1 where a place is empty.
 
-    Networks that probably train for long (random labels, small learning rates) come first and stand together: a pack
-    costs what its slowest network does, and the last slabs to finish should be short ones.
+    Networks that probably train for long (random labels, small learning rates) come first and stand together: a pack takes
+    as long as its slowest network, and the last slabs to finish should be short ones.
     """
     rows = [pack + [-1] * (layout.pack_size - len(pack)) for pack in shared_packs(population, layout.pack_size)]
     rows.sort(key=lambda pack: _haste(population.trials[pack[0]]))
