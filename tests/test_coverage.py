@@ -7,7 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -24,9 +24,9 @@ AT = {intervals: (5, 20), over_networks: (20,)}  # the tables' other cells are s
 class Case(NamedTuple):
     """A kind of values: `draw(rng, n)`, the true number, and its interval from what was drawn."""
 
-    draw: Callable[[np.random.Generator, int], np.ndarray]
+    draw: Callable[[np.random.Generator, int], Any]
     true: float
-    interval: Callable[[np.ndarray], Estimate]
+    interval: Callable[[Any], Estimate]
 
 
 def means(draw, true, **options):
@@ -105,12 +105,29 @@ def exponential(rng, size):
     return rng.exponential(size=size) - 1
 
 
+def groups(one, other):
+    """Return how to draw two populations that have nothing to do with each other."""
+    return lambda rng, n: (one(rng, n), other(rng, n))
+
+
 def spread(draw, true, statistic, **options):
     return Case(draw, true, lambda values: over_networks.jackknife(statistic, values, **options))
 
 
+def apart(draw, true, statistic, **options):
+    return Case(draw, true, lambda values: over_networks.jackknife(statistic, *values, **options))
+
+
 def sd_ratio(pairs):
     return over_networks.sd(pairs[1]) / over_networks.sd(pairs[0])
+
+
+def ratio_of_sds(one, other):
+    return over_networks.sd(one) / over_networks.sd(other)
+
+
+def gap(one, other):
+    return over_networks.correlation(one) - over_networks.correlation(other)
 
 
 NETWORKS = {
@@ -120,10 +137,15 @@ NETWORKS = {
     "sd / mean, normal (1/5)": spread(lambda rng, n: 5 + normal(rng, n), 0.2, over_networks.relative_sd),
     "sd over sd, pairs, normal": spread(correlated(0.5, normal), 1, sd_ratio),
     "sd over sd, pairs, exponential": spread(correlated(0.5, exponential), 1, sd_ratio),
+    "sd over sd, apart, normal": apart(groups(normal, normal), 1, ratio_of_sds),
+    "sd over sd, apart, exponential": apart(groups(exponential, exponential), 1, ratio_of_sds),
     "correlation 0, normal": spread(correlated(0, normal), 0, over_networks.correlation, scale="fisher"),
     "correlation 0.8, normal": spread(correlated(0.8, normal), 0.8, over_networks.correlation, scale="fisher"),
     "correlation 0.8, exponential": spread(
         correlated(0.8, exponential), 0.8, over_networks.correlation, scale="fisher"
+    ),
+    "correlation 0.8 − 0.4, apart": apart(
+        groups(correlated(0.8, normal), correlated(0.4, normal)), 0.4, gap, scale="linear"
     ),
 }
 
