@@ -19,7 +19,7 @@ def outcome(trained, place=slice(None)):
 
 
 def assert_close(one, other):
-    # test_training.TOGETHER: float32 sums in another order.
+    # test_program.TOGETHER: float32 sums in another order.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=0), one, other)
 
 

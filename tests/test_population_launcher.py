@@ -68,11 +68,24 @@ def test_what_hydra_refuses_is_refused_in_its_words(loader, override):
     assert str(actual.value) == str(expected.value)
 
 
+LAUNCHERS = "from hydra.core.config_store import ConfigStore; print(*ConfigStore.instance().list('hydra/launcher'))"
+
+
+def run_python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+
 def test_other_applications_of_hydra_load_neither_the_suite_nor_jax():
-    found = "from hydra.core.plugins import Plugins; Plugins.instance(); import sys; print(*sys.modules)"
-    modules = subprocess.run([sys.executable, "-c", found], capture_output=True, text=True, check=True).stdout.split()
+    plugins = "import sys; from hydra.core.plugins import Plugins; Plugins.instance()"
+    modules = run_python(f"{plugins}; print(*sys.modules)")
     assert "hydra_plugins.population_launcher" in modules
     assert not {"jax", "pandas", "submitit", "memo"} & set(modules)
+    # Its own schema is there; that of Slurm has memo's settings, and comes with memo's commands.
+    assert {"population.yaml", "population_slurm.yaml"} & set(run_python(f"{plugins}; {LAUNCHERS}")) == {
+        "population.yaml"
+    }
+    both = run_python(f"{plugins}; import memo.commands.hydra_app; {LAUNCHERS}")
+    assert {"population.yaml", "population_slurm.yaml"} <= set(both)
 
 
 def multirun(folder, *arguments, modules=""):

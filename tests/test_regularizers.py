@@ -23,7 +23,7 @@ ATTACK = {"adversarial", "adversarial_radius"}
 REGULARIZED = {f"regularization.{name}": value for name, value in STRENGTHS.items()} | {
     "regularization.noise_images": 0.5
 }
-# test_training.TOGETHER: float32 sums in another order.
+# test_program.TOGETHER: float32 sums in another order.
 TOGETHER = 1e-5
 
 
