@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from memo.measures.calibration import expected_calibration_error, fit_temperature, reliability
+from memo.measures.calibration import expected_calibration_error, fit_temperature, pooled, reliability
 
 
 def test_a_table_by_hand():
@@ -34,6 +34,21 @@ def test_tables_are_those_of_a_loop(bins):
             assert table["accuracy"][place] == pytest.approx(right[inside].mean())
             error += inside.sum() / 700 * abs(sure[inside].mean() - right[inside].mean())
     assert expected_calibration_error(sure, right, bins) == pytest.approx(error)
+
+
+def test_pooled_bins_are_those_of_all_answers_together():
+    rng = np.random.default_rng(5)
+    sure = rng.random((3, 40))
+    right = rng.random((3, 40)) < 0.5
+    each = [reliability(*network, bins=30) for network in zip(sure, right)]
+    assert min(table["count"].min() for table in each) == 0
+    both = pooled(*(np.stack([table[name] for table in each]) for name in ("count", "confidence", "accuracy")))
+    together = reliability(sure.ravel(), right.ravel(), bins=30)
+    assert both.keys() == together.keys()
+    for name, column in together.items():
+        np.testing.assert_allclose(both[name], column, err_msg=name)
+    empty = pooled([[0, 2]], [[np.nan, 0.75]], [[np.nan, 0.5]])
+    np.testing.assert_array_equal(empty["accuracy"], [np.nan, 0.5])
 
 
 def test_errors_with_closed_forms():

@@ -26,6 +26,19 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> di
     return {"low": edges[:-1], "high": edges[1:], "count": count, "confidence": means[0], "accuracy": means[1]}
 
 
+def pooled(count: ArrayLike, confidence: ArrayLike, accuracy: ArrayLike) -> dict[str, np.ndarray]:
+    """Return the table of all networks' answers together, from the same bins of each: three arrays [networks, bins].
+
+    The columns of `reliability`: bins that are empty in one network add nothing, and are NaN where they are in all.
+    """
+    counts = np.asarray(count, float)
+    edges, total = np.linspace(0, 1, counts.shape[1] + 1), counts.sum(axis=0)
+    means = np.full((2, counts.shape[1]), np.nan)
+    sums = [np.nansum(counts * np.asarray(values, float), axis=0) for values in (confidence, accuracy)]
+    np.divide(sums, total, out=means, where=total > 0)
+    return {"low": edges[:-1], "high": edges[1:], "count": total, "confidence": means[0], "accuracy": means[1]}
+
+
 def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
     """Return the mean over answers [n] of |accuracy - confidence| of their bin, in 0..1; ValueError as in `reliability`.
 

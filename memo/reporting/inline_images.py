@@ -5,11 +5,12 @@ import itertools
 import mimetypes
 import re
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-# What matplotlib writes around a drawing and nobody sees.
-_UNSEEN = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", re.DOTALL)
+# What matplotlib writes around a drawing and is never displayed.
+_NOT_DISPLAYED = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", re.DOTALL)
 _COORDINATES = re.compile(r'(?<=\s)(d|x|y|x1|y1|x2|y2|points)="([^"]*)"')
 _LONG = re.compile(r"-?\d+\.\d{3,}")
 # A letter of a text: matplotlib moves each to its place by a transform of its own.
@@ -22,7 +23,7 @@ _SAFE = " !$()*+,:;=?@[]^`{|}~'"
 
 
 def data_uri(path: Path) -> str:
-    """Return a picture as a data URI; an SVG as text without what nobody sees, its coordinates to 0.01 points."""
+    """Return a picture as a data URI; an SVG as text without what is never displayed, its coordinates to 0.01 points."""
     kind, _ = mimetypes.guess_type(path.name)
     if kind == "image/svg+xml":
         return f"data:{kind},{quote(_shortened(path.read_text(encoding='utf-8')), safe=_SAFE)}"
@@ -39,9 +40,9 @@ def size(path: Path) -> tuple[int, int] | None:
     return (round(float(found[1]) * 96 / 72), round(float(found[2]) * 96 / 72)) if found else None
 
 
-def _shortened(svg):
+def _shortened(svg: str) -> str:
     """Return the text of an SVG that looks the same and takes about half the room."""
-    svg = _UNSEEN.sub("", svg).replace("xlink:href=", "href=")
+    svg = _NOT_DISPLAYED.sub("", svg).replace("xlink:href=", "href=")
     svg = _COORDINATES.sub(lambda found: f'{found[1]}="{" ".join(_LONG.sub(_rounded, found[2]).split())}"', svg)
     svg = _LETTER.sub(lambda found: f'{found[1]}x="{_LONG.sub(_rounded, found[2])}"', svg)
     svg = _STYLE.sub(lambda found: re.sub(r"\s*([:;])\s*", r"\1", found[0]), svg)
@@ -52,10 +53,10 @@ def _shortened(svg):
     return svg if "'" in svg else svg.replace('"', "'")
 
 
-def _rounded(number):
+def _rounded(number: re.Match[str]) -> str:
     return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
 
 
-def _names():
+def _names() -> Iterator[str]:
     letters = "abcdefghijklmnopqrstuvwxyz"
     return ("".join(name) for length in itertools.count(1) for name in itertools.product(letters, repeat=length))
