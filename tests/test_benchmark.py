@@ -1,7 +1,8 @@
 """The benchmark: what it counts, in which order it measures, how it goes on, and that its peers train the same network."""
 
 import importlib.util
-import json
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,13 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.benchmark import command, contestants, goals, launchers, ours, peers_jax, results, sizes, suite
+from experiments.benchmark import contestants, core, goals, names, ours, peers_jax, settings, sizes, sweep, tables
+from experiments.benchmark.interleaving import Contestant, LeftOut, Reading, explain, fastest, interleave
 from experiments.benchmark.journal import EARLIER, FILE, Journal
-from experiments.benchmark.measure import Contestant, LeftOut, Reading, explain, fastest, interleave, order
-from experiments.benchmark.work import BATCH, LEARNING_RATES, Examples, Work, composition, examples, sized
+from experiments.benchmark.work import BATCH, LEARNING_RATES, Examples, Work, examples, sized
 from memo.data.randomness import purpose_key
 from memo.errors import Refusal
 from memo.networks import mlp
+from memo.reporting import results
+from memo.reporting.report import number
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = sizes.of_scale("quick")
@@ -32,52 +35,52 @@ def test_operations_and_traffic_of_the_smallest_network():
     assert work.weights == 784 * 16 + 16 * 16 + 16 * 10 == 12_960
     assert work.flop_per_example == 6 * 12_960 - 2 * 784 * 16 == 52_672
     assert work.bytes_per_example == 20 * 12_960 / 128 == 2025
-    assert (work.steps_per_epoch, work.steps, work.examples) == (10, 30, 30 * 128)
+    assert work.examples == 3 * 10 * 128
 
 
 def test_operations_of_the_published_workload():
-    work = suite.published(replace(QUICK, published_networks=2000))
+    published = settings.listed(replace(QUICK, published_networks=2000))[-1]
+    assert (published.part, published.width) == (names.PUBLISHED, None)
+    work = published.work
     assert work.sizes == (784, 512, 256, 10)
     total = work.networks * work.examples * work.flop_per_example
     assert total == pytest.approx(2.0e15, rel=0.05)  # 2.7e15 where the first layer's inputs take a gradient too
-    assert work.networks * work.steps == pytest.approx(6.6e6, rel=0.01)
+    assert work.networks * work.examples / BATCH == pytest.approx(6.6e6, rel=0.01)
 
 
 def test_work_is_sized_by_the_machine():
     # Twice 52,672 FLOP an example at 1e9 FLOP/s, 32 x 128 examples a step: 2.3 steps a second.
-    work = sized((16, 16), 32, seconds=100, epochs=10, flops=1e9, bandwidth=1e15)
-    assert (work.epochs, work.steps_per_epoch) == (10, 23)
-    assert sized((16, 16), 32, 100, 10, flops=1e15, bandwidth=2025e6).steps == pytest.approx(12.2e3, rel=0.01)
-    assert sized((2048, 2048), 2, 0.001, 24, 1e9, 1e9) == Work((2048, 2048), 2, 2 * BATCH, 24)
+    least = Work((16, 16), 32, BATCH, 10)
+    assert sized(least, seconds=100, flops=1e9, bandwidth=1e15, minibatches=2) == replace(least, images=23 * BATCH)
+    steps = sized(least, 100, flops=1e15, bandwidth=2025e6, minibatches=2).examples / BATCH
+    assert steps == pytest.approx(12.2e3, rel=0.01)
+    wide = Work((2048, 2048), 2, BATCH, 24)
+    assert sized(wide, 0.001, 1e9, 1e9, minibatches=2) == replace(wide, images=2 * BATCH)
 
 
 @pytest.mark.parametrize(
     ("networks", "seeds", "kinds", "rates"), [(32, 4, 2, 4), (8, 2, 2, 2), (2, 1, 2, 1), (1, 1, 1, 1)]
 )
 def test_populations_are_seeds_by_labels_by_learning_rates(networks, seeds, kinds, rates):
-    asked = composition(networks)
+    asked = ours.composition(networks)
     assert (asked[0], len(asked[1]), len(asked[2])) == (seeds, kinds, rates)
-    trials = ours.trials(Work((4,), networks, 2 * BATCH, 2))
+    trials = ours.trials(Work((4,), networks, 2 * BATCH, 2), asked)
     assert len({trial.id for trial in trials}) == networks
     assert {trial.recipe.stop_at_train_accuracy for trial in trials} == {None}
 
 
 def test_median_with_its_range():
-    assert results.median([3, 1, 10, 2, 4]) == (3, 1, 10, 5)
-    assert results.median([2, 4]) == (3, 2, 4, 2)
-    value, low, high, n = results.median([7])
+    assert tables.median([3, 1, 10, 2, 4])[:4] == (3, 1, 10, 5)
+    assert tables.median([2, 4])[:4] == (3, 2, 4, 2)
+    value, low, high, n = tables.median([7])[:4]
     assert (value, n) == (7, 1)
     assert np.isnan([low, high]).all()
 
 
 def test_ratios_are_paired_by_repetition():
-    assert results.paired({1: 2.0, 2: 9.0, 3: 8.0}, {1: 1.0, 3: 2.0, 2: 3.0}) == (3, 2, 4, 3)
-    assert results.paired({1: 2.0, 2: 9.0}, {2: 3.0, 4: 1.0})[::3] == (3, 1)
-    assert results.paired({1: 2.0}, {2: 1.0}) is None
-
-
-def test_another_one_goes_first_in_each_repetition():
-    assert [order("abc", repetition) for repetition in (1, 2, 3)] == [["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"]]
+    assert tables.paired({1: 2.0, 2: 9.0, 3: 8.0}, {1: 1.0, 3: 2.0, 2: 3.0})[:4] == (3, 2, 4, 3)
+    assert tables.paired({1: 2.0, 2: 9.0}, {2: 3.0, 4: 1.0})[:4:3] == (3, 1)
+    assert tables.paired({1: 2.0}, {2: 1.0}) is None
 
 
 ENVIRONMENT = {"versions": {"jax": "1"}, "device": {"kind": "cpu"}}
@@ -109,7 +112,7 @@ def test_repetitions_are_interleaved_after_a_warm_up_of_each(tmp_path):
     players = Players("abc")
     interleave(journal(tmp_path), "setting", players.contestants, 2)
     assert players.calls == ["start a", "a", "start b", "b", "start c", "c", *"bca", *"cab"]
-    assert results.rates(journal(tmp_path), "setting", "a") == {1: 5.0, 2: 5.0}  # and not the warm-up
+    assert journal(tmp_path).rates("setting", "a") == {1: 5.0, 2: 5.0}  # and not the warm-up
 
 
 def test_an_interrupted_benchmark_goes_on(tmp_path):
@@ -123,7 +126,7 @@ def test_an_interrupted_benchmark_goes_on(tmp_path):
     finished = Players("ab")
     interleave(journal(tmp_path), "setting", finished.contestants, 3)
     assert finished.calls == []
-    assert set(results.rates(journal(tmp_path), "setting", "b")) == {1, 2, 3}
+    assert set(journal(tmp_path).rates("setting", "b")) == {1, 2, 3}
 
 
 @pytest.mark.parametrize(
@@ -154,7 +157,7 @@ def test_a_fault_of_the_benchmark_is_raised(tmp_path):
 
 def test_readings_of_another_environment_are_set_aside(tmp_path, caplog):
     journal(tmp_path).add(setting="setting", contestant="a", repetition=1, seconds=1.0, amount=1.0)
-    assert journal(tmp_path).has("setting", "a", 1)
+    assert journal(tmp_path).rates("setting", "a") == {1: 1.0}
     other = journal(tmp_path, {"versions": {"jax": "2"}, "device": {"kind": "cpu"}})
     assert other.records == []
     assert "another environment (versions.jax 1 → 2): starting anew" in caplog.text
@@ -182,16 +185,16 @@ def test_the_fastest_option_is_kept():
 
 
 def test_growth_ends_where_a_reading_would_take_too_long_or_fewer_networks_failed(tmp_path):
-    book, limits = journal(tmp_path), replace(QUICK, longest=10.0)
+    book = journal(tmp_path)
     fewer, more = Work((4, 4), 10, 2 * BATCH, 4), Work((4, 4), 40, 2 * BATCH, 4)
-    before = suite.Setting("fewer", 4, 10), fewer
+    before = settings.Setting(names.GROWTH, "fewer", fewer)
     book.add(setting="fewer", contestant="fast", repetition=1, seconds=2.0, amount=10 * fewer.examples)
     book.add(setting="fewer", contestant="slow", repetition=1, seconds=3.0, amount=10 * fewer.examples)
     book.add(setting="fewer", contestant="full", failure="out of memory")
-    reasons = [suite._too_large(book, limits, name, before, more) for name in ("fast", "slow", "full")]
+    reasons = [settings.too_large(book, 10.0, name, before, more) for name in ("fast", "slow", "full")]
     assert reasons == [None, "left out: a reading would take about 12 s", "out of memory"]
     vast = replace(more, networks=10**9)
-    assert suite._too_large(book, limits, "fast", None, vast).startswith("left out: about ")
+    assert settings.too_large(book, 10.0, "fast", None, vast).startswith("left out: about ")
 
 
 @pytest.mark.parametrize(
@@ -209,6 +212,7 @@ def test_growth_ends_where_a_reading_would_take_too_long_or_fewer_networks_faile
         ({"jobs": 3}, ["experiment.settings.jobs is 3", "even"]),
         ({"jobs": 2, "jobs_basic": 4}, ["experiment.settings.jobs_basic is 4"]),
         ({"jobs": 10, "jobs_basic": 2}, ["experiment.settings.jobs_basic is 2", "extrapolated"]),
+        ({"growth": 16}, ["experiment.settings.growth is 16"]),
     ],
 )
 def test_sizes_are_checked(changes, parts):
@@ -243,10 +247,11 @@ def twin(mnist):
     """Our network after three steps from known weights: (initial layers, what peers train on, final layers)."""
     # Peers take the first images, and one minibatch of ours is a draw from all.
     first = replace(mnist, train_images=mnist.train_images[:BATCH], train_labels=mnist.train_labels[:BATCH])
-    (trial,) = ours.trials(TWIN)
+    (trial,) = ours.trials(TWIN, ours.composition(1))
     assert trial.recipe.optimizer.learning_rate == LEARNING_RATES[0]
     layers = mlp.initialise(purpose_key(trial.seed, "initialisation"), TWIN.sizes, trial.recipe.model.init)
-    trained = ours.train([trial], first)
+    trained, diverged = ours.train([trial], first)
+    assert diverged == 0
     final = jax.tree.map(lambda leaf: np.asarray(leaf[0]), trained.layers)
     return jax.tree.map(np.asarray, layers), examples(first, BATCH), [leaf for layer in final for leaf in layer]
 
@@ -294,7 +299,7 @@ def test_the_vmap_peers_train_the_same_network(twin, own, layout):
     layers, data, final = twin
     # Two networks, so that the axis of networks has a length; both with true labels.
     same = Examples(data.images, data.labels[[0, 0]])
-    peer = peers_torch.Vmap(replace(TWIN, networks=2), same, own, layout)
+    peer = peers_torch.Vmap(replace(TWIN, networks=2), same, layout, own)
     for place, leaf in enumerate(leaf for layer in layers for leaf in layer):
         leaf = torch.tensor(leaf.T if leaf.ndim == 2 and layout == "linear" else leaf)
         peer.parameters[place].copy_(leaf.expand_as(peer.parameters[place]))
@@ -316,124 +321,108 @@ def row(contestant, width, median, ratio=None, **more):
     }
     shares = {"share_of_sgemm": 0.85, "share_of_sgemm_low": 0.7, "share_of_sgemm_high": 0.9}
     ratios = {"ours_over_this": ratio, "ours_over_this_low": ratio, "ours_over_this_high": ratio}
-    return facts | {"median": median, "n": 5, "missing": ""} | shares | ratios | more
+    return facts | {"median": median, "low": median, "high": median, "n": 5, "missing": ""} | shares | ratios | more
 
 
 def test_goals_are_judged_by_the_faster_peer():
     table = pd.DataFrame(
         [
-            row(contestants.OURS, 16, 100.0),
-            row(contestants.LOOP, 16, 10.0, 10.0),
-            row(contestants.VMAP_OWN, 16, 5.0, 20.0),
-            row(contestants.VMAP_SHARED, 16, 20.0, 5.0),
-            row(contestants.OURS, 128, 100.0),
-            row(contestants.LOOP, 128, np.nan, np.nan, missing=contestants.NO_TORCH),
-            row(contestants.OURS, 512, 100.0, networks=2),
+            row(names.OURS, 16, 100.0),
+            row(names.LOOP, 16, 10.0, 10.0),
+            row(names.VMAP_OWN, 16, 5.0, 20.0),
+            row(names.VMAP_SHARED, 16, 20.0, 5.0),
+            row(names.OURS, 128, 100.0),
+            row(names.LOOP, 128, np.nan, np.nan, missing=names.NO_TORCH),
+            row(names.OURS, 512, 100.0, networks=2),
         ]
     )
     found = goals.judge(table, "cpu")
     assert len(found) == len(goals.GOALS)
     by_goal = found[found["device"] == "two CPU cores"].set_index(["goal", "width"])
-    assert by_goal.loc[("ours / PyTorch loop", 16), "reached"] == "false"
+    assert by_goal.loc[("ours / PyTorch loop", 16), "reached"] == goals.MISSED
     vmap = by_goal.loc[("ours / torch.func.vmap", 16)]
-    assert (vmap["measured"], vmap["reached"]) == (5.0, "true")
+    assert (vmap["measured"], vmap["reached"]) == (5.0, goals.REACHED)
     assert "shared" in vmap["note"]
     missing = by_goal.loc[("ours / PyTorch loop", 128)]
-    assert (missing["reached"], missing["note"]) == ("not measured", contestants.NO_TORCH)
+    assert (missing["reached"], missing["note"]) == (goals.NOT_MEASURED, names.NO_TORCH)
     share = by_goal.loc[(goals.SHARE_OF_SGEMM, 16)]
-    assert (share["measured"], share["low"], share["reached"]) == (0.85, 0.7, "true")
-    assert set(found[found["device"] == "an H100"]["reached"]) == {"not applicable"}
+    assert (share["measured"], share["low"], share["reached"]) == (0.85, 0.7, goals.REACHED)
+    assert set(found[found["device"] == "an H100"]["reached"]) == {goals.NOT_APPLICABLE}
 
 
 def test_the_published_workload_is_judged_by_its_seconds():
-    table = pd.DataFrame([row(contestants.OURS, None, 32 * 100 / 50.0, part="published", n=1)])
+    table = pd.DataFrame([row(names.OURS, None, 32 * 100 / 50.0, part="published", n=1)])
     found = goals.judge(table, "gpu").set_index("goal").loc[goals.WHOLE]
-    assert (found["measured"], found["reached"]) == (50.0, "true")
+    assert (found["measured"], found["reached"]) == (50.0, goals.REACHED)
 
 
 def test_a_short_sweep_is_extrapolated_without_its_start_up(tmp_path, monkeypatch):
-    def seconds(launcher, jobs, folder, data):
+    def seconds(launcher, jobs, *rest):
         return 5 + (0.5 * jobs if launcher == "basic" else 0.01 * jobs)
 
-    monkeypatch.setattr(launchers, "_run", seconds)
+    monkeypatch.setattr(sweep, "take", seconds)
     book = journal(tmp_path)
-    launchers.measure(book, 500, 30, None)
-    table = results.sweep(book, 500).set_index("launcher")
+    sweep.measure(book, 500, 30, None)
+    table = tables.launchers(book, 500).set_index("launcher")
     assert table["seconds"].to_dict() == pytest.approx(
-        {launchers.POPULATION_COLD: 10.0, launchers.POPULATION: 10.0, launchers.BASIC: 255.0}
+        {names.POPULATION_COLD: 10.0, names.POPULATION: 10.0, names.BASIC: 255.0}
     )
     assert table["extrapolated"].tolist() == [False, False, True]
     assert table["jobs_measured"].tolist() == [500, 500, 30]
-    monkeypatch.setattr(launchers, "_run", None)
-    launchers.measure(book, 500, 30, None)  # all of it is stored
+    monkeypatch.setattr(sweep, "take", None)
+    sweep.measure(book, 500, 30, None)  # all of it is stored
 
 
 def test_a_sweep_has_as_many_jobs_as_asked():
     for jobs in (2, 10, 30, 500):
-        assert np.prod([len(values.split("=")[1].split(",")) for values in launchers.swept(jobs)]) == jobs
+        assert np.prod([len(values.split("=")[1].split(",")) for values in sweep.swept(jobs)]) == jobs
 
 
 def test_the_sweep_runs_as_a_command(tmp_path):
-    assert launchers._run("population", 2, tmp_path, None) > 0
+    assert sweep.take("population", 2, tmp_path, None) > 0
     assert len(list(tmp_path.rglob("done.json"))) == 2
-
-
-class WithoutTorch:
-    """The quick benchmark in this process as it is where PyTorch is not installed: (folder, sizes)."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def run(self):
-        command.run(self.folder, QUICK, "a command")
-
-    def files(self):
-        return {str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
+    """The folder of the quick benchmark as it is where PyTorch is not installed."""
+    folder = tmp_path_factory.mktemp("benchmark")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(contestants, "has_torch", lambda: False)
-        benchmark = WithoutTorch(tmp_path_factory.mktemp("benchmark"))
-        benchmark.run()
-        before = (benchmark.folder / FILE).read_text()
-        benchmark.run()
-        assert (benchmark.folder / FILE).read_text() == before  # measures nothing the second time
-        yield benchmark
+        core.run(folder, QUICK, "a command")
+        before = (folder / FILE).read_text()
+        core.run(folder, QUICK, "a command")
+        assert (folder / FILE).read_text() == before  # measures nothing the second time
+    return folder
 
 
-def test_quick_writes_everything(quick):
-    tables = {"benchmark.csv", "goals.csv", "environment.json", "benchmark.md", FILE}
-    assert quick.files() == tables | {"figures/throughput.svg", "figures/growth.svg"}
-    table = pd.read_csv(quick.folder / "benchmark.csv")
-    assert tuple(table.columns) == results.COLUMNS
-    mine = table[table["contestant"] == contestants.OURS]
-    assert (mine["part"] == "comparison").sum() == len(QUICK.widths)
-    assert (mine[mine["part"] == "comparison"]["n"] == QUICK.repetitions).all()
+def test_quick_writes_a_report_that_the_suite_reads(quick):
+    written = results.read(results.Experiment("benchmark", "?", ""), quick)
+    assert (written.state, written.problems, len(written.ledger)) == (results.COMPLETE, [], 0)
+    assert [figure.file for figure in written.figures] == ["figures/throughput.svg", "figures/growth.svg"]
+    assert written.command == "a command"
+    table = results.load(quick)["contestants"]
+    assert tuple(table.columns) == tables.COLUMNS
+    mine = table[table["contestant"] == names.OURS]
+    assert (mine["part"] == names.COMPARISON).sum() == len(QUICK.widths)
+    assert (mine[mine["part"] == names.COMPARISON]["n"] == QUICK.repetitions).all()
     assert mine[["median", "gflop_per_second"]].notna().all(axis=None)
-    reached = pd.read_csv(quick.folder / "goals.csv")
-    assert len(reached) == len(goals.GOALS)
-    about = json.loads((quick.folder / "environment.json").read_text())
-    assert {"versions", "device", "code", "git", "started", "sizes"} <= set(about)
+    assert len(results.load(quick)["goals"]) == len(goals.GOALS)
 
 
 def test_without_torch_its_rows_are_missing_by_name(quick):
-    table = pd.read_csv(quick.folder / "benchmark.csv")
-    left_out = table[table["missing"] == contestants.NO_TORCH]["contestant"]
-    assert {contestants.LOOP, contestants.LOADER, *contestants.VMAP, contestants.TORCH_COPY} <= set(left_out)
-    page = (quick.folder / "benchmark.md").read_text()
-    assert f"**{contestants.NO_TORCH}: every PyTorch row is missing**" in page
-    assert contestants.LOOP in page
+    table = results.load(quick)["contestants"]
+    left_out = table[table["missing"] == names.NO_TORCH]["contestant"]
+    assert {names.LOOP, names.LOADER, *names.VMAP, names.TORCH_COPY} <= set(left_out)
+    assert f"{names.NO_TORCH}</b>, so every PyTorch row is missing" in (quick / "findings.md").read_text()
 
 
-def test_the_page_holds_no_path_of_this_machine_and_no_gap(quick):
-    page = (quick.folder / "benchmark.md").read_text()
-    assert str(quick.folder) not in page
-    assert str(ROOT) not in page
-    assert not any(word in page.split() for word in ("nan", "None", "<NA>", "inf"))
-    for name in ("throughput", "growth"):
-        assert f"(figures/{name}.svg)" in page
+def test_the_report_holds_no_path_of_this_machine_and_no_gap(quick):
+    html = (quick / "report.html").read_text()
+    assert str(quick) not in html
+    assert str(ROOT) not in html
+    text = re.sub(r"<[^>]*>", " ", html.split("<body>")[1].split("<script>")[0])
+    assert not {"nan", "None", "<NA>", "inf"} & set(re.findall(r"[\w<>]+", text))
 
 
 WITHOUT = """
@@ -445,25 +434,46 @@ class Block:
             raise ImportError(f"{name} is not for the benchmark")
 
 sys.meta_path.insert(0, Block())
-from experiments.benchmark import contestants, core, peers_jax, suite
+from experiments.benchmark import core
 core.main(sys.argv[1:])
 """
 
 
-def test_the_page_is_redrawn_without_hydra_and_torch(quick, tmp_path):
-    (tmp_path / FILE).write_text((quick.folder / FILE).read_text())
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT, str(tmp_path), "quick", "page"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+def test_the_report_is_redrawn_without_hydra_and_torch(quick, tmp_path):
+    (tmp_path / FILE).write_text((quick / FILE).read_text())
+    command = [sys.executable, "-c", WITHOUT, str(tmp_path), core.REDRAW]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "benchmark.csv").read_bytes() == (quick.folder / "benchmark.csv").read_bytes()
-    assert (tmp_path / "figures" / "throughput.svg").exists()
+    for name in ("tables/contestants.csv", "findings.md", "figures/throughput.svg"):
+        assert (tmp_path / name).read_bytes() == (quick / name).read_bytes()
+
+
+def test_the_committed_report_is_that_of_the_committed_readings(tmp_path):
+    committed = ROOT / "results" / "benchmark"
+    shutil.copy(committed / FILE, tmp_path)
+    core.redraw(tmp_path)
+    for name in ("findings.md", "tables/contestants.csv", "tables/goals.csv", "tables/sweep.csv"):
+        assert (tmp_path / name).read_text() == (committed / name).read_text()
+
+
+def test_the_highest_throughput_of_the_growth_figure_is_told_from_longer_readings():
+    (caption,) = [
+        figure.caption
+        for figure in results.read(results.Experiment("benchmark", "?", ""), ROOT / "results" / "benchmark").figures
+        if figure.file.endswith("growth.svg")
+    ]
+    table = results.load(ROOT / "results" / "benchmark")["contestants"]
+    own = table[(table["contestant"] == names.OURS) & (table["width"] == 16)].set_index("part")["median"]
+    for rate in (own[names.GROWTH].max(), own[names.COMPARISON]):
+        assert number(rate / 1e3) in caption
 
 
 def test_nothing_to_draw_from_is_refused(tmp_path):
     with pytest.raises(Refusal, match="holds no"):
-        command.redraw(tmp_path, QUICK, "a command")
+        core.redraw(tmp_path)
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["a", "quick", "page"]])
+def test_another_command_line_is_refused(words):
+    with pytest.raises(Refusal, match="The command is"):
+        core.main(words)

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import memo
-from experiments.benchmark import simulated
 from memo.config import ADDED
 from memo.errors import Refusal
 from memo.storage import run_folders
 from memo.storage.run_folders import Tables
 from memo.storage.tables import as_table
+from tests import simulated
 
 # In the order in which `write` replaces them.
 ORDER = ("curves", "confidence", "trials")

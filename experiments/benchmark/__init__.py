@@ -5,9 +5,9 @@
     python -m experiments.benchmark scale=paper     what a GPU deserves: large populations, the published workload
 
 In one run and interleaved, at widths 16 to 2048; PyTorch is the extra [bench], and without it its rows are missing. An
-interrupted run goes on where it stopped; another environment measures anew. `python -m
-experiments.benchmark.core` does the same where Hydra is not installed. Expected: the ratios beside the goals in results/benchmark/goals.csv.
+interrupted run goes on where it stopped; another environment measures anew. `python -m experiments.benchmark.core` does
+the same without Hydra. Expected: the ratios beside the goals in results/benchmark/tables/goals.csv.
 
-    sizes ──> settings ──> contestants, interleaved ──> measurements.jsonl ──> tables, goals ──> figures, benchmark.md
-              work.py     ours, peers_*, limits         journal.py             results.py        page.py
+    sizes ──> settings ──> contestants, interleaved ──> measurements.jsonl ──> tables, goals ──> drawings, analysis
+              work         ours, peers_*, limits        journal
 """

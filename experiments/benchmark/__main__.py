@@ -1,4 +1,4 @@
-"""`python -m experiments.benchmark`: the benchmark as a Hydra application."""
+"""The benchmark as a Hydra application: its own check of a configuration, then what `core` does."""
 
 import shlex
 from pathlib import Path
@@ -8,7 +8,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.benchmark import command, sizes
+from experiments.benchmark import core, sizes
 from memo.commands import hydra_app
 from memo.config import Config
 from memo.errors import Refusal
@@ -17,10 +17,10 @@ NAME = "benchmark"
 KEYS = ("experiment", "scale", "hydra", "dataset.folder")
 
 
-def checked(cfg: DictConfig) -> tuple[sizes.Sizes, Config]:
+def checked(cfg: DictConfig, overrides: list[str]) -> tuple[sizes.Sizes, Config]:
     """Return the sizes that a composed configuration asks for; Refusal for keys that are not the benchmark's."""
     config = hydra_app.read(cfg)
-    for override in cfg.hydra.overrides.task if "hydra" in cfg else HydraConfig.get().overrides.task:
+    for override in overrides:
         key = override.lstrip("+~").split("=")[0]
         if not any(key == known or key.startswith(f"{known}.") for known in KEYS):
             raise Refusal(f"{key} means nothing to the benchmark; its keys are experiment.*, scale and dataset.folder.")
@@ -33,18 +33,18 @@ class CheckSizes(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: object) -> None:
         """Exit with one sentence where the configuration is refused."""
         try:
-            checked(config)
+            checked(config, config.hydra.overrides.task)
         except (Refusal, OmegaConfBaseException) as error:
             raise SystemExit(f"Refused: {hydra_app.explain(error)}") from None
 
 
 def run(cfg: DictConfig) -> None:
-    """Measure what the output folder lacks, and write its page."""
-    asked, config = checked(cfg)
+    """Measure what the output folder lacks, and write its report."""
     hydra = HydraConfig.get()
+    asked, config = checked(cfg, hydra.overrides.task)
     own = [override for override in hydra.overrides.task if override != f"experiment={NAME}"]
-    words = shlex.join(["python", "-m", f"experiments.{NAME}", *own])
-    command.run(Path(hydra.runtime.output_dir), asked, words, config.dataset.folder, sweep=bool(asked.jobs))
+    command = shlex.join(["python", "-m", f"experiments.{NAME}", *own])
+    core.run(Path(hydra.runtime.output_dir), asked, command, config.dataset.folder, with_hydra=True)
 
 
 if __name__ == "__main__":

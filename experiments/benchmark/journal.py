@@ -1,43 +1,71 @@
 """Finished readings as JSON lines, one written at a time: an interrupted benchmark goes on where it stopped.
 
 line 1   the environment that everything below was measured in
-after    a reading (setting, contestant, repetition, seconds, amount, unit), or why a contestant has none
+after    a setting's work, the sizes asked for, a reading (setting, contestant, repetition, seconds, amount, unit), or why
+         a contestant has none
 """
 
+import hashlib
 import json
 import logging
 import os
+import platform
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.metadata import distributions
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from memo.errors import Refusal
+from memo.storage.provenance import git_state, processor
 
 logger = logging.getLogger(__name__)
 
 FILE, EARLIER = "measurements.jsonl", "measurements.earlier.jsonl"
 WARM_UP = 0  # the repetition that no statistic counts
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("jax", "jaxlib", "optax", "numpy", "torch", "hydra-core")
+# What shows results and cannot change a reading: redrawing must not ask for a new measurement.
+SHOWING = (
+    "memo/reporting",
+    "memo/statistics",
+    *(f"experiments/benchmark/{name}.py" for name in ("tables", "goals", "page", "drawings")),
+)
+
+Record = dict[str, Any]
 
 
 class Journal:
     """The readings of one environment in a folder."""
 
-    def __init__(self, folder: Path, environment: dict[str, Any], origin: dict[str, Any]):
-        """Open the journal of a folder; one of another environment is set aside, and the log says so.
+    def __init__(self, folder: Path, environment: Record | None = None, origin: Record | None = None):
+        """Open the journal of a folder to be continued in an environment, or to be read only where that is None.
 
-        `origin` is what a new journal says about itself and readings may differ in.
+        One of another environment is set aside, and the log says so. `origin` is what a new journal says about itself and
+        readings may differ in. Raises Refusal where there is nothing to read.
         """
         self.path = folder / FILE
-        environment = json.loads(json.dumps(environment))  # as it comes back from the file
-        self.environment = environment
-        found = _read(self.path)
-        self.records: list[dict[str, Any]] = found[1:]
-        self.origin = found[0].get("origin", {}) if found else origin
-        if found and found[0].get("environment") == environment:
+        found = self._stored()
+        if environment is None and not found:
+            raise Refusal(f"{folder} holds no {FILE} to draw from.")
+        known = found[0]["environment"] if found else {}
+        # As it comes back from the file.
+        self.environment = known if environment is None else json.loads(json.dumps(environment))
+        if found and known == self.environment:
+            self.origin, self.records = found[0]["origin"], found[1:]
             return
-        self.records, self.origin = [], origin
+        self.origin, self.records = origin or {}, []
         if found:
-            changed = ", ".join(_differences(found[0].get("environment", {}), environment))
             os.replace(self.path, folder / EARLIER)
+            old, new = _flat(known), _flat(self.environment)
+            changed = ", ".join(
+                f"{name} {old.get(name)} → {new.get(name)}"
+                for name in sorted(old | new)
+                if old.get(name) != new.get(name)
+            )
             logger.warning(
                 "%s was measured in another environment (%s): starting anew; the earlier readings are in %s.",
                 self.path,
@@ -45,77 +73,88 @@ class Journal:
                 EARLIER,
             )
         folder.mkdir(parents=True, exist_ok=True)
-        self._append({"environment": environment, "origin": origin}, "w")
+        self._append({"environment": self.environment, "origin": self.origin})
 
     def add(self, **record: Any) -> None:
         """Write one record to the disk."""
-        self._append(record, "a")
+        self._append(record)
         self.records.append(record)
 
-    def _append(self, record, mode):
-        # One short line, forced to the disk: an interruption can only tear the last one, and `_read` drops that.
-        try:
-            with self.path.open(mode, encoding="utf-8") as stream:
-                stream.write(json.dumps(record) + "\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            raise Refusal(f"{self.path} cannot be written: {error.strerror}.") from error
-
-    def find(self, **wanted: Any) -> list[dict[str, Any]]:
+    def find(self, **wanted: Any) -> list[Record]:
         """Return the records with these values, in the order of their writing."""
-        return [record for record in self.records if wanted.items() <= _scalars(record)]
+        return [record for record in self.records if all(record.get(key) == value for key, value in wanted.items())]
+
+    def last(self, key: str, **wanted: Any) -> Any:
+        """Return what the last of the records with these values has under a key, or None."""
+        return next((record[key] for record in reversed(self.find(**wanted)) if key in record), None)
 
     def failure(self, setting: str, contestant: str) -> str | None:
         """Return why a contestant has no readings in a setting, or None."""
-        return next(
-            (r["failure"] for r in self.find(setting=setting, contestant=contestant) if "failure" in r),
-            None,
-        )
+        return self.last("failure", setting=setting, contestant=contestant)
 
-    def has(self, setting: str, contestant: str, repetition: int) -> bool:
-        """Return whether that reading is stored."""
-        return bool(self.find(setting=setting, contestant=contestant, repetition=repetition))
+    def rates(self, setting: str, contestant: str) -> dict[int, float]:
+        """Return amount per second by repetition, the warm-up left out."""
+        found = self.find(setting=setting, contestant=contestant)
+        return {
+            one["repetition"]: one["amount"] / one["seconds"]
+            for one in found
+            if one.get("repetition", WARM_UP) != WARM_UP
+        }
 
+    def _append(self, record: Record) -> None:
+        # One short line, forced to the disk: an interruption can only tear the last one, and `_stored` drops that.
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(record) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
 
-def stored(folder: Path) -> Journal:
-    """Return the journal of a folder in whatever environment it was written; Refusal where there is none."""
-    found = _read(folder / FILE)
-    if not found or "environment" not in found[0]:
-        raise Refusal(f"{folder} holds no {FILE} to draw from.")
-    return Journal(folder, found[0]["environment"], {})
-
-
-def _scalars(record):
-    return {(name, value) for name, value in record.items() if not isinstance(value, (list, dict))}
-
-
-def _read(path):
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise Refusal(f"{path} cannot be read: {error.strerror}.") from error
-    records = []
-    for line in lines:
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            _mend(path, records)
-            break
-    return records
+    def _stored(self) -> list[Record]:
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]
+        if whole != lines:  # or the next line would be glued to the torn one
+            self.path.write_text("".join(whole), encoding="utf-8")
+        return [json.loads(line) for line in whole]
 
 
-def _mend(path, records):
-    """Drop a torn last line, or the next one would be glued to it."""
-    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+def _flat(environment: Record) -> Record:
+    groups = {name: value if isinstance(value, dict) else {"": value} for name, value in environment.items()}
+    return {f"{group}.{name}".rstrip("."): value for group, own in groups.items() for name, value in own.items()}
 
 
-def _differences(old, new, prefix=""):
-    for name in sorted(old.keys() | new.keys()):
-        before, after = old.get(name), new.get(name)
-        if isinstance(before, dict) and isinstance(after, dict):
-            yield from _differences(before, after, f"{prefix}{name}.")
-        elif before != after:
-            yield f"{prefix}{name} {before} → {after}"
+def fingerprint() -> Record:
+    """Return what readings must have in common to be compared: another version, device or code measures anew."""
+    installed = {
+        name: next((found.version for found in distributions(name=name)), "not installed") for name in PACKAGES
+    }
+    return {
+        "versions": {"python": platform.python_version()} | installed,
+        "device": {
+            "platform": jax.default_backend(),
+            "kind": jax.devices()[0].device_kind,
+            "count": jax.device_count(),
+            "processor": processor(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "torch_threads": import_module("torch").get_num_threads() if find_spec("torch") else None,
+        },
+        "flags": {name: os.environ[name] for name in ("XLA_FLAGS", "OMP_NUM_THREADS") if name in os.environ},
+        "code": _code(),
+    }
+
+
+def origin() -> Record:
+    """Return when measuring began, how many processes ran in the minute before, and from which commit."""
+    load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+    return {"started": datetime.now(UTC).isoformat(timespec="seconds"), "load": load, "git": git_state()}
+
+
+def _code() -> str:
+    """Return a hash of every module that a reading may depend on, 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for folder in ("memo", "experiments/benchmark", "hydra_plugins"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = path.relative_to(ROOT).as_posix()
+            if not name.startswith(SHOWING):
+                digest.update(name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,5 +1,6 @@
 """The JAX peer: one network at a time, its whole training one jitted program, as a careful user would write it."""
 
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -9,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from experiments.benchmark.work import BATCH, LEARNING_RATES, MOMENTUM
+from experiments.benchmark.interleaving import Reading, timed
+from experiments.benchmark.work import BATCH, LEARNING_RATES, MOMENTUM, Examples, Work
 
 
 class State(NamedTuple):
@@ -25,8 +27,8 @@ def initialise(sizes: tuple[int, ...], seed: int) -> State:
     parameters = []
     for inputs, outputs in pairwise(sizes):
         weights = random.standard_normal((inputs, outputs), np.float32) * np.float32(np.sqrt(2 / inputs))
-        parameters += [weights, np.zeros(outputs, np.float32)]
-    return State(tuple(map(jnp.asarray, parameters)), tuple(jnp.zeros_like(leaf) for leaf in parameters))
+        parameters += [jnp.asarray(weights), jnp.zeros(outputs)]
+    return State(tuple(parameters), tuple(map(jnp.zeros_like, parameters)))
 
 
 def minibatch_loss(parameters: tuple[jax.Array, ...], pixels: jax.Array, labels: jax.Array) -> jax.Array:
@@ -40,28 +42,41 @@ def minibatch_loss(parameters: tuple[jax.Array, ...], pixels: jax.Array, labels:
     return -jnp.mean(chosen)
 
 
-def update(state: State, pixels: jax.Array, labels: jax.Array, learning_rate: float) -> State:
-    """Return the network after one step of SGD with momentum on pixels [B, 784] and labels [B]."""
-    gradients = jax.grad(minibatch_loss)(state.parameters, pixels, labels)
-    momentum = tuple(MOMENTUM * old + new for old, new in zip(state.momentum, gradients))
-    return State(tuple(leaf - learning_rate * move for leaf, move in zip(state.parameters, momentum)), momentum)
-
-
 @cache
 def program() -> jax.stages.Wrapped:
     """Return the jitted `train(state, images [n, 784] uint8, labels [n], key, epochs) -> state`."""
 
-    def train(state, images, labels, key, epochs):
-        def run_epoch(epoch, state):
+    def train(state: State, images: jax.Array, labels: jax.Array, key: jax.Array, epochs: jax.Array) -> State:
+        def run_epoch(epoch: jax.Array, state: State) -> State:
             rows = jax.random.permutation(jax.random.fold_in(key, epoch), images.shape[0])
 
-            def run_step(step, state):
+            def run_step(step: jax.Array, state: State) -> State:
                 places = lax.dynamic_slice(rows, (step * BATCH,), (BATCH,))
                 pixels = images[places].astype(jnp.float32) / 255
-                return update(state, pixels, labels[places], LEARNING_RATES[0])
+                gradients = jax.grad(minibatch_loss)(state.parameters, pixels, labels[places])
+                momentum = tuple(MOMENTUM * old + new for old, new in zip(state.momentum, gradients))
+                moved = (leaf - LEARNING_RATES[0] * move for leaf, move in zip(state.parameters, momentum))
+                return State(tuple(moved), momentum)
 
             return lax.fori_loop(0, images.shape[0] // BATCH, run_step, state)
 
         return lax.fori_loop(0, epochs, run_epoch, state)
 
     return jax.jit(train, donate_argnums=0)
+
+
+def start(name: str, work: Work, data: Examples, seconds: float) -> Callable[[], Reading]:
+    """Compile the program, and return the function that trains as many networks as take about `seconds`."""
+    inputs = jnp.asarray(data.images), jnp.asarray(data.labels[0]), jax.random.key(0)
+    compiled: list[jax.stages.Compiled] = []
+    compiling = timed(lambda: compiled.append(program().lower(initialise(work.sizes, 0), *inputs, 1).compile()))
+
+    def train(networks: int, epochs: int) -> float:
+        states = [initialise(work.sizes, seed) for seed in range(networks)]
+        jax.block_until_ready(states)
+        return timed(lambda: [jax.block_until_ready(compiled[0](state, *inputs, epochs)) for state in states])
+
+    epoch = min(train(1, 1) for _ in range(3))
+    networks = work.fitting(seconds / epoch)
+    amount, note = networks * work.examples, f"{networks} networks"
+    return lambda: Reading(train(networks, work.epochs), amount, compiling, note)

@@ -1,83 +1,31 @@
 """The PyTorch peers, each as a competent user writes it; imported only where PyTorch is installed.
 
-A peer is an object with `networks` and `epoch()`, which trains one epoch in the peer's own minibatch order. Which of
-its options is fastest (threads, layout, kind of optimiser) is tried on the machine before it is measured.
+A peer trains `networks` networks at each call of `epoch()`, in a minibatch order of its own. Which of its options is the
+fastest (threads, layout, kind of optimiser) is tried on the machine before it is measured.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from itertools import pairwise
 
 import jax
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.func import grad, vmap
 from torch.utils.data import DataLoader, TensorDataset
 
+from experiments.benchmark import names
+from experiments.benchmark.interleaving import Reading, fastest, timed
 from experiments.benchmark.limits import Limit
 from experiments.benchmark.work import BATCH, LEARNING_RATES, MOMENTUM, Examples, Work
 
-DEFAULT_THREADS = torch.get_num_threads()
+THREADS = torch.get_num_threads()
+TRIAL = 0.1  # seconds, at most, for which each option of a peer is tried before the best is measured
+ON_GPU = jax.default_backend() == "gpu"  # peers run where JAX does
+DEVICE = torch.device("cuda" if ON_GPU else "cpu")
 
-
-def device() -> torch.device:
-    """Return the kind of device that JAX uses, so that peers and ours run on the same one."""
-    return torch.device("cuda" if jax.default_backend() == "gpu" else "cpu")
-
-
-def on_gpu() -> bool:
-    """Return whether the peers run on a GPU."""
-    return device().type == "cuda"
-
-
-def allow_tf32() -> None:
-    """Let float32 products use TF32 on a GPU, as XLA does by default."""
-    torch.set_float32_matmul_precision("high")
-
-
-def use_threads(count: int) -> None:
-    """Set the threads inside one operation, as far as they differ from those in use."""
-    if torch.get_num_threads() != count:
-        torch.set_num_threads(count)
-
-
-def synchronise() -> None:
-    """Wait for the GPU, where the peers run on one."""
-    if on_gpu():
-        torch.cuda.synchronize()
-
-
-def release() -> None:
-    """Give cached GPU memory back, so that the contestants do not crowd each other out."""
-    if on_gpu():
-        torch.cuda.empty_cache()
-
-
-def sequential(sizes: Sequence[int]) -> nn.Sequential:
-    """Return an MLP with ReLU between its layers and PyTorch's own initial weights."""
-    layers = []
-    for inputs, outputs in pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
-
-
-def sgd(network: nn.Module, **kind: bool) -> torch.optim.SGD:
-    """Return SGD with momentum; `kind` is `foreach=True` or `fused=True`."""
-    return torch.optim.SGD(network.parameters(), lr=LEARNING_RATES[0], momentum=MOMENTUM, **kind)
-
-
-def update(network: nn.Module, optimizer: torch.optim.Optimizer, pixels: torch.Tensor, labels: torch.Tensor) -> None:
-    """Take one step on a minibatch: pixels [batch, 784], labels [batch] int64."""
-    optimizer.zero_grad(set_to_none=True)
-    F.cross_entropy(network(pixels), labels).backward()
-    optimizer.step()
-
-
-def _tensors(examples: Examples) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return images float32 [n, 784] from 0 to 1 and labels int64 [2, n] on the device."""
-    images = torch.from_numpy(examples.images.copy()).to(device()).float() / 255
-    return images, torch.from_numpy(examples.labels.copy()).to(device()).long()
+torch.set_float32_matmul_precision("high")  # TF32 on a GPU, as XLA uses it by default
 
 
 class Loop:
@@ -85,93 +33,90 @@ class Loop:
 
     networks = 1
 
-    def __init__(self, work: Work, examples: Examples, optimizer: str):
-        self.images, labels = _tensors(examples)
+    def __init__(self, work: Work, data: Examples, optimizer: str):
+        self.images, labels = _tensors(data)
         self.labels = labels[0]
-        self.network = sequential(work.sizes).to(device())
-        self.optimizer = sgd(self.network, **{optimizer: True})
+        layers = [(nn.Linear(inputs, outputs), nn.ReLU()) for inputs, outputs in pairwise(work.sizes)]
+        self.network = nn.Sequential(*[module for layer in layers for module in layer][:-1]).to(DEVICE)
+        rate, kind = LEARNING_RATES[0], {optimizer: True}
+        self.optimizer = torch.optim.SGD(self.network.parameters(), rate, MOMENTUM, **kind)
 
-    def minibatches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield the minibatches of one epoch in an order of their own."""
-        order = torch.randperm(len(self.images), device=self.images.device)
-        for start in range(0, len(order) - BATCH + 1, BATCH):
-            rows = order[start : start + BATCH]
-            yield self.images[rows], self.labels[rows]
+    def order(self) -> Tensor:
+        """Return an order of the images for one epoch [n]."""
+        return torch.randperm(len(self.images), device=DEVICE)
+
+    def step(self, rows: Tensor) -> None:
+        """Take one step on a minibatch [batch] of images."""
+        self.update(self.images[rows], self.labels[rows])
+
+    def update(self, pixels: Tensor, labels: Tensor) -> None:
+        """Take one step on pixels [batch, 784] and labels [batch]."""
+        self.optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(self.network(pixels), labels).backward()
+        self.optimizer.step()
 
     def epoch(self) -> None:
         """Train one epoch."""
-        for pixels, labels in self.minibatches():
-            update(self.network, self.optimizer, pixels, labels)
+        for rows in _minibatches(self.order()):
+            self.step(rows)
 
 
 class LoaderLoop(Loop):
     """The same loop over a DataLoader in the process itself: with data in memory, workers only add to the cost."""
 
-    def __init__(self, work: Work, examples: Examples, optimizer: str):
-        super().__init__(work, examples, optimizer)
-        data = TensorDataset(self.images.cpu(), self.labels.cpu())
-        self.loader = DataLoader(data, batch_size=BATCH, shuffle=True, drop_last=True, pin_memory=on_gpu())
+    def __init__(self, work: Work, data: Examples, optimizer: str):
+        super().__init__(work, data, optimizer)
+        pairs = TensorDataset(self.images.cpu(), self.labels.cpu())
+        self.loader = DataLoader(pairs, batch_size=BATCH, shuffle=True, drop_last=True, pin_memory=ON_GPU)
 
-    def minibatches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield the minibatches of one epoch as the loader collates them."""
+    def epoch(self) -> None:
+        """Train one epoch of the minibatches that the loader collates."""
         for pixels, labels in self.loader:
-            yield pixels.to(device(), non_blocking=True), labels.to(device(), non_blocking=True)
+            self.update(pixels.to(DEVICE, non_blocking=True), labels.to(DEVICE, non_blocking=True))
 
 
-class GraphLoop(Loop):
-    """One network whose step, gathering included, is captured once as a CUDA graph and replayed."""
+class Vmap:
+    """All networks at once by torch.func.vmap, the update by torch._foreach; half of them on shuffled labels."""
 
-    def __init__(self, work: Work, examples: Examples, optimizer: str):
-        super().__init__(work, examples, optimizer)
-        self.rows = torch.zeros(BATCH, dtype=torch.long, device=device())
-        self.graph = _captured(self._step)
+    def __init__(self, work: Work, data: Examples, layout: str, own: bool, compiled: bool = False):
+        self.networks, self.own = work.networks, own
+        self.images, labels = _tensors(data)
+        self.labels = labels[torch.arange(work.networks, device=DEVICE) % 2]
+        self.parameters: list[Tensor] = []  # weights and biases of each layer in turn, [networks, ...]
+        for inputs, outputs in pairwise(work.sizes):
+            shape = (outputs, inputs) if layout == "linear" else (inputs, outputs)
+            weights = torch.randn(work.networks, *shape, device=DEVICE) * (2 / inputs) ** 0.5  # He's
+            self.parameters += [weights, torch.zeros(work.networks, outputs, device=DEVICE)]
+        self.momentum = [torch.zeros_like(leaf) for leaf in self.parameters]
+        self.update = population_step(layout, own, compiled)
 
-    def _step(self):
-        update(self.network, self.optimizer, self.images[self.rows], self.labels[self.rows])
+    def order(self) -> Tensor:
+        """Return an order of the images for one epoch, [networks, n] where the networks have their own, else [n]."""
+        count = len(self.images)
+        if self.own:
+            return torch.rand(self.networks, count, device=DEVICE).argsort(1)
+        return torch.randperm(count, device=DEVICE)
+
+    def step(self, rows: Tensor) -> None:
+        """Take one step of all networks on a minibatch of images, [networks, batch] or [batch]."""
+        labels = self.labels.gather(1, rows) if self.own else self.labels[:, rows]
+        self.update(self.parameters, self.momentum, self.images[rows], labels)
 
     def epoch(self) -> None:
         """Train one epoch."""
-        order = torch.randperm(len(self.images), device=self.images.device)
-        for start in range(0, len(order) - BATCH + 1, BATCH):
-            self.rows.copy_(order[start : start + BATCH])
-            self.graph.replay()
-
-
-def _captured(step):
-    """Return a CUDA graph of one call of `step`, after the warm-up on a side stream that capturing asks for."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
-    return graph
-
-
-def stack(work: Work, layout: str) -> list[torch.Tensor]:
-    """Return weights and biases of each layer in turn for all networks, He's initial weights.
-
-    Weights are [networks, outputs, inputs] in the layout `linear` and [networks, inputs, outputs] in `matmul`.
-    """
-    parameters = []
-    for inputs, outputs in pairwise(work.sizes):
-        shape = (outputs, inputs) if layout == "linear" else (inputs, outputs)
-        weights = torch.randn(work.networks, *shape, device=device()) * (2 / inputs) ** 0.5
-        parameters += [weights, torch.zeros(work.networks, outputs, device=device())]
-    return parameters
+        for rows in _minibatches(self.order()):
+            self.step(rows)
 
 
 @cache
 def population_step(layout: str, own: bool, compiled: bool) -> Callable[..., None]:
     """Return `step(parameters, momentum, pixels, labels [networks, batch])`, which updates both lists in place.
 
-    Pixels are [networks, batch, 784] where the networks have their `own` minibatches, else [batch, 784].
+    Pixels are [networks, batch, 784] where the networks have their `own` minibatches, else [batch, 784]. Weights are
+    [networks, outputs, inputs] in the layout `linear` and [networks, inputs, outputs] in `matmul`.
     """
 
-    def loss(parameters, pixels, labels):
+    def loss(parameters: list[Tensor], pixels: Tensor, labels: Tensor) -> Tensor:
         last = len(parameters) - 2
         for layer in range(0, len(parameters), 2):
             weights, biases = parameters[layer], parameters[layer + 1]
@@ -182,7 +127,7 @@ def population_step(layout: str, own: bool, compiled: bool) -> Callable[..., Non
 
     gradients = vmap(grad(loss), in_dims=(0, 0 if own else None, 0))
 
-    def step(parameters, momentum, pixels, labels):
+    def step(parameters: list[Tensor], momentum: list[Tensor], pixels: Tensor, labels: Tensor) -> None:
         moves = gradients(parameters, pixels, labels)
         torch._foreach_mul_(momentum, MOMENTUM)
         torch._foreach_add_(momentum, moves)
@@ -195,66 +140,128 @@ def population_step(layout: str, own: bool, compiled: bool) -> Callable[..., Non
     return torch.compile(step, dynamic=False)
 
 
-class Vmap:
-    """All networks at once by torch.func.vmap, the update by torch._foreach; half of them on shuffled labels."""
+class Graph:
+    """A peer whose step, gathering included, is captured once as a CUDA graph and replayed."""
 
-    def __init__(
-        self, work: Work, examples: Examples, own: bool, layout: str, compiled: bool = False, graph: bool = False
-    ):
-        self.networks, self.own = work.networks, own
-        self.images, labels = _tensors(examples)
-        self.labels = labels[torch.arange(work.networks, device=device()) % 2]
-        self.parameters = stack(work, layout)
-        self.momentum = [torch.zeros_like(leaf) for leaf in self.parameters]
-        self.update = population_step(layout, own, compiled)
-        shape = (work.networks, BATCH) if own else (BATCH,)
-        self.rows = torch.zeros(shape, dtype=torch.long, device=device())
-        self.graph = _captured(self._step) if graph else None
-
-    def _step(self):
-        labels = self.labels.gather(1, self.rows) if self.own else self.labels[:, self.rows]
-        self.update(self.parameters, self.momentum, self.images[self.rows], labels)
+    def __init__(self, make: Callable[[], Loop | Vmap]):
+        self.peer = make()
+        self.networks = self.peer.networks
+        self.rows = next(_minibatches(self.peer.order())).clone()
+        side = torch.cuda.Stream()  # the warm-up on a side stream that capturing asks for
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                self.peer.step(self.rows)
+        torch.cuda.current_stream().wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.peer.step(self.rows)
 
     def epoch(self) -> None:
         """Train one epoch."""
-        count = len(self.images)
-        if self.own:
-            order = torch.rand(self.networks, count, device=self.images.device).argsort(1)
-        else:
-            order = torch.randperm(count, device=self.images.device)
-        for start in range(0, count - BATCH + 1, BATCH):
-            rows = order[..., start : start + BATCH]
-            if self.graph is None:
-                self.rows = rows
-                self._step()
-            else:
-                self.rows.copy_(rows)
-                self.graph.replay()
+        for rows in _minibatches(self.peer.order()):
+            self.rows.copy_(rows)
+            self.graph.replay()
+
+
+def options(name: str, work: Work, data: Examples) -> dict[str, tuple[int, Callable[[], Loop | Vmap | Graph]]]:
+    """Return the options of a peer by their words: threads, and what makes it."""
+    makers: dict[str, Callable[[], Loop | Vmap]]
+    if name in names.LOOPS:
+        kind = LoaderLoop if name == names.LOADER else Loop
+        makers = {f"{optimizer} SGD": partial(kind, work, data, optimizer) for optimizer in ("foreach", "fused")}
+    else:
+        how = name not in (names.VMAP_SHARED, names.COMPILED_SHARED), name in names.COMPILED
+        layouts = ("linear", "matmul")
+        makers = {f"weights as in {layout}": partial(Vmap, work, data, layout, *how) for layout in layouts}
+    graph = name in (names.GRAPH, names.COMPILED_GRAPH)
+    return {
+        f"{threads} threads, {words}": (threads, partial(Graph, make) if graph else make)
+        for threads in ((THREADS,) if ON_GPU else dict.fromkeys((THREADS, 1)))
+        for words, make in makers.items()
+    }
+
+
+def start(name: str, work: Work, data: Examples, seconds: float) -> Callable[[], Reading]:
+    """Choose a peer's fastest option, and return the function that trains it anew and reads its time.
+
+    A loop's time is linear in its networks, so it trains as many as take about `seconds`.
+    """
+    known = options(name, work, data)
+    compiling: dict[str, float] = {}
+
+    def prepare(option: str) -> Callable[[], None]:
+        threads, make = known[option]
+        use_threads(threads)
+        peer = make()
+        if option not in compiling:
+            compiling[option] = timed(lambda: _train([peer], 1)) if name in names.COMPILED else 0.0
+        return lambda: _train([peer], 1)
+
+    best, epoch = fastest({option: partial(prepare, option) for option in known}, min(TRIAL, seconds))
+    threads, make = known[best]
+    count = work.fitting(seconds / epoch) if name in names.LOOPS else 1
+
+    def read() -> Reading:
+        use_threads(threads)
+        if ON_GPU:
+            torch.cuda.empty_cache()  # so that the contestants do not crowd each other out
+        peers = [make() for _ in range(count)]  # anew each time, so that nothing is held between readings
+        synchronise()
+        took = timed(lambda: _train(peers, work.epochs))
+        networks = sum(peer.networks for peer in peers)
+        return Reading(took, networks * work.examples, compiling[best], f"{best}; {networks} networks")
+
+    return read
+
+
+def _train(peers: list[Loop | Vmap | Graph], epochs: int) -> None:
+    for peer in peers:
+        for _ in range(epochs):
+            peer.epoch()
+    synchronise()
+
+
+def _tensors(data: Examples) -> tuple[Tensor, Tensor]:
+    """Return images float32 [n, 784] from 0 to 1 and labels int64 [2, n] on the device."""
+    images, labels = (torch.from_numpy(array.copy()).to(DEVICE) for array in data)
+    return images.float() / 255, labels.long()
+
+
+def _minibatches(order: Tensor) -> Iterator[Tensor]:
+    """Yield whole minibatches of an order [..., n]."""
+    for start in range(0, order.shape[-1] - BATCH + 1, BATCH):
+        yield order[..., start : start + BATCH]
+
+
+def synchronise() -> None:
+    """Wait for the GPU, where the peers run on one."""
+    if ON_GPU:
+        torch.cuda.synchronize()
+
+
+def use_threads(count: int) -> None:
+    """Set the threads inside one operation, as far as they differ from those in use."""
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)
 
 
 def sgemm(side: int, times: int) -> Limit:
     """Multiply square float32 matrices by the vendor's library, with all threads."""
-    factor = torch.randn(side, side, device=device())
+    factor = torch.randn(side, side, device=DEVICE)
     product = torch.empty_like(factor)
-
-    def run():
-        use_threads(DEFAULT_THREADS)
-        for _ in range(times):
-            torch.mm(factor, factor, out=product)
-        synchronise()
-
-    return run, 2.0 * side**3 * times
+    return lambda: _repeat(lambda: torch.mm(factor, factor, out=product), times), 2.0 * side**3 * times
 
 
 def copy(length: int, times: int) -> Limit:
     """Copy an array of `length` bytes into another."""
-    source = torch.zeros(length // 4, device=device())
+    source = torch.zeros(length // 4, device=DEVICE)
     target = torch.zeros_like(source)
+    return lambda: _repeat(lambda: target.copy_(source), times), 2.0 * length * times
 
-    def run():
-        use_threads(DEFAULT_THREADS)
-        for _ in range(times):
-            target.copy_(source)
-        synchronise()
 
-    return run, 2.0 * length * times
+def _repeat(operation: Callable[[], object], times: int) -> None:
+    use_threads(THREADS)
+    for _ in range(times):
+        operation()
+    synchronise()

@@ -11,8 +11,8 @@ from memo.data.datasets import MNIST, Dataset
 BATCH = 128
 LEARNING_RATES = (0.005, 0.01, 0.0025, 0.02)  # none of the benchmark's networks diverges with them
 MOMENTUM = 0.9
-# Read the weight in the forward and in the backward pass, read and write its momentum, write it: five floats.
-BYTES_PER_WEIGHT = 20
+# A step reads each weight in the forward and in the backward pass, reads and writes its momentum, and writes it.
+BYTES_PER_WEIGHT = 5 * 4
 
 
 @dataclass(frozen=True)
@@ -31,69 +31,39 @@ class Work:
 
     @property
     def weights(self) -> int:
-        """Matrix weights of one network, biases not counted."""
+        """Matrix weights of one network; biases are not counted."""
         return sum(inputs * outputs for inputs, outputs in pairwise(self.sizes))
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Minibatches of one network in an epoch."""
-        return self.images // BATCH
-
-    @property
-    def steps(self) -> int:
-        """Minibatches of one network in all."""
-        return self.epochs * self.steps_per_epoch
-
-    @property
     def examples(self) -> int:
-        """Training examples of one network in all."""
-        return self.steps * BATCH
+        """Training examples that one network sees in all, in whole minibatches."""
+        return self.epochs * (self.images // BATCH) * BATCH
 
     @property
     def flop_per_example(self) -> int:
-        """Operations on one training example: 6 a weight, less 2 in the first layer, whose inputs take no gradient."""
+        """Operations per training example: 6 per weight, less 2 in the first layer, whose inputs need no gradient."""
         return 6 * self.weights - 2 * self.sizes[0] * self.sizes[1]
 
     @property
     def bytes_per_example(self) -> float:
-        """Memory traffic that SGD with momentum cannot do without, by the count of 20 bytes a weight and step."""
+        """Memory traffic per training example that SGD with momentum cannot avoid: 20 bytes per weight and step."""
         return BYTES_PER_WEIGHT * self.weights / BATCH
 
+    def fitting(self, epochs: float) -> int:
+        """Return how many networks, of those of the population, train within the time of so many epochs of one."""
+        return int(np.clip(round(epochs / self.epochs), 1, self.networks))
 
-def sized(
-    hidden: tuple[int, ...],
-    networks: int,
-    seconds: float,
-    epochs: int,
-    flops: float,
-    bandwidth: float,
-    minibatches: int = 2,
-) -> Work:
-    """Return work that takes a population about `seconds` at half of the machine's limits (FLOP/s and bytes/s).
 
-    At least `epochs` epochs, as our training evaluates three times on the way, which is to weigh little; at least
-    `minibatches` in each. Epochs grow beyond `epochs` only where all training images are in use.
+def sized(work: Work, seconds: float, flops: float, bandwidth: float, minibatches: int) -> Work:
+    """Return work that takes its population about `seconds` at half of the machine's limits (FLOP/s and bytes/s).
+
+    There are at least `work.epochs` epochs of at least `minibatches`, so that our three evaluations weigh little. Epochs
+    are added only where all training images are in use.
     """
-    least = Work(hidden, networks, BATCH, epochs)
-    seconds_per_example = 2 * max(least.flop_per_example / flops, least.bytes_per_example / bandwidth)
-    steps = seconds / (seconds_per_example * networks * BATCH)
-    per_epoch = int(np.clip(round(steps / epochs), minibatches, MNIST.train_images // BATCH))
-    return Work(hidden, networks, per_epoch * BATCH, max(epochs, round(steps / per_epoch)))
-
-
-def composition(networks: int) -> tuple[int, tuple[str, ...], tuple[float, ...]]:
-    """Return (seeds, kinds of labels, learning rates) whose product has that many networks.
-
-    True and shuffled labels by four learning rates a seed where there are 32 networks or more, by two or one where there
-    are fewer, as far as the number allows.
-    """
-    if networks % 8 == 0 and networks >= 32:
-        return networks // 8, ("true", "shuffled"), LEARNING_RATES
-    if networks % 4 == 0:
-        return networks // 4, ("true", "shuffled"), LEARNING_RATES[:2]
-    if networks % 2 == 0:
-        return networks // 2, ("true", "shuffled"), LEARNING_RATES[:1]
-    return networks, ("true",), LEARNING_RATES[:1]
+    seconds_per_example = 2 * max(work.flop_per_example / flops, work.bytes_per_example / bandwidth)
+    steps = seconds / (seconds_per_example * work.networks * BATCH)
+    per_epoch = int(np.clip(round(steps / work.epochs), minibatches, MNIST.train_images // BATCH))
+    return Work(work.hidden, work.networks, per_epoch * BATCH, max(work.epochs, round(steps / per_epoch)))
 
 
 class Examples(NamedTuple):

@@ -1,6 +1,6 @@
 """A sweep of 100,000 networks as run folders, simulated: what writing and reading its tables costs.
 
-    python -m experiments.benchmark.simulated FOLDER [networks]
+    python -m tests.simulated FOLDER [networks]
 
 The rows of one real small training stand for those of every recipe, under ids and learning rates of their own, 20 seeds a
 folder; `provenance.json` says simulated. Nothing here is a result. Prints seconds, bytes and the largest memory of a process
@@ -24,9 +24,9 @@ from memo.storage import run_folders, sweep
 
 SEEDS = 20  # of a recipe, and so networks a run folder
 READERS = {
-    "everything": "tables = store.load({folder!r}); rows = sum(map(len, tables.values()))",
-    "trials only": "tables = store.load({folder!r}, tables=()); rows = len(tables.trials)",
-    "in parts": "rows = sum(len(table) for part in store.parts({folder!r}) for table in part.values())",
+    "everything": "tables = run_folders.load({folder!r}); rows = sum(map(len, tables.values()))",
+    "trials only": "tables = run_folders.load({folder!r}, tables=()); rows = len(tables.trials)",
+    "in parts": "rows = sum(len(table) for part in run_folders.parts({folder!r}) for table in part.values())",
 }
 
 
@@ -84,7 +84,7 @@ def main(folder: Path, networks: int) -> None:
     )
     for name, statement in READERS.items():
         program = (
-            "import resource, time; from memo import store; started = time.perf_counter(); "
+            "import resource, time; from memo.storage import run_folders; started = time.perf_counter(); "
             f"{statement.format(folder=str(folder))}; "
             "print(f'{rows} rows in {time.perf_counter() - started:.1f} s ({time.process_time():.1f} s of cores), '"
             "f'{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB at most')"

@@ -1,0 +1,121 @@
+"""Measuring contestants side by side: a warm-up each, then repetition by repetition, every reading stored at once."""
+
+import gc
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from experiments.benchmark.journal import WARM_UP, Journal
+
+logger = logging.getLogger(__name__)
+
+
+class Reading(NamedTuple):
+    """What one measurement found: `amount` (training examples, FLOP or bytes, see `Contestant.unit`) in `seconds`."""
+
+    seconds: float
+    amount: float
+    compile: float = 0.0  # seconds of compiling before the clock of `seconds` started
+    note: str = ""  # such as the options that were chosen
+
+
+class Contestant(NamedTuple):
+    """One row of a comparison. `start()` prepares it and returns the function that takes one reading."""
+
+    name: str
+    unit: str
+    start: Callable[[], Callable[[], Reading]]
+
+
+class LeftOut(Exception):
+    """A contestant cannot take part in a setting; the message is the reason, for the table."""
+
+
+def interleave(
+    journal: Journal, setting: str, contestants: Sequence[Contestant], repetitions: int, warm_up: bool = True
+) -> None:
+    """Take the readings that the journal lacks: repetition 1 of every contestant, then repetition 2, and so on.
+
+    In each repetition another contestant goes first. Each is warmed up once before, which is stored as repetition 0. One
+    that fails in a way that says something about it (memory, a missing feature) is recorded; our own faults are raised.
+    """
+    due = {
+        one.name: set(range(1, repetitions + 1)) - journal.rates(setting, one.name).keys()
+        for one in contestants
+        if journal.failure(setting, one.name) is None
+    }
+    reads: dict[str, Callable[[], Reading]] = {}
+
+    def attempt(one: Contestant, repetition: int, read: Callable[[], Reading]) -> None:
+        record = {"setting": setting, "contestant": one.name, "unit": one.unit}
+        try:
+            reading = read()
+        except Exception as error:
+            reason = explain(error)
+            if reason is None:
+                raise
+            logger.info("%s: %s: %s", setting, one.name, reason)
+            journal.add(**record, failure=reason)
+            reads.pop(one.name, None)
+        else:
+            journal.add(**record, repetition=repetition, **reading._asdict())
+
+    def first(one: Contestant) -> Reading:
+        logger.info("%s: warming up %s", setting, one.name)
+        reads[one.name] = one.start()
+        return reads[one.name]()
+
+    for one in contestants:
+        if due.get(one.name) and warm_up:
+            attempt(one, WARM_UP, lambda one=one: first(one))  # type: ignore[misc]
+        elif due.get(one.name):
+            reads[one.name] = one.start()
+    for repetition in range(1, repetitions + 1):
+        gc.collect()  # what did not fit is gone before the next one starts
+        shift = repetition % len(contestants)
+        for one in [*contestants[shift:], *contestants[:shift]]:
+            if one.name in reads and repetition in due[one.name]:
+                attempt(one, repetition, reads[one.name])
+
+
+def explain(error: Exception) -> str | None:
+    """Return the table's words for a failure that belongs to the contestant, or None for a fault of the benchmark."""
+    text = str(error)
+    if isinstance(error, LeftOut):
+        return text
+    exhausted = ("RESOURCE_EXHAUSTED", "out of memory", "can't allocate memory")
+    if isinstance(error, MemoryError) or any(words in text for words in exhausted):
+        return "out of memory"
+    # PyTorch's compiler and CUDA graphs fail for many reasons, all of them the peer's own.
+    if type(error).__module__.split(".")[0] in ("torch", "triton"):
+        return f"failed ({type(error).__name__}: {text.splitlines()[0] if text else ''})"
+    return None
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Return the seconds that a call takes; it must wait for whatever it starts."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def fastest(options: Mapping[str, Callable[[], Callable[[], object]]], seconds: float) -> tuple[str, float]:
+    """Return (name, seconds per call) of the option whose prepared function runs fastest.
+
+    In two rounds over all options, each is prepared, called once to warm up, and then called for at least `seconds`. Its
+    fastest call counts, so that a disturbance does not decide. A warm-up of ten times `seconds` is trial enough.
+    """
+    best = dict.fromkeys(options, math.inf)
+    for _ in range(min(2, len(options))):
+        for name, prepare in options.items():
+            call = prepare()
+            calls = [timed(call)]
+            if calls[0] < 10 * seconds:
+                calls = [timed(call)]
+                while sum(calls) < seconds:
+                    calls.append(timed(call))
+            best[name] = min(best[name], *calls)
+            del call  # or two options would share the memory
+    return min(best.items(), key=lambda option: option[1])
