@@ -9,26 +9,20 @@
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 
 import memo
-from memo.reporting import figures
-from memo.reporting.panels import CHANCE
+from memo.reporting import figures, palette, panels
+from memo.reporting.palette import Mark
 from memo.statistics.intervals import mean_interval
 
 RESULTS = Path(memo.__file__).parents[1] / "results"
 
-
-def interval(values: pd.Series) -> tuple[float, float]:
-    """Return the 95 % interval of the mean over seeds, that of the reports (expanded percentile bootstrap)."""
-    return mean_interval(values)[1:3]
-
-
 # %% [markdown]
 # ## Claims
 #
-# One row a claim: a `statement` of a `source`, the `quantity` and the range in which it is `expected`, what was `measured`
+# One row per claim: a `statement` of a `source`, the `quantity` and the range in which it is `expected`, what was `measured`
 # with its 95 % interval from `low` to `high` over `n` seeds, and the `verdict` that follows from the interval. `family` is the
 # quantity without its `condition` (a width, a level of noise); `note` says what is missing.
 
@@ -41,78 +35,64 @@ print(slower[["condition", "measured", "low", "high", "n", "verdict"]].to_string
 # %% [markdown]
 # ## How long memorising takes
 #
-# `headline.shapes` has one row for each network and curve. `width`: units of both hidden layers; `labels`: true, or shuffled
-# once for all epochs; `curve`: which one is measured, the training loss or the training accuracy; `t50`, `t90`, `t99`:
-# epochs until that share of the loss is lost, or until that accuracy (empty where a network never gets there); `area`,
-# `linearity`, `steepness`, `early_share`: the shape of the curve (`memo.statistics.curve_shape.shape`). Networks of one `seed` share their
-# images and the order of minibatches.
+# `headline.networks` has one row per network. `width`: units of both hidden layers; `labels`: true, or shuffled once for all
+# epochs; `accuracy_t50`, `_t90`, `_t99`: epochs until that training accuracy (empty where a network never gets there),
+# `loss_t50`, ...: until that share of the loss is lost; `accuracy_linearity`, ...: the shape of the curve
+# (`memo.statistics.curve_shape.shape`); `confidence_uniform`, ...: its mean confidence on a kind of input. Networks of one
+# `seed` share their images and the order of minibatches.
+#
+# `figures.look` draws in the look of the reports, and leaves matplotlib's settings as they were.
 
 # %%
-accuracy = headline.shapes.query("curve == 'accuracy'").rename(columns={"t99": "epochs to 99 % training accuracy"})
-never = accuracy[accuracy["epochs to 99 % training accuracy"].isna()]
+networks = headline.networks.sort_values("units").astype({"width": str})
+widths = list(networks["width"].unique())
+never = networks[networks["accuracy_t99"].isna()]
 print(
-    f"{len(never)} of {len(accuracy)} networks never get there: {never.groupby(['width', 'labels']).size().to_dict()}"
+    f"{len(never)} of {len(networks)} networks never get there: {never.groupby(['width', 'labels']).size().to_dict()}"
 )
 
-times, [[axes]] = figures.grid(1, 1, width=4.6, height=3.2)
-sns.pointplot(
-    accuracy,
-    x="width",
-    y="epochs to 99 % training accuracy",
-    hue="labels",
-    hue_order=["true", "shuffled"],
-    palette=figures.LABELS,
-    markers=[figures.MARKERS["true"], figures.MARKERS["shuffled"]],
-    errorbar=interval,
-    dodge=0.2,
-    linestyle="none",
-    ax=axes,
-)
-figures.log_axis(axes)
-axes.legend(title="labels")
+with figures.look():
+    times, axes = plt.subplots(figsize=(4.6, 3.2))
+    panels.points(axes, networks, "accuracy_t99", "width", widths)
+    figures.log_axis(axes)
+    axes.set(xlabel="units per layer", ylabel="epochs to 99 % training accuracy")
+    figures.legend(axes)
 
 # %% [markdown]
 # ## From true to random labels
 #
-# `random_labels.corruption` has one row a network with one hidden layer of 512 units. `labels`: true or random; `fraction`: the
+# `random_labels.corruption` has one row per network with one hidden layer of 512 units. `labels`: true or random; `fraction`: the
 # probability with which each label was redrawn (0 for true ones); `changed`: the share that really did change; `test_error`:
 # at the end, when every label is fitted; `best_test_error`: at the best of the evaluations, at `best_epoch`, chosen by that
 # same error. Test labels are true ones.
 
 # %%
 random_labels = memo.load_results(RESULTS / "random_labels")
-errors = random_labels.corruption.melt(
-    ["seed", "fraction"], ["test_error", "best_test_error"], "stopped", "error on test images"
-).replace({"stopped": {"test_error": "when all labels are fitted", "best_test_error": "at its best epoch"}})
+stopped = {
+    "test_error": Mark("when all labels are fitted", palette.BLUE, "o", palette.SOLID),
+    "best_test_error": Mark("at its best epoch", palette.VERMILION, "s", palette.DASHED),
+}
+errors = {column: random_labels.corruption.pivot(index="seed", columns="fraction", values=column) for column in stopped}
 
-corruption, [[axes]] = figures.grid(1, 1, width=4.6, height=3.2)
-sns.lineplot(
-    errors,
-    x="fraction",
-    y="error on test images",
-    hue="stopped",
-    style="stopped",
-    markers=["o", "s"],
-    palette=["black", "0.55"],
-    errorbar=interval,
-    err_style="bars",
-    ax=axes,
-)
-axes.axhline(1 - CHANCE, label="chance", **figures.CHANCE_LINE)
-axes.set(xlabel="probability that a training label is redrawn", ylim=(0, 1))
-axes.legend(loc="upper left", bbox_to_anchor=(0, 0.87))
+with figures.look():
+    corruption, axes = plt.subplots(figsize=(4.6, 3.2))
+    for column, mark in stopped.items():
+        panels.means(axes, errors[column], mark, joined=True)
+    panels.chance(axes, error=True)
+    axes.set(xlabel="probability that a training label is redrawn", ylabel="error on test images", ylim=(0, 1))
+    figures.legend(axes, loc="upper left", bbox_to_anchor=(0, 0.87))
 
 # %% [markdown]
-# The same numbers as a table, mean with interval and n:
+# The same numbers as a table, mean with Student's t interval over n seeds, as in the reports:
 
 # %%
 rows = {
-    (stopped, fraction): mean_interval(own["error on test images"])
-    for (stopped, fraction), own in errors.groupby(["stopped", "fraction"])
+    (mark.name, fraction): mean_interval(own.dropna())[:4]
+    for column, mark in stopped.items()
+    for fraction, own in errors[column].items()
 }
-print(
-    pd.DataFrame(rows, index=["mean", "low", "high", "n"]).T.rename_axis(["stopped", "fraction"]).round(3).to_string()
-)
+table = pd.DataFrame(rows, index=["mean", "low", "high", "n"]).T.rename_axis(["stopped", "fraction"])
+print(table.astype({"n": int}).round(3).to_string())
 
 # %% [markdown]
 # ## Your own runs
@@ -121,8 +101,8 @@ print(
 #
 # ```python
 # tables = memo.load("results/runs")        # after python -m experiments.train ...
-# tables.trials                             # a row a network: every key of its recipe, status, final losses and accuracies
-# tables.curves                             # a row an evaluation: step, epoch, train and test loss and accuracy
+# tables.trials                             # one row per network: every key of its recipe, status, final losses and accuracies
+# tables.curves                             # one row per evaluation: step, epoch, train and test loss and accuracy
 # ```
 
 # %%
