@@ -219,7 +219,7 @@ def command(folder, *arguments):
 
 TINY = ("dataset.n_train=128", "dataset.n_test=200", "model.widths=[4]", "batch_size=32", "evaluations=4")
 TWO = (
-    "+experiment.name=two",
+    "experiment.name=two",
     "+experiment.arms.a={seeds: 2, epochs: 2}",
     "+experiment.arms.b={epochs: 3, probes: [confidence@2]}",
 )

@@ -42,7 +42,7 @@ def loader():
         [["experiment=headline", "scale=quick", "seeds=7"], ["experiment=headline", "scale=quick", "seeds=8"]],
         [["++epochs=3"], ["+experiment.settings.note=x"]],
         [["++epochs=3", "seed=1"], ["++epochs=4", "seed=2"]],
-        [["experiment.settings={a:1}", "seed=1"], ["experiment.settings={b:1}", "seed=2"]],
+        [["+experiment.settings={a:1}", "seed=1"], ["+experiment.settings={b:1}", "seed=2"]],
         [["epochs=3", "epochs=9"], ["epochs=4", "epochs=9"]],
         [["loss=${labels.kind}", "seeds=3"], ["loss=squared_error", "seeds=3"]],
         [["hydra.job.chdir=true", "epochs=2"], ["epochs=2"]],
