@@ -1,7 +1,6 @@
 """What docs/extending.md shows a stranger: its blocks are written to the files that they name, and run."""
 
-import ast
-import importlib.util
+import importlib
 import os
 import re
 import shlex
@@ -21,7 +20,6 @@ from memo.networks.program import Images, Static
 from memo.probes import PROBES
 from memo.probes.networks import Networks
 from memo.reporting import claims, results
-from tests.test_readme import WITHOUT
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "extending.md").read_text()
@@ -181,45 +179,6 @@ def test_an_experiment_inside_the_suite_is_found_by_its_report(tmp_path):
     (found,) = results.experiments(tmp_path)
     assert found.question == "Is a network less decided when all its labels are wrong in the same way?"
     assert results.read(found, tmp_path / "results" / "decided").state == results.MISSING
-
-
-def rooms():
-    """Return the modules of each room of memo/, in the order of the tree on the page."""
-    tree = re.search(r"^memo/\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)[1]
-    found = {}
-    for line in tree.splitlines():
-        if not line.startswith("    "):
-            room = found.setdefault(line.split()[0], [])
-        else:
-            room += re.split(r" {2,}", line.strip())[0].split()
-    return found
-
-
-def imported(module):
-    """Return the modules of memo/ that one of them (or a package with all it holds) imports anywhere."""
-    path = ROOT / "memo" / module
-    names = set()
-    for file in path.rglob("*.py") if path.is_dir() else [path.with_suffix(".py")]:
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "memo":
-                parts = node.module.split(".")
-                names |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
-    return names - {module, "errors"}
-
-
-def test_rooms_of_the_page_exist_and_import_only_what_is_above_them():
-    above, told = set(), set().union(*rooms().values())
-    for names in rooms().values():
-        above |= set(names)
-        for name in names:
-            assert importlib.util.find_spec(f"memo.{name}"), name
-            assert imported(name) & told <= above, name  # a module may be too small for the page
-
-
-def test_core_of_the_page_runs_without_hydra_pandas_and_plotting(tmp_path):
-    core = [f"memo.{name}" for name in rooms()["core"]]
-    named = "import memo\n[getattr(memo, name) for name in ('Recipe', 'Trained', 'make_recipe', 'measure', 'plan', 'train')]"
-    start(tmp_path, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{WITHOUT}\n{named}", *core)
 
 
 def test_links_of_the_page_exist():
