@@ -8,10 +8,9 @@ from experiments.headline.networks import curves_of, read, widths_of
 from memo.commands.analysis import Analysis, Front
 from memo.commands.evidence import Evidence
 from memo.data import datasets
-from memo.reporting import figures, panels
+from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Text
-from memo.reporting.panels import CHANCE
 from memo.storage.run_folders import Tables
 
 NAMES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
@@ -52,10 +51,10 @@ def draw_summary(curves: pd.DataFrame, sure: pd.DataFrame, width: str) -> Drawin
     for axes, part in ((train, "train"), (test, "test")):
         panels.accuracy_curves(axes, curves[curves["width"] == width], part)
     train.set_title(f"width {width}")
-    panels.estimates(noise, sure[sure["width"] == width], "mean_confidence", "inputs", list(figures.INPUTS))
-    names = [name.replace(", ", ",\n").replace(" ", "\n", 1) for name in figures.INPUT_NAMES.values()]
-    noise.set_xticks(range(len(names)), names, fontsize=8)
-    noise.axhline(CHANCE, **figures.CHANCE_LINE)
+    panels.points(noise, sure[sure["width"] == width], "mean_confidence", "inputs", list(palette.INPUTS))
+    names = [mark.name.replace(", ", ",\n").replace(" ", "\n", 1) for mark in palette.INPUTS.values()]
+    figures.name_axis(noise, names, fontsize=8)
+    panels.chance(noise)
     noise.set(ylim=(0, 1.03), ylabel="mean confidence")
     figures.shared_legend(figure, train)
     return figure

@@ -8,7 +8,6 @@ from memo.commands.evidence import Evidence
 from memo.reporting import figures, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
-from memo.reporting.panels import CHANCE
 from memo.statistics.intervals import mean_interval, share
 from memo.statistics.over_seeds import Answer, over_seeds, twins
 from memo.storage.run_folders import Tables
@@ -94,8 +93,8 @@ def draw_accuracy(networks: pd.DataFrame, widths: list[str]) -> Drawing:
     """Return final training and test accuracy against width."""
     figure, [[train, test]] = figures.grid(1, 2, width=4.2, height=3)
     for axes, part in ((train, "train"), (test, "test")):
-        panels.estimates(axes, networks, f"final_{part}_accuracy", "width", widths)
-        axes.axhline(CHANCE, **figures.CHANCE_LINE)
+        panels.points(axes, networks, f"final_{part}_accuracy", "width", widths)
+        panels.chance(axes)
         name = "training accuracy" if part == "train" else "test accuracy"
         axes.set(ylim=(0, 1.03), ylabel=name, xlabel="units per layer")
     figures.shared_legend(figure, train)

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
-from matplotlib.lines import Line2D
 
-from experiments.headline.networks import KINDS, curves_of, read, widths_of
+from experiments.headline.networks import curves_of, read, widths_of
 from memo.commands.evidence import Evidence
-from memo.reporting import figures, panels
+from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.panels import CHANCE
@@ -88,15 +87,14 @@ def draw_scaled(curves: pd.DataFrame, networks: pd.DataFrame, widths: list[str])
         for axes, width in zip(row, widths):
             axes.plot([0, 1], [0 if kind == "loss" else CHANCE, level], color="0.6", linewidth=1)
             for labels, time, rise in _scaled(curves[curves["width"] == width], networks, kind, level):
-                style: figures.Style = {"color": figures.LABELS[labels], "linestyle": figures.DASHES[labels]}
-                axes.plot(time, rise, linewidth=1, alpha=0.8, **style)
+                mark = palette.LABELS[labels]
+                axes.plot(time, rise, linewidth=1, alpha=0.8, label=mark.name, **mark.line)
             axes.set(xlim=(0, 1), ylim=(0, 1.03))
         row[0].set_ylabel(names[kind])
     for above, below, width in zip(*grid, widths):
         above.set_title(f"width {width}")
         below.set_xlabel("time / span")
-    handles = [Line2D([], [], color=figures.LABELS[kind], linestyle=figures.DASHES[kind]) for kind in KINDS]
-    figure.legend(handles, [f"{kind} labels" for kind in KINDS], loc="outside upper center", ncols=2)
+    figures.shared_legend(figure, grid[0][-1])
     return figure
 
 
@@ -117,10 +115,10 @@ def draw_shapes(networks: pd.DataFrame, kind: str, widths: list[str]) -> Drawing
     figure, grid = figures.grid(2, 4, width=2.6, height=2.4)
     places = [axes for row in grid for axes in row]
     for axes, (column, title) in zip(places, TITLES.items()):
-        panels.estimates(axes, networks, f"{kind}_{column}", "width", widths)
+        panels.points(axes, networks, f"{kind}_{column}", "width", widths)
         axes.set(title=title, xlabel="units per layer")
         if column in STRAIGHT:
-            axes.axhline(STRAIGHT[column], **figures.CHANCE_LINE)
+            axes.axhline(STRAIGHT[column], **palette.REFERENCE)
         else:
             figures.log_axis(axes)
     figures.shared_legend(figure, places[0])
