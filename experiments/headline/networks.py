@@ -1,5 +1,7 @@
 """What the chapters read: the trained networks by width, and their learning curves."""
 
+from functools import partial
+
 import pandas as pd
 
 from memo.commands.evidence import Evidence
@@ -13,7 +15,9 @@ def with_width(evidence: Evidence) -> pd.DataFrame:
     """Return trial, arm, seed, width as a text ("64" for two layers of 64), and units in the narrowest layer."""
     widths = evidence.tables.trials.set_index("trial")["model.widths"]
     own = evidence.networks[["trial", "arm", "seed"]]
-    return own.assign(width=own["trial"].map(widths.map(width_name)), units=own["trial"].map(widths.map(min)))
+    return own.assign(
+        width=own["trial"].map(widths.map(width_name)), units=own["trial"].map(widths.map(partial(min, default=0)))
+    )
 
 
 def read(tables: Tables) -> pd.DataFrame:
