@@ -9,22 +9,22 @@ from matplotlib.figure import Figure
 from experiments.benchmark import names
 from experiments.benchmark.tables import estimate, largest
 from experiments.benchmark.work import Work
-from memo.reporting import figures
+from memo.reporting import figures, palette
 
 # Okabe and Ito's colours, one for each family; its members differ in marker and line.
 STYLE = {
-    names.OURS: ("#D55E00", "o", "-"),
-    names.LOOP: ("#0072B2", "s", "-"),
-    names.LOADER: ("#0072B2", "D", ":"),
-    names.GRAPH: ("#0072B2", "P", "--"),
-    names.VMAP_OWN: ("#009E73", "^", "-"),
-    names.VMAP_SHARED: ("#009E73", "v", "--"),
-    names.JAX_ONE: ("#CC79A7", "X", "-"),
-    names.COMPILED_OWN: ("#E69F00", "^", "-"),
-    names.COMPILED_SHARED: ("#E69F00", "v", "--"),
-    names.COMPILED_GRAPH: ("#E69F00", "P", ":"),
+    names.OURS: (palette.VERMILION, "o", "-"),
+    names.LOOP: (palette.BLUE, "s", "-"),
+    names.LOADER: (palette.BLUE, "D", ":"),
+    names.GRAPH: (palette.BLUE, "P", "--"),
+    names.VMAP_OWN: (palette.GREEN, "^", "-"),
+    names.VMAP_SHARED: (palette.GREEN, "v", "--"),
+    names.JAX_ONE: (palette.PURPLE, "X", "-"),
+    names.COMPILED_OWN: (palette.ORANGE, "^", "-"),
+    names.COMPILED_SHARED: (palette.ORANGE, "v", "--"),
+    names.COMPILED_GRAPH: (palette.ORANGE, "P", ":"),
 }
-LIMIT: figures.Style = {"color": "0.35", "linewidth": 1.4}
+LIMIT: palette.Style = {"color": "0.35", "linewidth": 1.4}
 LIMITS = (
     ((names.XLA_SGEMM,), "XLA's best sgemm in this run", "flop_per_example", (0, (5, 2))),
     ((names.XLA_COPY, names.TORCH_COPY), "best copy, 20 bytes per weight and step", "bytes_per_example", (0, (1, 2))),
@@ -98,7 +98,7 @@ def _line(
     places = rows[x].astype(float) * offset
     if not hollow:
         axes.plot(places, rows[column].astype(float), color=color, linestyle=dashes, linewidth=1.1, alpha=0.7)
-    style: figures.Style = {"color": color, "marker": marker, "linestyle": ""}
+    style: palette.Style = {"color": color, "marker": marker, "linestyle": ""}
     style |= {"markerfacecolor": "white"} if hollow else {}
     for number, (place, row) in enumerate(zip(places, rows.to_dict("records"))):
         found = estimate(row, column)

@@ -3,17 +3,17 @@
 import numpy as np
 import pandas as pd
 
-from experiments.closer_look.networks import ARPIT, COLORS, percent, with_levels
+from experiments.closer_look.networks import ARPIT, percent, with_levels
 from experiments.closer_look.noise import KINDS, shade
 from memo.commands.evidence import Evidence
 from memo.reporting import figures, panels
 from memo.reporting.legacy import Chapter, Claim
+from memo.reporting.palette import Mark
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.over_seeds import by_level, log_slope, over_pairs, over_seeds, where
 
 SHORT = "a network that never fits everything, or diverged"
 NEAR = 0.005  # of the best mean accuracy: where a width counts as near the best
-LINE = {"linewidth": 1, "alpha": 0.7}
 
 
 def chapter(evidence: Evidence, networks: pd.DataFrame) -> Chapter:
@@ -149,7 +149,7 @@ def _draw_times(evidence, inputs, counts, width, made):
             missing += int(table.isna().sum().sum())
             # A mean over those that get there would flatter: only where all do.
             whole = table.loc[:, table.notna().all()]
-            panels.means_by_level(place, whole, shade("inputs", level, most), marker, percent(level), **LINE)
+            panels.means(place, whole, Mark(percent(level), shade("inputs", level, most), marker), joined=True)
         figures.count_axis(place, sorted(frame[axis].unique()))
         figures.log_axis(place)
     units.set(xlabel="units a layer", ylabel="epochs to fit everything")
@@ -179,8 +179,7 @@ def _draw_best(evidence, wide, made):
         most = own["level"].max() or 1
         for marker, (level, part) in zip("os^Dv", own.groupby("level")):
             table = by_level(part, "best_test_accuracy", "width")
-            color = shade(noise, level, most) if level else COLORS["true"]
-            panels.means_by_level(place, table, color, marker, percent(level), **LINE)
+            panels.means(place, table, Mark(percent(level), shade(noise, level, most), marker), joined=True)
             says.append(f"{KINDS[noise]}, {percent(level)}: {number(needed(table), 0)}")
         figures.count_axis(place, sorted(own["width"].unique()))
         place.set(xlabel="units a layer", title=KINDS[noise])

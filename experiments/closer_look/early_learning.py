@@ -6,7 +6,7 @@ import pandas as pd
 from experiments.closer_look.networks import COLORS, percent
 from memo.commands.evidence import Evidence
 from memo.probes.training_answers import WATCHED
-from memo.reporting import figures
+from memo.reporting import figures, palette
 from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.panels import CHANCE, mean_line
 from memo.reporting.report import Figure, with_interval
@@ -17,7 +17,7 @@ LEVEL = 0.4  # of the paper's figure 1, by its file's name
 SHARES = {
     "true_class": ("answered as their true class", COLORS["true"], "-"),
     "given_label": ("answered as their wrong label", COLORS["labels"], (0, (5, 1.5))),
-    "test_accuracy": ("test accuracy", "#000000", (0, (1.5, 1.5))),
+    "test_accuracy": ("test accuracy", palette.BLACK, (0, (1.5, 1.5))),
 }
 
 
@@ -128,7 +128,7 @@ def _draw(evidence, shares, marks, made):
         own = shares[shares["level"] == level]
         for column, (words, color, dashes) in SHARES.items():
             mean_line(place, own, column, color=color, linestyle=dashes, label=words)
-        place.axhline(CHANCE, **figures.CHANCE_LINE)
+        place.axhline(CHANCE, **palette.REFERENCE)
         figures.epoch_axis(place, own["epoch"].max())
         place.set(title=f"{percent(level)} of labels redrawn", ylim=(0, 1.02))
     axes[0].set_ylabel("share of wrongly labelled images")

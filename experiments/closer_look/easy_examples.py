@@ -10,7 +10,7 @@ from experiments.closer_look.networks import ARPIT
 from memo.commands.evidence import Evidence
 from memo.data.randomness import generator
 from memo.probes.training_answers import WATCHED
-from memo.reporting import figures
+from memo.reporting import figures, palette
 from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.intervals import Estimate
@@ -21,7 +21,7 @@ ARMS = {
     "easy_random_labels": "random labels (randY)",
 }
 CHANCE = "easy_random_inputs"  # where the paper finds no more than chance
-COLORS = {"easy_real": "#0072B2", "easy_random_inputs": "#CC79A7", "easy_random_labels": "#D55E00"}
+COLORS = {"easy_real": palette.BLUE, "easy_random_inputs": palette.PURPLE, "easy_random_labels": palette.VERMILION}
 NETWORKS = 100  # of the paper, and so of the ratio that its figure shows
 DRAWS = 1000
 MATCHED = 0.5  # the mean error rate at which the three are compared once more

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from memo.commands.evidence import Evidence
+from memo.reporting import palette
 from memo.statistics.curve_summary import SHAPE_COLUMNS, outcomes, training_images
 from memo.statistics.over_seeds import where
 
 ARPIT = "Arpit et al. 2017"
-COLORS = {"true": "#0072B2", "inputs": "#CC79A7", "labels": "#D55E00"}
+COLORS = {"true": palette.BLUE, "inputs": palette.PURPLE, "labels": palette.VERMILION}
 # Levels of noise, light to dark.
 SHADES = {"inputs": "RdPu", "labels": "YlOrBr"}
 

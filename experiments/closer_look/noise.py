@@ -1,15 +1,17 @@
 """A3 and A4: noise on inputs and on labels. Validation accuracy peaks before memorisation; critical samples (figure 7)."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 
 from experiments.closer_look.networks import ARPIT, COLORS, SHADES, percent, rank_correlation, with_levels
 from memo.commands.evidence import Evidence
 from memo.networks.status import DIVERGED
 from memo.probes.critical_samples import RADII
-from memo.reporting import figures, panels
+from memo.reporting import figures, palette, panels
 from memo.reporting.legacy import Chapter, Claim
+from memo.reporting.palette import Mark
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.over_seeds import by_level, least_rise, over_seeds
 
@@ -185,11 +187,11 @@ def _critical_claims(levels, ratios, made):
     )
 
 
-def shade(noise: str, level: float, most: float) -> str | tuple[float, float, float, float]:
+def shade(noise: str, level: float, most: float) -> str:
     """Return the colour of a level of noise, of which `most` is the highest."""
     if level == 0:
         return COLORS["true"]
-    return plt.get_cmap(SHADES[noise])(0.35 + 0.6 * level / most)
+    return to_hex(colormaps[SHADES[noise]](0.35 + 0.6 * level / most))
 
 
 def _draw_curves(evidence, levels, ratios, made):
@@ -200,7 +202,7 @@ def _draw_curves(evidence, levels, ratios, made):
         curves = evidence.tables.curves.merge(sound[["trial", "level"]], on="trial")
         most = frame["level"].max() or 1
         for level in sorted(frame["level"].unique()):
-            style: figures.Style = {"color": shade(noise, level, most), "label": percent(level)}
+            style: palette.Style = {"color": shade(noise, level, most), "label": percent(level)}
             own = curves[curves["level"] == level]
             panels.mean_line(row[0], own, "train_accuracy", **style)
             panels.mean_line(row[1], own, "test_accuracy", **style)
@@ -250,7 +252,7 @@ def _draw_radii(evidence, ratios, made):
                     "critical_sample_ratio",
                 )
                 marker = "o" if noise == "inputs" else "s"
-                panels.means_by_level(place, own, COLORS[noise], marker, KINDS[noise])
+                panels.means(place, own, Mark(KINDS[noise], COLORS[noise], marker), joined=True)
                 means = own.mean().dropna()
                 if len(means) and inputs == "test" and noise == "labels":
                     said.append(f"r = {radius:g} / 255: {number(means.iloc[0])} to {number(means.iloc[-1])}")

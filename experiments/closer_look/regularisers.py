@@ -7,7 +7,7 @@ import pandas as pd
 
 from experiments.closer_look.networks import ARPIT
 from memo.commands.evidence import Evidence
-from memo.reporting import figures
+from memo.reporting import figures, palette
 from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, Shown, number, with_interval
 from memo.statistics.intervals import paired_difference
@@ -17,14 +17,14 @@ NEAR = 0.005  # of the best mean accuracy on true labels: half a point
 LOWEST = 0.12  # below the best accuracy: what is worse is left out of the figure, and named
 # By arm: its name, the column of its strength, and its look.
 REGULARISERS = {
-    "free": ("none", None, "#000000", "o"),
-    "dropout": ("dropout", "dropout", "#D55E00", "s"),
-    "dropout_attack": ("dropout and adversarial", "dropout", "#CC79A7", "D"),
-    "attack": ("adversarial", "adversarial_radius", "#E69F00", "^"),
-    "input_dropout": ("input dropout", "input_dropout", "#0072B2", "v"),
-    "input_noise": ("input noise", "input_noise", "#56B4E9", "<"),
-    "hidden_noise": ("hidden noise", "hidden_noise", "#009E73", ">"),
-    "decay": ("weight decay", "weight_decay", "#999999", "P"),
+    "free": ("none", None, palette.BLACK, "o"),
+    "dropout": ("dropout", "dropout", palette.VERMILION, "s"),
+    "dropout_attack": ("dropout and adversarial", "dropout", palette.PURPLE, "D"),
+    "attack": ("adversarial", "adversarial_radius", palette.ORANGE, "^"),
+    "input_dropout": ("input dropout", "input_dropout", palette.BLUE, "v"),
+    "input_noise": ("input noise", "input_noise", palette.SKY, "<"),
+    "hidden_noise": ("hidden noise", "hidden_noise", palette.GREEN, ">"),
+    "decay": ("weight decay", "weight_decay", palette.GREY, "P"),
 }
 
 
@@ -147,7 +147,7 @@ def _draw(evidence, pairs, summary, made):
             x, y = over_seeds(own["memory"])[0], over_seeds(own["validation"])[0]
             if x is None or y is None:
                 continue
-            style: figures.Style = {
+            style: palette.Style = {
                 "color": color,
                 "marker": marker,
                 "markersize": 6,
@@ -164,7 +164,7 @@ def _draw(evidence, pairs, summary, made):
         place.plot(*np.array(points).T if points else ([], []), color=color, linewidth=0.9, alpha=0.6)
     best = summary["validation"].max()
     if np.isfinite(best):
-        place.axhline(best - NEAR, **figures.CHANCE_LINE)
+        place.axhline(best - NEAR, **palette.REFERENCE)
         place.set_ylim(max(best - LOWEST, summary["validation"].min() - 0.01), best + 0.02)
     below = [named(*setting) for setting, row in summary.iterrows() if row["validation"] < best - LOWEST]
     place.set(xlabel="final training accuracy on random labels", ylabel="best test accuracy on true labels")

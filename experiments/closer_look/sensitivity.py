@@ -15,7 +15,7 @@ from memo.data.randomness import generator, purpose_key
 from memo.data.treatments import PixelStatistics, gaussian_images
 from memo.measures import sensitivity
 from memo.measures.sensitivity import Setting, gini
-from memo.reporting import figures
+from memo.reporting import figures, palette
 from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.panels import mean_line
 from memo.reporting.report import Figure, number, with_interval
@@ -175,13 +175,13 @@ def _draw_gini(evidence, images, by_time, asked, made):
     figure, [[curve, lorenz, fits]] = figures.grid(1, 3, width=3.1, height=2.8)
     for kind, name in KINDS.items():
         own = by_time[by_time["inputs"] == kind]
-        style: figures.Style = {"color": PAINT[kind], "marker": "o", "markersize": 3, "label": name}
+        style: palette.Style = {"color": PAINT[kind], "marker": "o", "markersize": 3, "label": name}
         mean_line(curve, own, "gini", **style)
         mean_line(fits, own, "train_accuracy", **style)
         mean = images[images["inputs"] == kind].groupby(["seed", "image"])["sensitivity"].mean()
         sorted_shares = [np.cumsum(np.sort(values)) / values.sum() for _, values in mean.groupby("seed")]
         lorenz.plot(np.linspace(0, 1, asked["images"]), np.mean(sorted_shares, axis=0), color=PAINT[kind], label=name)
-    lorenz.plot([0, 1], [0, 1], **figures.CHANCE_LINE)
+    lorenz.plot([0, 1], [0, 1], **palette.REFERENCE)
     curve.set(xlabel="epoch", ylabel="Gini of sensitivities")
     fits.set(xlabel="epoch", ylabel="training accuracy", ylim=(0, 1.02))
     lorenz.set(xlabel="share of images, least sensitive first", ylabel="share of all sensitivity")

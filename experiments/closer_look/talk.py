@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from memo.commands.evidence import Evidence
-from memo.reporting import figures
+from memo.reporting import figures, palette
 from memo.reporting.legacy import REPRODUCED, Chapter, Claim, judge
 from memo.reporting.report import Figure
 from memo.statistics import over_seeds
@@ -31,7 +31,7 @@ SHORT = {
     "fiddles": "time in first tenth,\nloss, true",
     "steeper": "steepest slope,\ntrue / shuffled",
 }
-COLORS = ("#56B4E9", "#0072B2", "#CC79A7", "#D55E00", "#000000")
+COLORS = (palette.SKY, palette.BLUE, palette.PURPLE, palette.VERMILION, palette.BLACK)
 
 
 def chapter(evidence: Evidence, networks: pd.DataFrame) -> Chapter:
@@ -109,11 +109,11 @@ def _draw(evidence, frame, made):
             place.axhspan(
                 accept[0],
                 min(accept[1], max(accept[0] * 1.001, place.get_ylim()[1])),
-                color="#009E73",
+                color=palette.GREEN,
                 alpha=0.12,
                 linewidth=0,
             )
-            place.axhline(straight, **figures.CHANCE_LINE)
+            place.axhline(straight, **palette.REFERENCE)
             figures.count_axis(place, sorted(frame["n"].unique()))
             if rate == rates[0]:
                 place.set_title(SHORT[name], fontsize=9)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from operator import itemgetter
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +18,7 @@ from memo.data.randomness import generator
 from memo.measures import landscape
 from memo.networks.program import as_pixels
 from memo.probes import weights
-from memo.reporting import figures
+from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.statistics.intervals import mean_interval
@@ -28,7 +27,7 @@ from memo.storage.run_folders import Tables
 
 ARM = "twins"
 WAYS = {"as": "as they are", "matched": "matched"}
-DASHES: dict[str, Any] = {"as": "-", "matched": (0, (1.5, 1.2))}
+DASHES = {"as": palette.SOLID, "matched": palette.DOTTED}
 PAIRS = "n counts disjoint pairs of networks from different initialisations"
 NONE = "a line without a barrier"
 
@@ -152,9 +151,9 @@ def _line(axes: Axes, lines: pd.DataFrame) -> None:
         for way, words in WAYS.items():
             own = lines[(lines["labels"] == labels) & (lines["way"] == way)]
             row = own.pivot(index="pair", columns="point", values="loss")
-            style: figures.Style = {"color": figures.LABELS[labels], "linestyle": DASHES[way]}
-            axes.plot(row.columns, row.mean(), linewidth=1.8, label=f"{labels} labels, {words}", **style)
-            axes.fill_between(row.columns, row.min(), row.max(), color=style["color"], alpha=0.1, linewidth=0)
+            mark = palette.LABELS[labels]._replace(dashes=DASHES[way])
+            axes.plot(row.columns, row.mean(), linewidth=1.8, label=f"{mark.name}, {words}", **mark.line)
+            axes.fill_between(row.columns, row.min(), row.max(), color=mark.color, alpha=0.1, linewidth=0)
     axes.set(xlabel="from one minimum to the other", ylabel="training loss (nats)", xlim=(0, 1))
     axes.set_ylim(bottom=0)
 
@@ -163,13 +162,10 @@ def _by_width(axes: Axes, frame: pd.DataFrame) -> None:
     widths = widths_of(frame)
     for labels, shift in zip(KINDS, (0.95, 1.05)):
         for way in WAYS:
-            means = [mean_interval(_of(frame, width, labels, way)) for width in widths]
-            at = [shift * width for width in widths]
-            style: figures.Style = {"color": figures.LABELS[labels], "marker": figures.MARKERS[labels]}
-            axes.plot(at, [mean.value for mean in means], color=style["color"], linestyle=DASHES[way])
-            face = style["color"] if way == "as" else "white"
-            for x, mean in zip(at, means):
-                figures.interval(axes, x, mean, markerfacecolor=face, linestyle="", **style)
+            means = {width: mean_interval(_of(frame, width, labels, way)) for width in widths}
+            mark = palette.LABELS[labels]._replace(dashes=DASHES[way])
+            face = mark.color if way == "as" else "white"
+            panels.intervals(axes, means, mark, factor=shift, joined=True, markerfacecolor=face)
     width_axis(axes, widths)
     axes.set(title="barrier by width", ylabel="barrier (nats)")
     axes.set_ylim(bottom=0)

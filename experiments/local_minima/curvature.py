@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Drawing
 from experiments.local_minima.networks import KINDS, of_arms, width_axis, widths_of
 from memo.commands.evidence import Evidence
 from memo.probes.hessian import ZERO, eigenvalues
-from memo.reporting import figures
+from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.statistics.intervals import mean_interval
@@ -114,7 +114,7 @@ def draw_spectra(evidence: Evidence, networks: pd.DataFrame) -> Drawing:
 
 def _histogram(axes: Axes, end: pd.DataFrame, start: pd.DataFrame) -> None:
     edges = np.concatenate([-np.geomspace(10, ZERO, 33), np.geomspace(ZERO, 100, 41)])
-    shown = [(end[end["labels"] == kind], figures.LABELS[kind], f"{kind} labels") for kind in KINDS]
+    shown = [(end[end["labels"] == kind], palette.LABELS[kind].color, palette.LABELS[kind].name) for kind in KINDS]
     for own, shade, name in [*shown, (start, "0.5", "before training")]:
         if len(own):
             values = np.concatenate([eigenvalues(row) for row in own["eigenvalues"]])
@@ -132,10 +132,9 @@ def _shares(axes: Axes, networks: pd.DataFrame) -> None:
         values = own["negative"].dropna()
         if len(values):
             exact = (own["exact"] == True).all()  # noqa: E712
-            face = figures.LABELS[labels] if exact else "none"
-            style: figures.Style = {"color": figures.LABELS[labels], "marker": figures.MARKERS[labels]}
-            at = width * (0.95 if labels == "true" else 1.05)
-            figures.interval(axes, at, mean_interval(values), markerfacecolor=face, linestyle="", **style)
+            mark, shift = palette.LABELS[labels], 0.95 if labels == "true" else 1.05
+            face = mark.color if exact else "none"
+            panels.intervals(axes, {width: mean_interval(values)}, mark, factor=shift, markerfacecolor=face)
     width_axis(axes, widths_of(networks))
     axes.set(title="where training ended", ylabel="negative, of those beyond ±0.001")
     axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))

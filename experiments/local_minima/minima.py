@@ -10,9 +10,10 @@ from matplotlib.figure import Figure as Drawing
 
 from experiments.local_minima.networks import color, lost, noted, of_arms, width_axis, with_width
 from memo.commands.evidence import Evidence
-from memo.reporting import figures
+from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
+from memo.reporting.palette import Mark
 from memo.statistics import over_networks
 from memo.statistics.intervals import Estimate, share, share_difference
 from memo.statistics.over_networks import jackknife
@@ -142,14 +143,11 @@ def draw_distributions(losses: Losses) -> Drawing:
     test = {width: values[1] for width, values in losses.items()}
     _histograms(histograms, test)
     widths = list(test)
-    for of, title, style in (
-        (over_networks.sd, "standard deviation", {"marker": "o", "color": figures.BLACK}),
-        (over_networks.relative_sd, "standard deviation / mean", {"marker": "s", "color": figures.PURPLE}),
+    for of, mark in (
+        (over_networks.sd, Mark("standard deviation", palette.BLACK, "o")),
+        (over_networks.relative_sd, Mark("standard deviation / mean", palette.PURPLE, "s", palette.DASHED)),
     ):
-        found = {width: jackknife(of, test[width]) for width in widths}
-        for width in widths:
-            figures.interval(spread, width, found[width], **style, label=title, linestyle="")
-        spread.plot(widths, [found[width].value for width in widths], color=style["color"], linewidth=0.8)
+        panels.intervals(spread, {width: jackknife(of, test[width]) for width in widths}, mark, joined=True)
     spread.set(title="spread of the test loss", ylabel="nats, or share of the mean")
     figures.legend(spread, loc="upper right")
     for width in widths:
@@ -189,7 +187,7 @@ def draw_correlations(losses: Losses, along: pd.DataFrame) -> Drawing:
         networks.plot(*scaled, ".", color=color(width), markersize=3, alpha=0.6, label=f"width {width}")
         figures.interval(end, width, correlation(both), color=color(width), marker="o", linestyle="")
         if width in PAPER:
-            style: figures.Style = {"color": figures.BLACK, "markerfacecolor": "none"}
+            style: palette.Style = {"color": palette.BLACK, "markerfacecolor": "none"}
             end.plot(width, PAPER[width], "D", label="paper, as noted", **style)
     networks.set(
         title="networks, scaled", xlabel="training loss (sd from the mean)", ylabel="test loss (sd from the mean)"
@@ -204,6 +202,6 @@ def draw_correlations(losses: Losses, along: pd.DataFrame) -> Drawing:
     if len(along):
         figures.epoch_axis(training, along["epoch"].max())
     for axes in (end, training):
-        axes.axhline(0, **figures.CHANCE_LINE)
+        axes.axhline(0, **palette.REFERENCE)
         axes.set(ylabel="Pearson's correlation", ylim=(-1.03, 1.03))
     return figure

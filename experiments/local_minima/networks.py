@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 
 from memo.commands.evidence import Evidence
 from memo.networks.status import DIVERGED
-from memo.reporting import figures
+from memo.reporting import figures, palette
 from memo.storage.run_folders import Tables
 
 KINDS = ("true", "shuffled")
-COLORS = dict(zip((10, 25, 50, 100, 250, 500), ("0.6", *figures.CYCLE)))
+COLORS = dict(zip((10, 25, 50, 100, 250, 500), (palette.GREY, *palette.CYCLE)))
 
 
 def with_width(evidence: Evidence) -> pd.DataFrame:
@@ -56,7 +56,7 @@ def pairs(frame: pd.DataFrame, width: int, column: str) -> pd.DataFrame:
 
 def color(width: int) -> str:
     """Return the colour of a width in every figure."""
-    return COLORS.get(width, figures.CYCLE[-1])
+    return COLORS.get(width, palette.CYCLE[-1])
 
 
 def width_axis(axes: Axes, widths: Sequence[int]) -> None:

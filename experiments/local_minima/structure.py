@@ -10,9 +10,10 @@ from matplotlib.figure import Figure as Drawing
 
 from experiments.local_minima.networks import KINDS, lost, noted, of_arms, pairs, width_axis, widths_of
 from memo.commands.evidence import Evidence
-from memo.reporting import figures
+from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
+from memo.reporting.palette import Mark
 from memo.statistics import over_networks
 from memo.statistics.curve_shape import at_level, time_to
 from memo.statistics.intervals import Estimate, paired_ratio
@@ -152,24 +153,21 @@ def draw_structure(deep: pd.DataFrame, widths: list[int], answers: Answers) -> D
 def _networks(axes: Axes, deep: pd.DataFrame, column: str) -> None:
     for kind, shift in zip(KINDS, (0.93, 1.075)):
         own = deep[(deep["labels"] == kind) & deep[column].notna()]
-        style: figures.Style = {"marker": figures.MARKERS[kind], "color": figures.LABELS[kind], "markersize": 3}
-        axes.plot(own["width"] * shift, own[column], linestyle="", alpha=0.6, label=f"{kind} labels", **style)
+        mark = palette.LABELS[kind]
+        axes.plot(own["width"] * shift, own[column], alpha=0.6, markersize=3, label=mark.name, **mark.points)
     if not deep[column].notna().any():
         axes.text(0.5, 0.5, "never reached", transform=axes.transAxes, ha="center", color="0.4")
         axes.set_yticks([])
 
 
 def _spreads(axes: Axes, widths: list[int], answers: Answers) -> None:
-    for claim, text, marker, shade, shift in (
-        ("test-spread", "test loss", "o", figures.BLACK, 0.93),
-        ("time-spread", "steps", "s", figures.GREEN, 1.0),
-        ("depth-spread", "final training loss", "^", figures.PURPLE, 1.075),
+    for claim, mark, shift in (
+        ("test-spread", Mark("test loss", palette.BLACK, "o"), 0.93),
+        ("time-spread", Mark("steps", palette.GREEN, "s"), 1.0),
+        ("depth-spread", Mark("final training loss", palette.PURPLE, "^"), 1.075),
     ):
-        for width in widths:
-            estimate = answers[f"{claim}-{width}"]
-            if estimate is not None and np.isfinite(estimate.value):
-                figures.interval(axes, width * shift, estimate, marker=marker, color=shade, label=text, linestyle="")
-    axes.axhline(1, **figures.CHANCE_LINE)
+        panels.intervals(axes, {width: answers[f"{claim}-{width}"] for width in widths}, mark, factor=shift)
+    axes.axhline(1, **palette.REFERENCE)
     figures.log_axis(axes)
     width_axis(axes, widths)
     axes.set(title="relative spread", ylabel="sd / mean, shuffled / true")

@@ -7,7 +7,7 @@ from experiments.noise_confidence.equal import ASKED
 from experiments.noise_confidence.hendrycks import HENDRYCKS
 from experiments.noise_confidence.populations import LABELS, count_seeds, distinct, networks, points, rows_of
 from memo.commands.evidence import Evidence
-from memo.reporting import figures
+from memo.reporting import figures, palette
 from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics import over_seeds
@@ -110,8 +110,8 @@ def _draw_reliability(table, gimpel, width, evidence, made):
     for place, (name, rows) in zip(places, panels.items()):
         place.plot([0, 1], [0, 1], color="0.6", linewidth=1)
         for when, color, marker, words in (
-            ("before", "#0072B2", "o", "as it is"),
-            ("after", "#E69F00", "^", "at the fitted temperature"),
+            ("before", palette.BLUE, "o", "as it is"),
+            ("after", palette.ORANGE, "^", "at the fitted temperature"),
         ):
             if not len(rows):
                 continue
@@ -160,7 +160,7 @@ def _draw_errors(table, widths, evidence, made):
     figure, [places] = figures.grid(1, len(panels), width=2.8, height=2.8)
     for place, (column, (title, neutral)) in zip(places, panels.items()):
         points(place, table, column, "width", widths)
-        place.axhline(neutral, **figures.CHANCE_LINE)
+        place.axhline(neutral, **palette.REFERENCE)
         place.set(title=title, xlabel="width")
         place.title.set_fontsize(9.5)
     figures.shared_legend(figure, places[0])

@@ -18,7 +18,7 @@ from experiments.noise_confidence.populations import (
     rows_of,
 )
 from memo.commands.evidence import Evidence
-from memo.reporting import figures
+from memo.reporting import figures, palette
 from memo.reporting.legacy import SEEDS_FOR_A_VERDICT, Chapter, Claim
 from memo.reporting.panels import CHANCE
 from memo.reporting.report import Figure, number, with_interval
@@ -32,7 +32,7 @@ ASKED = "asked here"
 SURER = (
     "Memorising shuffled labels makes a network surer of noise than learning true ones, at the same training accuracy."
 )
-LEVEL_COLORS = dict(zip(LEVELS, ("#56B4E9", "#E69F00", "#000000")))
+LEVEL_COLORS = dict(zip(LEVELS, (palette.SKY, palette.ORANGE, palette.BLACK)))
 
 
 def chapter(evidence: Evidence) -> Chapter:
@@ -221,14 +221,14 @@ def _draw_paths(ways, equal, widths, evidence, made):
             own = ways[(ways["inputs"] == inputs) & (ways["width"] == width)]
             for labels in LABELS:
                 for _, one in own[own["labels"] == labels].groupby("trial"):
-                    style: figures.Style = {
+                    style: palette.Style = {
                         "color": COLORS[labels],
                         "linestyle": DASHES[labels],
                         "linewidth": 0.9,
                         "alpha": 0.6,
                     }
                     place.plot(one["train_accuracy"], one["mean_confidence"], **style)
-            place.axhline(CHANCE, **figures.CHANCE_LINE)
+            place.axhline(CHANCE, **palette.REFERENCE)
             place.set(xlim=(0, 1.02), ylim=(0, 1.03))
         row[0].set_ylabel(f"mean confidence,\n{_short(inputs)}")
     for above, below, width in zip(axes[0], axes[-1], widths):
@@ -271,7 +271,7 @@ def _draw_differences(equal, differences, widths, evidence, made):
                     x = position + offsets[level]
                     color = LEVEL_COLORS[level]
                     place.scatter(np.full(len(values), x), values, s=7, color=color, alpha=0.35, linewidths=0)
-                    style: figures.Style = {
+                    style: palette.Style = {
                         "color": color,
                         "marker": "o",
                         "linestyle": "",
@@ -368,8 +368,8 @@ def _draw_explanations(equal, frame, width, widths, evidence, made):
     offsets = {"accuracy": -0.12, "loss": 0.12}
     spoken = {}
     for measure, level, color, words in (
-        ("accuracy", 1.0, "#000000", "at 100 % training accuracy"),
-        ("loss", LOSS, "#CC79A7", f"at a training loss of {LOSS:g}"),
+        ("accuracy", 1.0, palette.BLACK, "at 100 % training accuracy"),
+        ("loss", LOSS, palette.PURPLE, f"at a training loss of {LOSS:g}"),
     ):
         own = _at(equal, "uniform", level, measure)
         for position, name in enumerate(widths):
@@ -377,7 +377,7 @@ def _draw_explanations(equal, frame, width, widths, evidence, made):
             if len(values):
                 estimate = mean_interval(values)
                 spoken[measure, name] = estimate
-                style: figures.Style = {"color": color, "marker": "o", "linestyle": "", "label": words}
+                style: palette.Style = {"color": color, "marker": "o", "linestyle": "", "label": words}
                 figures.interval(losses, position + offsets[measure], estimate, **style)
     losses.axhline(0, color="0.4", linewidth=1)
     losses.set_xticks(range(len(widths)), widths)
@@ -395,7 +395,7 @@ def _draw_explanations(equal, frame, width, widths, evidence, made):
         lengths.scatter(np.full(len(values), position), values, s=9, color="0.5", linewidths=0)
         if len(values):
             spoken["length", position] = mean_interval(values)
-            figures.interval(lengths, position + 0.12, spoken["length", position], color="#000000", marker="o")
+            figures.interval(lengths, position + 0.12, spoken["length", position], color=palette.BLACK, marker="o")
         lengths.text(position, -0.04, words, ha="center", va="top", transform=lengths.get_xaxis_transform())
     lengths.axhline(0, color="0.4", linewidth=1)
     lengths.set(xlim=(-0.6, 1.6), xticks=[], title=f"width {width}, its twin on true labels")
@@ -468,7 +468,7 @@ def _elsewhere(evidence, made):
     differ = partial(over_seeds.difference, column="fitted")
     spoken = []
     for place, (arm, statement, final, names, seeds) in zip(places, conditions):
-        for offset, inputs, color in ((-0.12, "uniform", "#009E73"), (0.12, "gaussian", "#CC79A7")):
+        for offset, inputs, color in ((-0.12, "uniform", palette.GREEN), (0.12, "gaussian", palette.PURPLE)):
             own = final[final["inputs"] == inputs]
             for position, name in enumerate(names):
                 estimate, note = differ(own, width=name, seeds=seeds)
@@ -485,7 +485,7 @@ def _elsewhere(evidence, made):
                     )
                     made.rows.append((claim, estimate, note))
                 if estimate is not None:
-                    style: figures.Style = {"color": color, "marker": "o", "linestyle": "", "label": _short(inputs)}
+                    style: palette.Style = {"color": color, "marker": "o", "linestyle": "", "label": _short(inputs)}
                     figures.interval(place, position + offset, estimate, **style)
                     if inputs == "uniform":
                         spoken.append(f"{name} {with_interval(estimate)}")

@@ -5,7 +5,7 @@ import numpy as np
 from experiments.noise_confidence.populations import COLORS, DASHES, INPUTS, distinct, networks, rows_of
 from memo.commands.evidence import Evidence
 from memo.probes.out_of_distribution import FACTORS
-from memo.reporting import figures
+from memo.reporting import figures, palette
 from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.panels import CHANCE
 from memo.reporting.report import Figure, with_interval
@@ -105,7 +105,7 @@ def _draw(table, activations, evidence, made):
                 sure = own.pivot(index="seed", columns="inputs", values="mean_confidence").reindex(
                     columns=list(SCALED.values())
                 )
-                style: figures.Style = {"color": COLORS[labels], "linestyle": DASHES[labels]}
+                style: palette.Style = {"color": COLORS[labels], "linestyle": DASHES[labels]}
                 for _, values in sure.iterrows():
                     place.plot(list(SCALED), values, linewidth=0.8, alpha=0.5, **style)
                 if len(sure):
@@ -118,7 +118,7 @@ def _draw(table, activations, evidence, made):
                         label=f"{labels} labels",
                         **style,
                     )
-            place.axhline(CHANCE, **figures.CHANCE_LINE)
+            place.axhline(CHANCE, **palette.REFERENCE)
             place.set(xscale="log", ylim=(0, 1.03))
             place.set_xticks(list(SCALED), [f"{factor}" for factor in SCALED])
             place.minorticks_off()

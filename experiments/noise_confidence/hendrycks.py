@@ -5,7 +5,7 @@ import pandas as pd
 
 from experiments.noise_confidence.populations import networks, rows_of
 from memo.commands.evidence import Evidence
-from memo.reporting import figures
+from memo.reporting import figures, palette
 from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.panels import CHANCE
 from memo.reporting.report import Figure, Shown, with_interval
@@ -133,9 +133,9 @@ def _draw(evidence, trials, measured, made):
     rows = rows_of(evidence.tables.out_of_distribution, trials)
     figure, [[spread, beside]] = figures.grid(1, 2, width=4.6, height=3.1)
     styles = {
-        "test": ("test images", "#000000", "-"),
-        "normal": ("N(0, 1) noise", "#CC79A7", (0, (5, 1.5))),
-        "uniform": ("uniform noise", "#009E73", (0, (1.5, 1.5))),
+        "test": ("test images", palette.BLACK, "-"),
+        "normal": ("N(0, 1) noise", palette.PURPLE, (0, (5, 1.5))),
+        "uniform": ("uniform noise", palette.GREEN, (0, (1.5, 1.5))),
     }
     for kind, (name, color, dashes) in styles.items():
         histograms = rows[rows["inputs"] == kind]["histogram"]
@@ -149,22 +149,30 @@ def _draw(evidence, trials, measured, made):
             spread.plot(
                 edges, np.append(0, share), color=color, linestyle=dashes, linewidth=1.1, alpha=0.7, label=label
             )
-    spread.axvline(CHANCE, **figures.CHANCE_LINE)
+    spread.axvline(CHANCE, **palette.REFERENCE)
     spread.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="share of inputs with less")
     figures.legend(spread, loc="upper left")
     names = list(PRINTED)[3:]
     for height, name in enumerate(names[::-1]):
         values = measured[name].dropna()
         if len(values):
-            beside.scatter(100 * values, np.full(len(values), height), s=14, color="#0072B2", alpha=0.6, linewidths=0)
+            beside.scatter(
+                100 * values, np.full(len(values), height), s=14, color=palette.BLUE, alpha=0.6, linewidths=0
+            )
         for value, marker, label in zip(PRINTED[name], ("D", "x"), ("the paper", "the authors' notebook")):
             if value is not None:
                 beside.scatter(
-                    value, height, marker=marker, color="#D55E00", s=26, label=label if height == 0 else None, zorder=3
+                    value,
+                    height,
+                    marker=marker,
+                    color=palette.VERMILION,
+                    s=26,
+                    label=label if height == 0 else None,
+                    zorder=3,
                 )
-    beside.scatter([], [], s=14, color="#0072B2", label="networks here")
-    beside.scatter([], [], marker="D", color="#D55E00", s=26, label="the paper")
-    beside.scatter([], [], marker="x", color="#D55E00", s=26, label="the authors' notebook")
+    beside.scatter([], [], s=14, color=palette.BLUE, label="networks here")
+    beside.scatter([], [], marker="D", color=palette.VERMILION, s=26, label="the paper")
+    beside.scatter([], [], marker="x", color=palette.VERMILION, s=26, label="the authors' notebook")
     beside.set_yticks(
         range(len(names)), [name.replace("wrong answers told by confidence", "errors") for name in names[::-1]]
     )

@@ -20,7 +20,7 @@ from memo.commands.evidence import Evidence
 from memo.data import datasets
 from memo.probes import weights
 from memo.probes.out_of_distribution import of_images
-from memo.reporting import figures
+from memo.reporting import figures, palette
 from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.panels import CHANCE
 from memo.reporting.report import Figure, Shown, number, with_interval
@@ -145,7 +145,7 @@ def _draw_distributions(answers, width, evidence, made):
             place.plot([box["q05"], box["q95"]], [height, height], color=color, linewidth=1.2)
             place.barh(height, box["q75"] - box["q25"], left=box["q25"], height=0.55, color=color, alpha=0.75)
             place.plot(box["mean_confidence"], height, "o", color="white", markeredgecolor=color, markersize=5)
-        place.axvline(CHANCE, **figures.CHANCE_LINE)
+        place.axvline(CHANCE, **palette.REFERENCE)
         place.set_yticks(range(len(kinds)), [INPUTS[kind] for kind in kinds])
         place.set(xlim=(0, 1.02), xlabel="confidence", title=LABELS[labels])
     means = own.groupby(["labels", "inputs"])["mean_confidence"].mean()
@@ -225,7 +225,7 @@ def _detection(answers, widths, evidence, made):
                 if len(values):
                     style = {"color": COLORS[labels], "marker": "o", "linestyle": "", "label": LABELS[labels]}
                     figures.interval(place, position + OFFSETS[labels], mean_interval(values), **style)
-        place.axhline(0.5, **figures.CHANCE_LINE)
+        place.axhline(0.5, **palette.REFERENCE)
         place.set_xticks(range(len(kinds)), [TICKS[kind] for kind in kinds], fontsize=7.5, rotation=30)
         place.set(title=f"{title} of test images", ylim=(0, 1.03))
     legend(figure)

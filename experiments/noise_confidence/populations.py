@@ -10,15 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from memo.commands.evidence import Evidence
-from memo.reporting import figures
+from memo.reporting import figures, palette
 from memo.statistics.intervals import mean_interval
 from memo.statistics.over_seeds import width_name
 
 # What the labels are called here; half: each redrawn with probability 0.5.
 LABELS = {"true": "true labels", "half": "half random labels", "shuffled": "shuffled labels"}
-COLORS = {kind: figures.LABELS["random" if kind == "half" else kind] for kind in LABELS}
-MARKERS = {kind: figures.MARKERS["random" if kind == "half" else kind] for kind in LABELS}
-DASHES: dict[str, Any] = {kind: figures.DASHES["random" if kind == "half" else kind] for kind in LABELS}
+COLORS = {kind: palette.LABELS["random" if kind == "half" else kind].color for kind in LABELS}
+MARKERS = {kind: palette.LABELS["random" if kind == "half" else kind].marker for kind in LABELS}
+DASHES: dict[str, Any] = {kind: palette.LABELS["random" if kind == "half" else kind].dashes for kind in LABELS}
 OFFSETS = {"true": -0.15, "half": 0.0, "shuffled": 0.15}
 
 INPUTS = {

@@ -14,7 +14,7 @@ from memo.data.datasets import MNIST, Dataset
 from memo.data.randomness import generator
 from memo.measures import expressivity
 from memo.measures.expressivity import MIDPOINT
-from memo.reporting import figures
+from memo.reporting import figures, palette
 from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.intervals import mean_interval, paired_difference, paired_ratio
@@ -109,7 +109,7 @@ def _draw_theorem(evidence, found, counts, reach, told, made):
     figure, [places] = figures.grid(1, len(PLACES), width=4.2, height=3.0, sharey=True)
     top = found["residual"].replace(np.inf, np.nan).max() * 10
     for place, (share, words) in zip(places, PLACES.items()):
-        for dtype, color, marker in (("float64", "#0072B2", "o"), ("float32", "#D55E00", "s")):
+        for dtype, color, marker in (("float64", palette.BLUE, "o"), ("float32", palette.VERMILION, "s")):
             own = found[(found["place"] == share) & (found["dtype"] == dtype)]
             known = own[np.isfinite(own["residual"])]
             lost = own[~np.isfinite(own["residual"])]
@@ -117,7 +117,7 @@ def _draw_theorem(evidence, found, counts, reach, told, made):
             middle = known.groupby("n")["residual"].median()
             place.plot(middle.index, middle, "-", color=color, label=dtype)
             place.plot(lost["n"], np.full(len(lost), top), "x", color=color, markersize=4)
-        place.axhline(TOLERANCE, **figures.CHANCE_LINE)
+        place.axhline(TOLERANCE, **palette.REFERENCE)
         place.set(yscale="log", xlabel="random labels, n", title=words)
         figures.count_axis(place, counts)
         place.tick_params(axis="x", labelsize=8, rotation=60)
@@ -237,10 +237,10 @@ def _draw_map(evidence, networks, table, edges, share, slope, made):
     figure.colorbar(shown, ax=place, ticks=[0.1, 0.4, 0.7, 0.99, 1.0]).set_label("accuracy")
     for n in share:
         values = share[n].dropna()
-        ratio.plot(np.full(len(values), n), values, ".", color="#009E73", alpha=0.5)
+        ratio.plot(np.full(len(values), n), values, ".", color=palette.GREEN, alpha=0.5)
         if len(values):
             figures.interval(
-                ratio, n, mean_interval(values), color="#009E73", marker="^", linestyle="", label="trained"
+                ratio, n, mean_interval(values), color=palette.GREEN, marker="^", linestyle="", label="trained"
             )
     line = np.array(counts, float)
     ratio.plot(
@@ -253,7 +253,7 @@ def _draw_map(evidence, networks, table, edges, share, slope, made):
     if slope is not None and len(fitted) > 1:
         middle = np.exp(np.log(fitted.index.to_numpy(float)).mean()), np.exp(np.log(fitted).mean())
         law = middle[1] * (line / middle[0]) ** (slope.value - 1)
-        ratio.plot(line, law, "--", color="#009E73", linewidth=1, label=f"parameters ~ n^{number(slope.value, 2)}")
+        ratio.plot(line, law, "--", color=palette.GREEN, linewidth=1, label=f"parameters ~ n^{number(slope.value, 2)}")
     figures.log_axis(ratio)
     figures.count_axis(ratio, counts)
     ratio.set(xlabel="random labels, n", ylabel="parameters a label")
@@ -296,14 +296,18 @@ def _widths(evidence, networks, made):
         for width in widths:
             values = own[(own["labels"] == labels) & (own["width"] == width)]["t99"].dropna()
             if len(values):
-                style = {"color": figures.LABELS[labels], "marker": figures.MARKERS[labels], "linestyle": ""}
+                style = {
+                    "color": palette.LABELS[labels].color,
+                    "marker": palette.LABELS[labels].marker,
+                    "linestyle": "",
+                }
                 figures.interval(epochs, width, mean_interval(values), label=words, **style)
     said = []
     for width in widths:
         pairs = own[own["width"] == width].pivot(index="seed", columns="labels", values="t99").dropna()
         if len(pairs) and {"true", "random"} <= set(pairs):
             estimate = paired_ratio(pairs["random"], pairs["true"])
-            figures.interval(ratio, width, estimate, color="#000000", marker="o", linestyle="")
+            figures.interval(ratio, width, estimate, color=palette.BLACK, marker="o", linestyle="")
             said.append(f"{with_interval(estimate, count=False)} at width {width}")
     never = [
         f"width {width} ({labels} labels)"

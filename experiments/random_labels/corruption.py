@@ -8,8 +8,9 @@ from experiments.random_labels.networks import RANDOM, RANDOM_DEEP, TRUE, TRUE_D
 from memo.commands.evidence import Evidence
 from memo.data import datasets
 from memo.measures import nearest_neighbours
-from memo.reporting import figures, panels
+from memo.reporting import figures, palette, panels
 from memo.reporting.legacy import Chapter, Claim
+from memo.reporting.palette import Mark
 from memo.reporting.panels import CHANCE
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.curve_summary import SHAPES
@@ -167,15 +168,15 @@ def _draw_errors(evidence, one, neighbours, made):
     levels = by_level(one, "test_error", "p")
     accuracy = 1 - by_level(one, "train_accuracy", "p")
     series = [
-        (train, accuracy, "#D55E00", "s", "training error"),
-        (test, levels, "#0072B2", "o", "network, all labels fitted"),
-        (test, by_level(one, "best_test_error", "p"), "#56B4E9", "v", "network, best epoch"),
-        (test, neighbours, "#E69F00", "D", "1-nearest-neighbour"),
+        (train, accuracy, palette.VERMILION, "s", "training error"),
+        (test, levels, palette.BLUE, "o", "network, all labels fitted"),
+        (test, by_level(one, "best_test_error", "p"), palette.SKY, "v", "network, best epoch"),
+        (test, neighbours, palette.ORANGE, "D", "1-nearest-neighbour"),
     ]
     for place, table, color, marker, words in series:
-        panels.means_by_level(place, table, color, marker, words)
+        panels.means(place, table, Mark(words, color, marker), joined=True)
     ends = np.array([0, 1])
-    test.plot(ends, CHANGED * ends, **figures.CHANCE_LINE, label="labels changed, 0.9 p")
+    test.plot(ends, CHANGED * ends, **palette.REFERENCE, label="labels changed, 0.9 p")
     train.set(ylim=(-0.02, 1), ylabel="training error at the end")
     test.set(ylim=(0, 1), ylabel="test error")
     for place in (train, test):
@@ -205,10 +206,10 @@ def _draw_times(evidence, networks, one, made):
     if len(deep):
         tables[name_of(networks, TRUE_DEEP)] = deep
     said = []
-    for (name, table), color in zip(tables.items(), ("#0072B2", "#D55E00")):
+    for (name, table), color in zip(tables.items(), (palette.BLUE, palette.VERMILION)):
         for (time, level), marker in zip(FACTORS.items(), ("o", "^")):
             times = by_level(table, time, "p")
-            panels.means_by_level(epochs, times, color, marker, f"{name}, {level}")
+            panels.means(epochs, times, Mark(f"{name}, {level}", color, marker), joined=True)
             if 0 not in times:
                 continue
             for p in times.columns[1:]:
@@ -220,7 +221,7 @@ def _draw_times(evidence, networks, one, made):
                     if p == times.columns[-1]:
                         said.append(f"{name}, {level}: {with_interval(estimate)}")
     figures.log_axis(epochs)
-    ratio.axhline(5, **figures.CHANCE_LINE)
+    ratio.axhline(5, **palette.REFERENCE)
     ratio.text(0.02, 5.1, "5: small constant factor", fontsize=8, color="0.4")
     epochs.set(ylabel="epochs to the level")
     ratio.margins(y=0.1)
@@ -250,8 +251,8 @@ def _draw_shapes(evidence, one, made):
     for row, kind in zip(axes, ("loss", "accuracy")):
         for place, (measure, (title, straight)) in zip(row, SHAPES.items()):
             table = by_level(one, f"{kind}_{measure}", "p")
-            panels.means_by_level(place, table, "#0072B2" if kind == "loss" else "#009E73", "o", title)
-            place.axhline(straight, **figures.CHANCE_LINE)
+            panels.means(place, table, Mark(title, palette.BLUE if kind == "loss" else palette.GREEN, "o"), joined=True)
+            place.axhline(straight, **palette.REFERENCE)
             place.set(xlim=(-0.05, 1.05))
             if kind == "loss":
                 place.set_title(title)

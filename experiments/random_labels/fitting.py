@@ -16,7 +16,7 @@ from experiments.random_labels.networks import (
     times_reached,
 )
 from memo.commands.evidence import Evidence
-from memo.reporting import figures, panels
+from memo.reporting import figures, palette, panels
 from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.panels import CHANCE
 from memo.reporting.report import Figure, with_interval
@@ -25,12 +25,12 @@ from memo.statistics.intervals import mean_interval
 PARTLY = 0.4  # the partly corrupted labels among the six settings; the paper names no fraction
 # The paper's six settings: what was shown, words, line.
 SETTINGS: dict[str, tuple[Conditions, str, Any]] = {
-    "true labels": (TRUE, "#0072B2", "-"),
-    "partly corrupted": ({"arm": "one_corrupted", "fraction": PARTLY}, "#56B4E9", (0, (5, 1.5))),
-    "random labels": (RANDOM, "#009E73", (0, (1.5, 1.5))),
-    "shuffled pixels": (PIXELS["shuffled_pixels"], "#000000", (0, (4, 1.5, 1, 1.5))),
-    "random pixels": (PIXELS["random_pixels"], "#E69F00", (0, (3, 1, 1, 1, 1, 1))),
-    "Gaussian": (PIXELS["gaussian"], "#CC79A7", (0, (7, 1))),
+    "true labels": (TRUE, palette.BLUE, "-"),
+    "partly corrupted": ({"arm": "one_corrupted", "fraction": PARTLY}, palette.SKY, (0, (5, 1.5))),
+    "random labels": (RANDOM, palette.GREEN, (0, (1.5, 1.5))),
+    "shuffled pixels": (PIXELS["shuffled_pixels"], palette.BLACK, (0, (4, 1.5, 1, 1.5))),
+    "random pixels": (PIXELS["random_pixels"], palette.ORANGE, (0, (3, 1, 1, 1, 1, 1))),
+    "Gaussian": (PIXELS["gaussian"], palette.PURPLE, (0, (7, 1))),
 }
 # Least training accuracy on random labels, of the protocol: the paper has 99.34 % and 100 %.
 FITS = {"1": (RANDOM, 0.993), "3": (RANDOM_DEEP, 0.999)}
@@ -126,12 +126,12 @@ def _draw_loss(evidence, networks, made):
     last = 0
     for words, (conditions, color, dashes) in SETTINGS.items():
         own = networks.curves_of(**conditions)
-        style: figures.Style = {"color": color, "linestyle": dashes, "label": words}
+        style: palette.Style = {"color": color, "linestyle": dashes, "label": words}
         panels.mean_line(loss, own, "train_loss", "step", **style)
         panels.mean_line(accuracy, own, "train_accuracy", **style)
         last = max(last, own["epoch"].max() if len(own) else 0)
     loss.set(xlabel="step", ylabel="training loss", ylim=(0, None), xlim=(0, None))
-    accuracy.axhline(CHANCE, **figures.CHANCE_LINE)
+    accuracy.axhline(CHANCE, **palette.REFERENCE)
     accuracy.set(ylim=(0, 1.03), ylabel="training accuracy")
     figures.epoch_axis(accuracy, last)
     figures.shared_legend(figure, loss, 3)
@@ -158,7 +158,7 @@ def _draw_order(evidence, networks, made):
     figure, [[place]] = figures.grid(1, 1, width=6.4, height=3.2)
     times = {"start": "a tenth of the loss lost", "t50": "50 %", "t99": "99 % training accuracy"}
     for position, (conditions, _, _) in enumerate(SETTINGS.values()):
-        for (time, words), color, marker in zip(times.items(), ("0.5", "#56B4E9", "#0072B2"), "os^"):
+        for (time, words), color, marker in zip(times.items(), ("0.5", palette.SKY, palette.BLUE), "os^"):
             values = networks.values(time, conditions).dropna()
             place.plot(values, np.full(len(values), position), ".", color=color, alpha=0.35, markersize=4)
             if len(values):
@@ -216,15 +216,15 @@ def _literal(evidence, networks, made):
         for arm, (words, *both) in kinds.items():
             for labels, conditions in zip(("true", "random"), both):
                 own = networks.curves_of(**conditions)
-                style: figures.Style = {
-                    "color": figures.LABELS[labels],
+                style: palette.Style = {
+                    "color": palette.LABELS[labels].color,
                     "linestyle": dashes[arm],
                     "label": f"{labels} labels, {words}",
                 }
                 panels.mean_line(place, own, "train_accuracy", **style)
                 last = max(last, own["epoch"].max() if len(own) else 0)
         figures.epoch_axis(place, last)
-        place.axhline(CHANCE, **figures.CHANCE_LINE)
+        place.axhline(CHANCE, **palette.REFERENCE)
         place.set(title=name, ylim=(0, 1.03))
     places[0].set_ylabel("training accuracy")
     figures.shared_legend(figure, places[0], 2)

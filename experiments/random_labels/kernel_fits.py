@@ -12,18 +12,18 @@ from memo.data import datasets
 from memo.data.datasets import Dataset
 from memo.data.randomness import generator
 from memo.measures import kernels, nearest_neighbours
-from memo.reporting import figures, panels
-from memo.reporting.figures import CHANCE_LINE
+from memo.reporting import figures, palette, panels
 from memo.reporting.legacy import Chapter, Claim
+from memo.reporting.palette import Mark
 from memo.reporting.report import Figure, Shown, with_interval
 from memo.statistics.intervals import mean_interval, paired_difference
 from memo.statistics.over_seeds import by_level
 
 METHODS = {
-    "kernel": ("Gaussian kernel, no regulariser", "#0072B2", "o"),
-    "ridge": ("with the ridge chosen on held-out images", "#56B4E9", "v"),
-    "nearest": ("1-nearest-neighbour", "#E69F00", "D"),
-    "linear": ("linear, least norm", "#CC79A7", "s"),
+    "kernel": ("Gaussian kernel, no regulariser", palette.BLUE, "o"),
+    "ridge": ("with the ridge chosen on held-out images", palette.SKY, "v"),
+    "nearest": ("1-nearest-neighbour", palette.ORANGE, "D"),
+    "linear": ("linear, least norm", palette.PURPLE, "s"),
 }
 PAPER_ERROR = 0.012  # of 60,000 raw images, by the paper
 
@@ -234,24 +234,24 @@ def _show(fits, bandwidth, made):
 def _draw(evidence, fits, bandwidths, bandwidth, made):
     figure, [[errors, linear], [norms, widths]] = figures.grid(2, 2, width=4.4, height=2.9)
     for column, (words, color, marker) in METHODS.items():
-        panels.means_by_level(errors, by_level(fits, column, "n"), color, marker, words)
+        panels.means(errors, by_level(fits, column, "n"), Mark(words, color, marker), joined=True)
     figures.log_axis(errors)
-    errors.axhline(PAPER_ERROR, **CHANCE_LINE, label="paper, 60,000 images")
+    errors.axhline(PAPER_ERROR, **palette.REFERENCE, label="paper, 60,000 images")
     errors.set(ylabel="test error")
     for column, words, color, marker in (
-        ("linear_train", "training error, true labels", "#0072B2", "o"),
-        ("linear_train_random", "training error, random labels", "#009E73", "^"),
-        ("linear", "test error, true labels", "#CC79A7", "s"),
+        ("linear_train", "training error, true labels", palette.BLUE, "o"),
+        ("linear_train_random", "training error, random labels", palette.GREEN, "^"),
+        ("linear", "test error, true labels", palette.PURPLE, "s"),
     ):
-        panels.means_by_level(linear, by_level(fits, column, "n"), color, marker, words)
-    linear.axvline(784, **CHANCE_LINE)
+        panels.means(linear, by_level(fits, column, "n"), Mark(words, color, marker), joined=True)
+    linear.axvline(784, **palette.REFERENCE)
     linear.set(ylabel="error, linear fit", ylim=(-0.02, 1))
     figures.legend(linear, loc="upper center")
     for column, words, color, marker in (
-        ("norm", "true labels", "#0072B2", "o"),
-        ("norm_random", "random labels", "#009E73", "^"),
+        ("norm", "true labels", palette.BLUE, "o"),
+        ("norm_random", "random labels", palette.GREEN, "^"),
     ):
-        panels.means_by_level(norms, by_level(fits, column, "n"), color, marker, words)
+        panels.means(norms, by_level(fits, column, "n"), Mark(words, color, marker), joined=True)
     figures.log_axis(norms)
     norms.set(ylabel="norm of kernel fit")
     figures.legend(norms)
@@ -259,8 +259,8 @@ def _draw(evidence, fits, bandwidths, bandwidth, made):
         figures.count_axis(place, sorted(fits["n"].unique()))
         place.tick_params(axis="x", labelsize=8, rotation=45)
         place.set_xlabel("images")
-    widths.plot(bandwidths["bandwidth"], bandwidths["held_out_error"], "o-", color="#0072B2")
-    widths.axvline(bandwidth, **CHANCE_LINE)
+    widths.plot(bandwidths["bandwidth"], bandwidths["held_out_error"], "o-", color=palette.BLUE)
+    widths.axvline(bandwidth, **palette.REFERENCE)
     widths.set(xlabel="bandwidth (white is 1)", ylabel="held-out error", ylim=(0, None))
     figures.legend(errors)
     largest = int(fits["n"].max())

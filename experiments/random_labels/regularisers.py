@@ -8,7 +8,7 @@ import pandas as pd
 from experiments.random_labels.fitting import name_of
 from experiments.random_labels.networks import RANDOM, RANDOM_DEEP, TRUE, TRUE_DEEP, ZHANG, Networks
 from memo.commands.evidence import Evidence
-from memo.reporting import figures
+from memo.reporting import figures, palette
 from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.panels import CHANCE
 from memo.reporting.report import Figure, Shown, with_interval
@@ -35,7 +35,7 @@ WITHOUT: dict[tuple[str, str], dict[str, Any]] = {
     ("3", "random"): RANDOM_DEEP,
 }
 REGULARISERS = ("none", "weight decay", "dropout")
-COLORS = {"none": "#000000", "weight decay": "#0072B2", "dropout": "#CC79A7"}
+COLORS = {"none": palette.BLACK, "weight decay": palette.BLUE, "dropout": palette.PURPLE}
 
 
 def chapter(evidence: Evidence, networks: Networks) -> Chapter:
@@ -194,7 +194,7 @@ def _draw(evidence, networks, made):
                     alpha=0.4,
                     markersize=4,
                 )
-                style: figures.Style = {"color": COLORS[regulariser], "linestyle": "", "label": regulariser}
+                style: palette.Style = {"color": COLORS[regulariser], "linestyle": "", "label": regulariser}
                 if len(values):
                     marker = "os^"[REGULARISERS.index(regulariser)]
                     figures.interval(place, position + offset, mean_interval(values), marker=marker, **style)
@@ -207,7 +207,7 @@ def _draw(evidence, networks, made):
         place.set_xlim(-0.5, 1.5)
     test.set(title="true labels", ylabel="test accuracy")
     train.set(title="random labels", ylabel="training accuracy")
-    train.axhline(0.99, **figures.CHANCE_LINE)
+    train.axhline(0.99, **palette.REFERENCE)
     figures.shared_legend(figure, test)
     said = []
     for number in layers:
