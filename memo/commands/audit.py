@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from memo.commands.analysis import Analysis
-from memo.errors import Refusal
 from memo.reporting import results, sentences
 from memo.reporting.claims import NUMBERS
 from memo.reporting.report import read_table
@@ -33,14 +32,11 @@ class Audit:
     mismatches: list[str]
 
 
-def audit(result: Result, folder: Path) -> Audit:
-    """Return the audit of an experiment's committed results in `folder`; its analysis is that of this suite.
-
-    Raises Refusal for an experiment whose analysis does not answer declared claims.
-    """
+def audit(result: Result, folder: Path) -> Audit | None:
+    """Return the audit of an experiment's committed results in `folder`, or None where its claims are not declared as data."""
     analysis = getattr(import_module(f"experiments.{result.name}.analysis"), "analyse", None)
     if not isinstance(analysis, Analysis):
-        raise Refusal(f"experiments.{result.name} answers no declared claims.")
+        return None
     tables = results.load(folder)
     found = analysis.answers(Tables({name: table for name, table in tables.items() if name != "claims"}))
     again = found.ledger(result.scale)

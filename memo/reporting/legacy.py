@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from memo.reporting import claims
+from memo.reporting import claims, sources, view
 from memo.reporting.claims import DIRECTION_ONLY, NOT_APPLICABLE, NOT_REPRODUCED, REPRODUCED, UNDECIDED
 from memo.reporting.report import Figure, Report, Shown
 from memo.statistics.intervals import Estimate
@@ -122,8 +122,51 @@ def ledger(rows: Iterable[tuple]) -> pd.DataFrame:
             raise ValueError(f"Claim {claim.claim} stands twice in the ledger.")
         seen.add(claim.claim)
         lines.append(_line(claim, estimate, *note))
-    frame = pd.DataFrame(lines, columns=list(OLD)).reindex(columns=list(claims.COLUMNS))
-    return claims.typed(frame.assign(sentence="", basis="", judged="", scale=""))
+    return completed(pd.DataFrame(lines, columns=list(OLD)))
+
+
+# What sources were called where claims were typed; the keys of sources.yaml have the others' short texts.
+_NAMES = {
+    "the talk, of Arpit et al. 2017": "3Blue1Brown 2017",
+    "the talk, of Choromanska et al. 2015": "3Blue1Brown 2017",
+    "the talk, of its digit network": "3Blue1Brown 2017",
+    "Nielsen's book": "Nielsen 2015",
+}
+
+
+def completed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a ledger of columns OLD with all columns of claims.csv: sentences and sources named, ranges as numbers."""
+    known = {source.cite for source in sources.load().values()}
+    named = [_NAMES.get(source, source) for source in frame["source"]]
+    own = sources.load()[sources.OWN].cite
+    ranges = pd.DataFrame([_ranges(text) for text in frame["expected"]], columns=list(_RANGES), index=frame.index)
+    frame = frame.assign(
+        sentence=[view.anchor(*texts)[:70].strip("-") for texts in zip(frame["source"], frame["statement"])],
+        source=[source if source in known else own for source in named],
+        judged=frame["verdict"],
+        **dict(ranges.items()),
+    )
+    return claims.typed(frame.reindex(columns=list(claims.COLUMNS)).fillna({"basis": "", "scale": ""}))
+
+
+_RANGES = ("accept_low", "accept_high", "direction_low", "direction_high")
+
+
+def _ranges(expected: str) -> tuple[float, float, float, float]:
+    """Return the ends of the ranges in a text such as ">= 2 (direction: >= 1)"."""
+    accept, _, direction = expected.partition(" (direction: ")
+    return *_range(accept), *_range(direction.removesuffix(")"))
+
+
+def _range(text: str) -> tuple[float, float]:
+    numbers = [
+        float(word) for word in text.split() if word.replace(".", "").replace("-", "").replace("e", "").isdigit()
+    ]
+    if not numbers:
+        return math.nan, math.nan
+    if text.startswith(">="):
+        return numbers[0], math.inf
+    return (-math.inf, numbers[0]) if text.startswith("<=") else (numbers[0], numbers[-1])
 
 
 def _line(claim, estimate, note=""):
