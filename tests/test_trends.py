@@ -9,7 +9,7 @@ from scipy import stats
 
 from memo.statistics.intervals import mean_interval, p_outside
 from memo.statistics.over_seeds import over_seeds
-from memo.statistics.trends import by_level, log_slope, page_trend, paired_steps, smallest_step
+from memo.statistics.trends import by_level, log_slope, page_trend, paired_steps, smallest_ratio, smallest_step
 
 INF = math.inf
 
@@ -44,6 +44,16 @@ def test_the_smallest_step_has_the_lowest_ends():
     assert found.high == min(mean_interval(rise, 1 - 0.05 / 3).high for rise in rises)
     assert found.n == 6
     assert p_outside(found, (found.low, INF)) == pytest.approx(0.025)
+
+
+def test_the_smallest_ratio_is_the_smallest_step_of_logarithms():
+    values = np.exp(levels([0, 1, 3, 3.5], 0.3, 6, np.random.default_rng(1)))
+    found, step = smallest_ratio(*values.T), smallest_step(*np.log(values).T)
+    assert found[:3] == pytest.approx(tuple(np.exp(step[:3])))
+    assert p_outside(found, (found.low, INF)) == pytest.approx(0.025)
+    assert smallest_ratio([1, 2, 3], [2, 4, 6]).value == pytest.approx(2)
+    with pytest.raises(ValueError, match="above 0"):
+        smallest_ratio([1, 0], [1, 1])
 
 
 def test_two_levels_have_one_step():

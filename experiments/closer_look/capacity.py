@@ -10,7 +10,8 @@ from memo.reporting import figures, panels
 from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.palette import Mark
 from memo.reporting.report import Figure, number, with_interval
-from memo.statistics.over_seeds import by_level, log_slope, over_pairs, over_seeds, where
+from memo.statistics.over_seeds import over_pairs, over_seeds, where
+from memo.statistics.trends import by_level, log_slope
 
 SHORT = "a network that never fits everything, or diverged"
 NEAR = 0.005  # of the best mean accuracy: where a width counts as near the best

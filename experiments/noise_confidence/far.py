@@ -10,7 +10,7 @@ from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.panels import CHANCE
 from memo.reporting.report import Figure, with_interval
 from memo.statistics.intervals import mean_interval
-from memo.statistics.over_seeds import least_rise
+from memo.statistics.trends import smallest_step
 
 HEIN = "Hein et al. 2019"
 SCALED = {1: "uniform", **{factor: f"uniform_x{factor}" for factor in FACTORS}}
@@ -54,10 +54,10 @@ def chapter(evidence: Evidence) -> Chapter:
                     (
                         f"monotone-{name}",
                         relu,
-                        "smallest step of the mean confidence from × 5 to × 10 to × 100",
+                        "smallest mean step of the confidence from × 5 to × 10 to × 100",
                         (-0.001, np.inf),
                         None,
-                        least_rise(sure[[SCALED[5], SCALED[10], SCALED[100]]]) if len(sure) else None,
+                        sure[[SCALED[5], SCALED[10], SCALED[100]]] if len(sure) else None,
                     ),
                 ]
             else:
@@ -81,9 +81,9 @@ def chapter(evidence: Evidence) -> Chapter:
                 ]
             for name_, statement, quantity, accept, direction, values in rows:
                 claim = Claim(name_, HEIN, statement, quantity, accept, direction, "scaled", condition=condition)
-                known = [] if values is None else values.dropna()
-                note = "" if len(known) else "every network diverged"
-                made.rows.append((claim, mean_interval(known) if len(known) else None, note))
+                known = np.empty(0) if values is None else values.dropna().to_numpy().T
+                estimate = None if not known.size else smallest_step(*known) if known.ndim > 1 else mean_interval(known)
+                made.rows.append((claim, estimate, "" if estimate else "every network diverged"))
     _draw(table, activations, evidence, made)
     made.methods.append(
         f"Scaled noise: the same uniform images times 1, 2, 5, 10 and 100. Networks of width {', '.join(distinct(evidence, 'width', 'functions'))} "

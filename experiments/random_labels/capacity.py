@@ -18,7 +18,8 @@ from memo.reporting import figures, palette
 from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.intervals import mean_interval, paired_difference, paired_ratio
-from memo.statistics.over_seeds import log_slope, over_pairs, over_seeds
+from memo.statistics.over_seeds import over_pairs, over_seeds
+from memo.statistics.trends import log_slope
 
 MEMORISED = 0.99  # of the training labels
 PLACES = {MIDPOINT: "biases in the middle of gaps", 0.75: "biases at three quarters of gaps"}

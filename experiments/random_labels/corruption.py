@@ -15,7 +15,8 @@ from memo.reporting.panels import CHANCE
 from memo.reporting.report import Figure, number, with_interval
 from memo.statistics.curve_summary import SHAPES
 from memo.statistics.intervals import paired_ratio
-from memo.statistics.over_seeds import by_level, least_rise, over_pairs, over_seeds
+from memo.statistics.over_seeds import over_pairs, over_seeds
+from memo.statistics.trends import by_level, smallest_ratio, smallest_step
 
 CHANGED = 1 - CHANCE  # of redrawn labels that really change
 FACTORS = {"t99": "99 %", "t999": "99.9 %"}
@@ -78,12 +79,11 @@ def _noise_curve(networks, one, neighbours, made):
             condition=f"p = {p:g}",
         )
         made.rows.append((claim, *networks.mean("train_accuracy", conditions)))
-    rises = least_rise(test)
     claim = Claim(
-        "Z2-rises", ZHANG, statement, "smallest rise of the test error from one level to the next", (0.0001, 1), None,
+        "Z2-rises", ZHANG, statement, "smallest mean rise of the test error from one level to the next", (0.0001, 1), None,
         "corruption", condition="all levels",
     )  # fmt: skip
-    made.rows.append((claim, *over_seeds(rises)))
+    made.rows.append((claim, *over_seeds(test, estimate=smallest_step)))
     claim = Claim(
         "Z2-ends",
         ZHANG,
@@ -152,10 +152,10 @@ def _slow_down(networks, one, made):
     statement = "The more labels are random, the longer fitting takes."
     for time, level in FACTORS.items():
         claim = Claim(
-            f"Z3-monotone-{time}", ZHANG, statement, f"smallest ratio of epochs to {level} from one level to the next",
+            f"Z3-monotone-{time}", ZHANG, statement, f"smallest mean ratio of epochs to {level} from one level to the next",
             (1.0001, np.inf), None, "slowdown", condition="all levels",
         )  # fmt: skip
-        made.rows.append((claim, *over_seeds(np.exp(least_rise(np.log(by_level(one, time, "p")))))))
+        made.rows.append((claim, *over_seeds(by_level(one, time, "p"), estimate=smallest_ratio)))
     made.findings.append(
         f"<b>Slow-down.</b> {name_of(networks, TRUE)} takes {with_interval(answers['t99', '1'])} times as many epochs to 99 % "
         f"on {images:,} random labels as on true ones, {name_of(networks, TRUE_DEEP)} {with_interval(answers['t99', '3'])} "

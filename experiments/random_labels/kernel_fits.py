@@ -17,7 +17,7 @@ from memo.reporting.legacy import Chapter, Claim
 from memo.reporting.palette import Mark
 from memo.reporting.report import Figure, Shown, with_interval
 from memo.statistics.intervals import mean_interval, paired_difference
-from memo.statistics.over_seeds import by_level
+from memo.statistics.trends import by_level
 
 METHODS = {
     "kernel": ("Gaussian kernel, no regulariser", palette.BLUE, "o"),

@@ -15,9 +15,6 @@ from numpy.typing import ArrayLike
 
 from memo.networks.status import DIVERGED
 from memo.statistics.intervals import Estimate, mean_interval, paired_difference, paired_ratio
-from memo.statistics.trends import by_level, log_slope
-
-__all__ = ["by_level", "log_slope"]  # until every experiment asks memo.statistics.trends
 
 KINDS = ("true", "shuffled")
 
@@ -133,11 +130,6 @@ def slowdown(shapes: pd.DataFrame, trials: pd.DataFrame, column: str, width: str
     given = twins(trials, "epochs_trained", width)["shuffled"]
     words = "shuffled", "curve on true labels"
     return times_longer(pairs["shuffled"], pairs["true"], given, words[0], words[1], lost.index[lost])
-
-
-def least_rise(levels: pd.DataFrame) -> pd.Series:
-    """Return by seed the smallest step from one level [seeds, levels] to the next; NaN where a level is missing."""
-    return levels.diff(axis=1).iloc[:, 1:].min(axis=1, skipna=False)
 
 
 def times_longer(

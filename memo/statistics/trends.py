@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from memo.statistics.intervals import Estimate, mean_interval, p_outside
+from memo.statistics.intervals import LOG, Estimate, mean_interval, p_outside
 from memo.statistics.multiplicity import holm
 
 
@@ -43,7 +43,7 @@ def log_slope(levels: pd.DataFrame) -> pd.Series:
 
 
 def paired_steps(*levels: ArrayLike, confidence: float = 0.95) -> list[Step]:
-    """Return the steps from each level, values [n] by seed, to the next; give logarithms for ratios.
+    """Return the steps from each level, values [n] by seed, to the next; of logarithms, for ratios.
 
     Intervals are of one step each; the p-values, one-sided, are adjusted for the number of steps. NaN where all seeds
     step by the same. Raises ValueError for fewer than two levels, and as `mean_interval` does.
@@ -71,6 +71,16 @@ def smallest_step(*levels: ArrayLike, confidence: float = 0.95) -> Estimate:
         return Estimate(value, math.nan, math.nan, rises[0].n)
     lowest = min(rises, key=lambda rise: rise.low)
     return Estimate(value, lowest.low, min(highs), lowest.n, lowest.spread)
+
+
+def smallest_ratio(*levels: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Return the smallest geometric mean ratio of a level, values [n] above 0 by seed, to the one before; see `smallest_step`."""
+    values = np.array(levels, float)
+    if (values <= 0).any():
+        raise ValueError("A ratio on the log scale needs numbers above 0.")
+    step = smallest_step(*np.log(values), confidence=confidence)
+    spread = step.spread and step.spread._replace(scale=LOG, bounds=(0, math.inf))
+    return Estimate(math.exp(step.value), math.exp(step.low), math.exp(step.high), step.n, spread)
 
 
 def page_trend(levels: pd.DataFrame) -> float:
