@@ -8,6 +8,7 @@ from experiments.headline.networks import curves_of, read, widths_of
 from memo.commands.analysis import Analysis, Front
 from memo.commands.evidence import Evidence
 from memo.data import datasets
+from memo.networks.status import DIVERGED
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Text
@@ -28,7 +29,7 @@ def front(evidence: Evidence, tables: Tables, answers: Answers) -> Front:
         "available": datasets.MNIST.train_images,
         "changed": evidence.tables.trials.query("`labels.kind` == 'shuffled'")["labels.changed"].mean(),
         "networks": len(networks),
-        "diverged": int((networks["status"] == "diverged").sum()),
+        "diverged": int((networks["status"] == DIVERGED).sum()),
         "seeds": networks["seed"].nunique(),
         "largest": largest,
     }

@@ -5,6 +5,7 @@ from functools import partial
 import pandas as pd
 
 from memo.commands.evidence import Evidence
+from memo.networks.status import DIVERGED
 from memo.statistics.over_seeds import width_name
 from memo.storage.run_folders import Tables
 
@@ -40,5 +41,5 @@ def memorised(networks: pd.DataFrame) -> list[str]:
 
 def curves_of(evidence: Evidence, networks: pd.DataFrame) -> pd.DataFrame:
     """Return the learning curves of the networks that did not diverge, with their width and labels."""
-    sound = networks[networks["status"] != "diverged"].set_index("trial")[["width", "labels"]]
+    sound = networks[networks["status"] != DIVERGED].set_index("trial")[["width", "labels"]]
     return evidence.tables.curves.merge(sound, left_on="trial", right_index=True)

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from memo.networks.losses import LOSSES
+from memo.networks.mlp import Layers
 from memo.networks.program import Static
 from memo.probes.networks import Networks, finite, outputs
 
@@ -16,7 +16,7 @@ NO_ANSWER = 255  # where an output is not a number
 
 
 @partial(jax.jit, static_argnums=0)
-def _answers(static: Static, layers: Any, pixels: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _answers(static: Static, layers: Layers, pixels: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return answer uint8 and confidence float32, each [m, M]."""
     values = outputs(static, layers, pixels)
     confidence = jnp.where(finite(layers)[:, None], jnp.max(LOSSES[static.loss].activate(values), axis=-1), jnp.nan)

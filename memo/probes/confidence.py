@@ -1,7 +1,6 @@
 """How sure a network is of its answer: on test images, and on inputs that show nothing."""
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +8,7 @@ import numpy as np
 
 from memo.measures.ranking import auroc
 from memo.networks.losses import LOSSES
+from memo.networks.mlp import Layers
 from memo.networks.program import Static
 from memo.probes.networks import INPUTS, Networks, outputs, shown
 
@@ -18,7 +18,7 @@ EVEN = 0.95  # of the largest possible entropy: from there on an answer counts a
 
 
 @partial(jax.jit, static_argnums=0)
-def respond(static: Static, layers: Any, pixels: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+def respond(static: Static, layers: Layers, pixels: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Return confidence, answer, entropy and total activation, each [m, M]; see `measure` for their definitions."""
     values = outputs(static, layers, pixels)
     activations = LOSSES[static.loss].activate(values)

@@ -7,7 +7,6 @@ is no projection onto [0, 1].
 """
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +16,7 @@ from jax import lax
 
 from memo.data.randomness import purpose_key
 from memo.networks import mlp
+from memo.networks.mlp import Layers
 from memo.networks.program import Static, as_pixels
 from memo.probes.networks import Networks, finite
 
@@ -29,7 +29,7 @@ SAMPLES = 500
 
 
 def search(
-    static: Static, layers: Any, images: jax.Array, radius: jax.Array, key: jax.Array
+    static: Static, layers: Layers, images: jax.Array, radius: jax.Array, key: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Return which of the images [n, pixels] are critical for one network, [n] bool, and the iterations it took.
 
@@ -64,7 +64,7 @@ def search(
 
 @partial(jax.jit, static_argnums=0)
 def _ratios(
-    static: Static, layers: Any, images: jax.Array, sources: jax.Array, rows: jax.Array, keys: jax.Array
+    static: Static, layers: Layers, images: jax.Array, sources: jax.Array, rows: jax.Array, keys: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Return shares of critical samples and iterations, each [T, radii], for images [G, N, pixels] at rows [T, n]."""
 

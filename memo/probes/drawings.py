@@ -1,7 +1,6 @@
 """How a network draws: images grown by gradient ascent until it takes them for a digit (Nguyen et al. 2015)."""
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ from memo.data.randomness import generator
 from memo.measures.nearest_neighbours import nearest
 from memo.networks import mlp
 from memo.networks.losses import LOSSES, of_class
+from memo.networks.mlp import Layers
 from memo.networks.program import Static, as_pixels
 from memo.probes.networks import Networks, outputs
 
@@ -30,7 +30,7 @@ def starts(seed: int, digits: int, pixels: int) -> dict[str, np.ndarray]:
     return {"blank": np.zeros((digits, pixels), np.float32), "noise": np.stack(noise)}
 
 
-def ascend(static: Static, layers: Any, shown: jax.Array, digits: jax.Array) -> tuple[jax.Array, jax.Array]:
+def ascend(static: Static, layers: Layers, shown: jax.Array, digits: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return one network's drawings [D, pixels] and the iterations [D] at which each first passed SURE, -1 for never.
 
     `shown` [D, pixels] are the images to begin from, `digits` [D] int32 what each is to become. A drawing is the best of
@@ -79,7 +79,7 @@ def _draw(static, layers, shown, digits):
     return jax.vmap(draw)(layers, shown)
 
 
-def read_by(static: Static, layers: Any, pixels: np.ndarray) -> np.ndarray:
+def read_by(static: Static, layers: Layers, pixels: np.ndarray) -> np.ndarray:
     """Return the activations [T, D, classes] of T networks (leaves [T, ...]) for drawings [D, pixels] uint8 of any."""
     return np.asarray(LOSSES[static.loss].activate(outputs(static, layers, as_pixels(jnp.asarray(pixels)))))
 

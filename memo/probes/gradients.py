@@ -21,7 +21,7 @@ from memo.data.randomness import generator
 from memo.measures.batched_mean import mean_over_blocks
 from memo.networks import mlp
 from memo.networks.losses import LOSSES
-from memo.networks.mlp import BLOCK
+from memo.networks.mlp import BLOCK, Layers
 from memo.networks.optimizers import SCHEDULES
 from memo.networks.program import Static, as_pixels
 from memo.probes.networks import Networks
@@ -179,7 +179,7 @@ def _count(percent: int, components: int) -> int:
 # Parameters, as a flat row: layer by layer, weights and then biases
 
 
-def _flat(layers: Any) -> np.ndarray:
+def _flat(layers: Layers) -> np.ndarray:
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(layers)]
     return np.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
 
@@ -244,7 +244,7 @@ def _gradient_of(static):
 
 @partial(jax.jit, static_argnums=0)
 def _gradients(
-    static: Static, layers: Any, train: jax.Array, source: jax.Array, rows: jax.Array, labels: jax.Array
+    static: Static, layers: Layers, train: jax.Array, source: jax.Array, rows: jax.Array, labels: jax.Array
 ) -> tuple[jax.Array, Any]:
     """Return cost [m] and gradient [m, ...] of m networks over rows [n] of an image source with labels [m, n]."""
     of = jax.vmap(_gradient_of(static), (0, None, 0, None))
@@ -257,7 +257,7 @@ def _gradients(
 
 @partial(jax.jit, static_argnums=0)
 def _minibatch_norms(
-    static: Static, layers: Any, train: jax.Array, source: jax.Array, rows: jax.Array, labels: jax.Array
+    static: Static, layers: Layers, train: jax.Array, source: jax.Array, rows: jax.Array, labels: jax.Array
 ) -> jax.Array:
     """Return the norms [20, m] of the gradients of m networks on minibatches rows [20, B] with labels [m, 20, B]."""
     of = jax.vmap(_gradient_of(static), (0, None, 0, None))
@@ -283,7 +283,7 @@ def _mean_minibatch_norms(static, seed, layers, train, source, rows, labels):
 @partial(jax.jit, static_argnums=0)
 def _falls(
     static: Static,
-    layers: Any,
+    layers: Layers,
     moves: Any,
     lengths: jax.Array,
     train: jax.Array,

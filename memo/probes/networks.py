@@ -14,7 +14,7 @@ from jax import lax
 from memo.data.randomness import generator
 from memo.data.treatments import PixelStatistics, gaussian_images, permute_each
 from memo.networks import mlp
-from memo.networks.mlp import BLOCK
+from memo.networks.mlp import BLOCK, Layers
 from memo.networks.optimizers import Hyperparameters
 from memo.networks.program import Images, Static, as_pixels
 
@@ -27,7 +27,7 @@ class Networks(NamedTuple):
     """T networks, trained or in training, that differ in weights and seed but not in shape."""
 
     static: Static
-    layers: Any  # leaves [T, ...]
+    layers: Layers  # leaves [T, ...]
     seeds: np.ndarray  # [T]
     sources: np.ndarray  # [T], the image source of each network's images
     images: Images
@@ -108,7 +108,7 @@ def shown(networks: Networks, kind: str, seed: int, member: int, pixels: np.ndar
     return _kept.get(key, images, lambda: draw(kind, seed, pixels, networks.statistics))
 
 
-def outputs(static: Static, layers: Any, pixels: mlp.Array) -> jax.Array:
+def outputs(static: Static, layers: Layers, pixels: mlp.Array) -> jax.Array:
     """Return outputs [m, M, classes] before softmax or sigmoid of m networks for the same pixels [M, pixels]."""
     apply = jax.vmap(lambda layers, block: mlp.apply(layers, block, static.activation), (0, None))
     count = pixels.shape[0]
@@ -122,7 +122,7 @@ def outputs(static: Static, layers: Any, pixels: mlp.Array) -> jax.Array:
     return jnp.concatenate(parts, axis=1)
 
 
-def finite(layers: Any) -> jax.Array:
+def finite(layers: Layers) -> jax.Array:
     """Return which of m networks (leaves [m, ...]) have finite weights and biases only, [m] bool."""
     leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(layers)]
     return jnp.all(jnp.stack([jnp.isfinite(leaf).all(axis=tuple(range(1, leaf.ndim))) for leaf in leaves]), axis=0)

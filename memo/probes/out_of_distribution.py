@@ -1,12 +1,12 @@
 """How sure a network is of what is no digit, near the digits and far from them, and whether that tells the two apart."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from memo.data.randomness import generator
 from memo.measures.ranking import auroc, average_precision
+from memo.networks.mlp import Layers
 from memo.networks.program import Static
 from memo.probes.confidence import BINS, QUANTILES, respond
 from memo.probes.networks import Networks, shown
@@ -86,7 +86,7 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
-def of_images(static: Static, layers: Any, images: np.ndarray, test: np.ndarray, labels: np.ndarray) -> list[dict]:
+def of_images(static: Static, layers: Layers, images: np.ndarray, test: np.ndarray, labels: np.ndarray) -> list[dict]:
     """Return the columns of `measure` for T networks (leaves [T, ...]) shown other images [M, pixels], both float32."""
     on_test, answer, _, _ = map(np.asarray, respond(static, layers, test))
     confidence, _, entropy, _ = map(np.asarray, respond(static, layers, images))

@@ -1,12 +1,12 @@
 """What a network answers to the first of its training images: which it has right, by the given label and by the true one."""
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from memo.networks.mlp import Layers
 from memo.networks.program import Static, as_pixels
 from memo.probes.answers import NO_ANSWER
 from memo.probes.networks import Networks, finite
@@ -16,7 +16,7 @@ WATCHED = 1000  # the first of each training subset
 
 
 @partial(jax.jit, static_argnums=0)
-def _answers(static: Static, layers: Any, images: jax.Array, sources: jax.Array, rows: jax.Array) -> jax.Array:
+def _answers(static: Static, layers: Layers, images: jax.Array, sources: jax.Array, rows: jax.Array) -> jax.Array:
     """Return the answers [T, W] uint8 of T networks to the images in `rows` [T, W] of their sources."""
 
     def of_network(own):
