@@ -138,7 +138,7 @@ def _end(environment, daemons):
 
 
 def _ask(environment, *command):
-    return subprocess.run(command, capture_output=True, text=True, env=environment).stdout
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60).stdout
 
 
 def _wait(ready, daemons, folder):

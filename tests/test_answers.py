@@ -10,12 +10,13 @@ from memo.data import datasets
 from memo.data.treatments import PixelStatistics
 from memo.networks import mlp
 from memo.networks.mlp import BLOCK
-from memo.networks.program import Images, Static
+from memo.networks.program import Images
 from memo.probes import answers, weights
 from memo.probes.networks import Networks, finite
 from memo.storage import sweep
 from memo.storage.tables import as_frame, as_table
 from memo.training import inputs
+from tests import builders
 
 SIZES = (784, 8, 6, 10)
 SEEDS = np.array([5, 3, 5, 4])
@@ -26,7 +27,7 @@ def networks(mnist):
     """Return `networks(loss, seeds) -> four random networks` on more real test images than a block holds."""
 
     def make(loss="cross_entropy", seeds=SEEDS):
-        static = Static(SIZES, "tanh", "normal", loss, "sgd", "constant", 1.0, 64, 4, 4)
+        static = builders.static(SIZES, "tanh", "normal", loss)
         rng = np.random.default_rng(0)
         count = BLOCK + 70
         images = Images(None, jnp.asarray(mnist.test_images[None, :count]), jnp.asarray(mnist.test_labels[:count]))

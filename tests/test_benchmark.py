@@ -3,8 +3,6 @@
 import importlib.util
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from memo.errors import Refusal
 from memo.networks import mlp
 from memo.reporting import results
 from memo.reporting.report import number
+from tests import builders
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = sizes.of_scale("quick")
@@ -229,9 +228,7 @@ def test_sizes_of_every_scale_are_valid():
 
 def test_the_command_refuses_what_means_nothing_to_it(tmp_path):
     asked = ["model.widths=[3]", f"hydra.run.dir={tmp_path}/run"]
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.benchmark", *asked], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
+    done = builders.python("-m", "experiments.benchmark", *asked)
     assert done.returncode == 1
     assert done.stderr.startswith("Refused: model.widths means nothing to the benchmark")
     assert len(done.stderr.splitlines()) == 1
@@ -441,8 +438,7 @@ core.main(sys.argv[1:])
 
 def test_the_report_is_redrawn_without_hydra_and_torch(quick, tmp_path):
     (tmp_path / FILE).write_text((quick / FILE).read_text())
-    command = [sys.executable, "-c", WITHOUT, str(tmp_path), core.REDRAW]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = builders.python("-c", WITHOUT, tmp_path, core.REDRAW)
     assert done.returncode == 0, done.stderr
     for name in ("tables/contestants.csv", "findings.md", "figures/throughput.svg"):
         assert (tmp_path / name).read_bytes() == (quick / name).read_bytes()

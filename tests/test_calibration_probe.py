@@ -8,9 +8,10 @@ import pytest
 from memo.measures.calibration import expected_calibration_error, fit_temperature, log_probabilities
 from memo.measures.ranking import auroc, average_precision
 from memo.networks import mlp
-from memo.networks.program import Images, Static
+from memo.networks.program import Images
 from memo.probes import calibration
 from memo.probes.networks import Networks, outputs
+from tests import builders
 
 SEEDS = np.array([0, 1])
 
@@ -20,7 +21,7 @@ def make(mnist):
     """Return `make(loss) -> two linear networks`: the digits' means as weights, and none."""
 
     def make(loss="cross_entropy", scale=0.2):
-        static = Static((784, 10), "relu", "he", loss, "sgd", "constant", 1.0, 64, 4, 4)
+        static = builders.static((784, 10), loss=loss)
         images = mnist.train_images[:5000].astype(np.float32) / 255
         means = np.stack([images[mnist.train_labels[:5000] == digit].mean(0) for digit in range(10)], 1)
         biases = -0.5 * np.sum(means**2, 0)

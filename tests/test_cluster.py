@@ -1,8 +1,6 @@
 """Tasks of Slurm, as far as they need no Slurm; test_slurm has the rest."""
 
-import os
 import shutil
-import subprocess
 import sys
 
 import pandas as pd
@@ -18,6 +16,7 @@ from memo.errors import Refusal
 from memo.storage import checkpoints, sweep, throughput
 from memo.storage.sweep import Request
 from memo.training import population
+from tests import builders
 from tests.test_sweep import TINY
 
 
@@ -155,12 +154,12 @@ def test_the_command_plans(tmp_path):
         "hydra.launcher.time=2:00:00",
         "hydra.launcher.setup=['module load x']",
     ]
-    command = [sys.executable, "-m", "experiments.train", "--multirun", f"hydra.sweep.dir={tmp_path}", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"MEMO_CACHE": str(tmp_path)})
+    command = ["-m", "experiments.train", "--multirun", f"hydra.sweep.dir={tmp_path}", *arguments]
+    done = builders.python(*command, MEMO_CACHE=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "4 networks: 0 stored, 4 to train in 1 task," in done.stdout
     assert "A task has 1 GPU, 2 cores, 8G of memory, 2:00:00 of time." in done.stdout
-    refused = subprocess.run([*command, "hydra.launcher.mem=much"], capture_output=True, text=True)
+    refused = builders.python(*command, "hydra.launcher.mem=much")
     assert refused.returncode == 1
     assert "hydra.launcher.mem is much; allowed is a size such as 500M or 32G." in refused.stderr
     assert "Traceback" not in refused.stderr

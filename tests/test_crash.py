@@ -8,11 +8,11 @@ import subprocess
 import sys
 import time
 
-import pandas as pd
 import pytest
 
-import memo
 from memo.storage.checkpoints import FOLDER
+from tests import builders
+from tests.builders import ROOT, assert_identical
 
 KILLS = 20
 SWEEP = [
@@ -28,35 +28,27 @@ SWEEP = [
     "probes=[confidence,confidence@4]",
     "execution.checkpoint_seconds=0.2",
 ]
-KEYS = {
-    "trials": ["trial"],
-    "curves": ["trial", "step"],
-    "confidence": ["trial", "inputs"],
-    "confidence_along": ["trial", "step", "inputs"],
-}
+
+pytestmark = pytest.mark.slow
 
 
 def command(folder, *overrides):
-    return [sys.executable, "-m", "experiments.train", "--multirun", f"hydra.sweep.dir={folder}", *SWEEP, *overrides]
+    return ["-m", "experiments.train", "--multirun", f"hydra.sweep.dir={folder}", *SWEEP, *overrides]
 
 
-def assert_identical(folder, other):
-    """Assert that the tables below two folders are equal bit for bit."""
-    tables, expected = memo.load(folder), memo.load(other)
-    assert tables.keys() == expected.keys() == KEYS.keys()
-    for name, keys in KEYS.items():
-        one, two = (frame[name].sort_values(keys, ignore_index=True) for frame in (tables, expected))
-        pd.testing.assert_frame_equal(one, two, check_exact=True)
+def start(folder, *overrides):
+    arguments = [sys.executable, *command(folder, *overrides)]
+    return subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Return the folder of a sweep that nobody interrupts, and the seconds that it takes with compiled programs."""
     folder = tmp_path_factory.mktemp("whole")
-    subprocess.run(command(folder), check=True, capture_output=True)
+    builders.python(*command(folder), check=True)
     shutil.rmtree(folder)
     started = time.monotonic()
-    subprocess.run(command(folder), check=True, capture_output=True)
+    builders.python(*command(folder), check=True)
     return folder, time.monotonic() - started
 
 
@@ -68,16 +60,17 @@ def test_killed_at_random_moments_a_sweep_goes_on_to_the_same_bits(whole, tmp_pa
         folder = tmp_path / str(sweeps)
         while True:
             gone_on += bool(list(folder.glob(f"{FOLDER}/*/*/*")))
-            process = subprocess.Popen(command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            process = start(folder)
             try:
                 # A third of it is Python's start, in which there is nothing to lose.
-                process.wait(timeout=moments.uniform(0.3, 1.1) * seconds if kills < KILLS else None)
+                process.wait(timeout=moments.uniform(0.3, 1.1) * seconds if kills < KILLS else builders.SECONDS)
                 break
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
+                assert kills < KILLS, "hangs"
                 kills += 1
-        assert process.returncode == 0, process.communicate()[1].decode()
+        assert process.returncode == 0, process.communicate()[0]
         process.communicate()
         assert_identical(folder, reference)
         assert not (folder / FOLDER).exists()
@@ -86,30 +79,31 @@ def test_killed_at_random_moments_a_sweep_goes_on_to_the_same_bits(whole, tmp_pa
 
 
 def test_a_full_disk_is_one_sentence_and_loses_nothing(whole, tmp_path):
-    stored = subprocess.run(command(tmp_path, "model.widths=[8]"), capture_output=True)
+    stored = builders.python(*command(tmp_path, "model.widths=[8]"))
     assert stored.returncode == 0
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")}
     assert before
     # A limit on the size of files stands for the full disk: to a writer it is the same, and it needs no rights.
     limited = subprocess.run(
-        ["bash", "-c", 'ulimit -f 6; exec "$@"', "--", *command(tmp_path)],  # blocks of 1,024 bytes
+        ["bash", "-c", 'ulimit -f 6; exec "$@"', "--", sys.executable, *command(tmp_path)],  # blocks of 1,024 bytes
         capture_output=True,
         text=True,
         env=os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"},
+        timeout=builders.SECONDS,
     )
     assert limited.returncode == 1
     assert "cannot be written: " in limited.stderr
     assert "Traceback" not in limited.stderr
     assert {path: path.read_bytes() for path in before} == before
     assert not [path for path in tmp_path.rglob("*.parquet") if path not in before and FOLDER not in path.parts]
-    after = subprocess.run(command(tmp_path), capture_output=True)
+    after = builders.python(*command(tmp_path))
     assert after.returncode == 0
     assert_identical(tmp_path, whole[0])
 
 
 def test_two_processes_share_one_sweep(whole, tmp_path):
-    both = [subprocess.Popen(command(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(2)]
-    outputs = [process.communicate()[0].decode() for process in both]
+    both = [start(tmp_path) for _ in range(2)]
+    outputs = [builders.ended(process) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert_identical(tmp_path, whole[0])
     assert not (tmp_path / FOLDER).exists()
@@ -117,13 +111,13 @@ def test_two_processes_share_one_sweep(whole, tmp_path):
 
 def test_interrupted_by_the_keyboard_it_says_how_to_go_on(tmp_path):
     # Far longer than the test: what is interrupted must not have finished meanwhile, and so left nothing to go on from.
-    long = command(tmp_path, "epochs=200000", "evaluations=40", "stop_at_train_accuracy=null")
-    process = subprocess.Popen(long, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = start(tmp_path, "epochs=200000", "evaluations=40", "stop_at_train_accuracy=null")
+    until = time.monotonic() + builders.SECONDS
     while not list(tmp_path.glob(f"{FOLDER}/*/slabs/*")):
-        assert process.poll() is None, process.communicate()[1]
+        assert process.poll() is None and time.monotonic() < until, builders.ended(process, seconds=0)
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    message = process.communicate()[1]
+    message = builders.ended(process)
     assert process.returncode == 1
     assert "Interrupted" in message and "Traceback" not in message
     assert list(tmp_path.glob(f"{FOLDER}/*/slabs/*"))

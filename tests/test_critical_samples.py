@@ -9,14 +9,11 @@ import pytest
 
 from memo.data.treatments import PixelStatistics
 from memo.networks import mlp
-from memo.networks.program import Images, Static
+from memo.networks.program import Images
 from memo.probes import critical_samples, training_answers
 from memo.probes.critical_samples import RADII, search
 from memo.probes.networks import Networks
-
-
-def static(sizes):
-    return Static(sizes, "relu", "he", "cross_entropy", "sgd", "constant", 1.0, 64, 4, 4)
+from tests.builders import static
 
 
 def linear(count=200, pixels=30):

@@ -9,8 +9,6 @@ import itertools
 import logging
 import math
 import os
-import subprocess
-import sys
 import tarfile
 import threading
 from fractions import Fraction
@@ -23,6 +21,7 @@ from memo.data import datasets
 from memo.data.datasets import FILES, DataError, Entry, Shape, Source, area_average, load, parse_idx
 from memo.errors import Refusal
 from memo.training.population import signature
+from tests import builders
 
 IMAGES, LABELS = FILES[:2]
 
@@ -504,8 +503,7 @@ def test_fashion_mnist():
 def test_import_is_light():
     heavy = "jax", "pandas", "hydra", "pooch", "requests", "matplotlib"
     script = f"import runpy, sys; runpy.run_path(sys.argv[1]); print([m for m in {heavy} if m in sys.modules])"
-    python = [sys.executable, "-c", script, datasets.__file__]
-    done = subprocess.run(python, capture_output=True, text=True, check=True)
+    done = builders.python("-c", script, datasets.__file__, check=True)
     assert done.stdout.strip() == "[]"
 
 

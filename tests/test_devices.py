@@ -1,14 +1,9 @@
 """Several devices in one machine, simulated: eight XLA CPU devices stand for eight GPUs."""
 
-import os
-import subprocess
-import sys
-
-import pandas as pd
 import pytest
 
-import memo
 from memo.storage import run_folders
+from tests import builders
 
 SWEEP = [
     "hydra/launcher=population",
@@ -23,7 +18,8 @@ SWEEP = [
     "execution.pack_size=2",
     "execution.packs=1",
 ]
-KEYS = {"trials": ["trial"], "curves": ["trial", "step"], "confidence": ["trial", "inputs"]}
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +27,9 @@ def swept(tmp_path_factory):
     folders = {}
     for devices in (1, 8):
         folders[devices] = tmp_path_factory.mktemp(f"devices{devices}")
-        command = [sys.executable, "-m", "experiments.train", "--multirun", f"hydra.sweep.dir={folders[devices]}"]
-        environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
-        done = subprocess.run([*command, *SWEEP], capture_output=True, text=True, env=environment)
-        assert done.returncode == 0, done.stderr
+        command = ["-m", "experiments.train", "--multirun", f"hydra.sweep.dir={folders[devices]}"]
+        environment = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
+        builders.python(*command, *SWEEP, check=True, **environment)
     return folders
 
 
@@ -46,7 +41,4 @@ def test_eight_devices_each_train_their_slabs(swept):
 
 
 def test_eight_devices_give_the_tables_of_one(swept):
-    tables = {devices: memo.load(folder) for devices, folder in swept.items()}
-    for name, keys in KEYS.items():
-        one, eight = (tables[devices][name].sort_values(keys, ignore_index=True) for devices in (1, 8))
-        pd.testing.assert_frame_equal(one, eight, check_exact=True)
+    builders.assert_identical(swept[8], swept[1])

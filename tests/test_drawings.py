@@ -6,9 +6,10 @@ import pytest
 from memo.data.treatments import PixelStatistics
 from memo.networks import mlp
 from memo.networks.losses import LOSSES
-from memo.networks.program import Images, Static
+from memo.networks.program import Images
 from memo.probes import PROBES, drawings
 from memo.probes.networks import Networks, draw
+from tests import builders
 
 STATISTICS = PixelStatistics(0.1307, 0.3081)
 SEEDS = np.array([5, 3, 5])
@@ -16,7 +17,7 @@ COLUMNS = "network digit start confidence answer iterations pixels distance near
 
 
 def static(loss, sizes=(784, 8, 10), activation="sigmoid"):
-    return Static(sizes, activation, "normal", loss, "sgd", "constant", 1.0, 64, 4, 4)
+    return builders.static(sizes, activation, "normal", loss)
 
 
 @pytest.fixture(scope="module")

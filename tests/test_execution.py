@@ -257,7 +257,7 @@ sys.stdout.buffer.write(np.stack(trained.curves).tobytes())
 def test_several_devices_give_the_tables_of_one():
     curves = []
     for devices in ("1", "3"):
-        done = subprocess.run([sys.executable, "-c", DEVICES, devices], capture_output=True)
+        done = subprocess.run([sys.executable, "-c", DEVICES, devices], capture_output=True, timeout=300)
         assert done.returncode == 0, done.stderr.decode()
         curves.append(np.frombuffer(done.stdout, np.float32))
     np.testing.assert_array_equal(*curves)

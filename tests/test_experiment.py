@@ -1,10 +1,6 @@
 """Experiments with arms: unlike recipes side by side, each with keys, seeds and probes of its own."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +12,8 @@ from memo.data import datasets
 from memo.errors import Refusal
 from memo.storage import sweep
 from memo.training import execution
+from tests import builders
 
-ROOT = Path(__file__).resolve().parent.parent
 ARMS = {
     "plain": {},
     "dropout": {"regularization": {"dropout": 0.5}, "seeds": 3},
@@ -207,14 +203,7 @@ def test_the_plan_is_one_table_for_all_arms(tmp_path, capsys):
 
 
 def command(folder, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.train", f"hydra.run.dir={folder}/run", *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return builders.python("-m", "experiments.train", f"hydra.run.dir={folder}/run", *arguments, folder=folder)
 
 
 TINY = ("dataset.n_train=128", "dataset.n_test=200", "model.widths=[4]", "batch_size=32", "evaluations=4")

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from memo.networks import mlp
-from memo.networks.program import Static
 from memo.probes import first_layer
 from memo.probes.networks import Networks
+from tests import builders
 
 NAMES = ("autocorrelation", "participation", "middle")
 
@@ -133,7 +133,7 @@ def test_units_are_permuted_on_their_own():
 
 
 def networks(units, count=3):
-    static = Static((784, units, 10), "tanh", "normal", "cross_entropy", "sgd", "constant", 1.0, 64, 4, 4)
+    static = builders.static((784, units, 10), "tanh", "normal")
     rng = np.random.default_rng(units)
     layers = tuple(
         mlp.Layer(*(jnp.asarray(rng.standard_normal((count, *shape), np.float32)) for shape in (ends, ends[1:])))

@@ -8,9 +8,10 @@ import pytest
 from memo.data.randomness import generator
 from memo.networks import mlp
 from memo.networks.optimizers import Hyperparameters
-from memo.networks.program import Images, Static
+from memo.networks.program import Images
 from memo.probes import gradients
 from memo.probes.networks import Networks
+from tests import builders
 
 SEEDS = np.array([5, 3, 5])
 IMAGES, TRAINED_ON, STEP = 900, 620, 7
@@ -18,7 +19,8 @@ RATE = 0.5
 
 
 def static_of(sizes=(36, 6, 5, 4), loss="cross_entropy", receptive_field=None):
-    return Static(sizes, "tanh", "glorot", loss, "sgd", "exponential", 0.9, 50, 5, 20, receptive_field)
+    own = {"schedule": "exponential", "decay": 0.9, "batch_size": 50, "steps_per_epoch": 5, "steps": 20}
+    return builders.static(sizes, "tanh", "glorot", loss, receptive_field=receptive_field, **own)
 
 
 @pytest.fixture(scope="module")

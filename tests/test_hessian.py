@@ -11,13 +11,14 @@ import pytest
 from memo.measures import hessian
 from memo.networks import mlp
 from memo.networks.losses import LOSSES
-from memo.networks.program import Images, Static
+from memo.networks.program import Images
 from memo.probes import hessian as probe
 from memo.probes.networks import Networks
+from tests import builders
 
 
 def static_of(sizes, activation="tanh", loss="cross_entropy"):
-    return Static(sizes, activation, "he", loss, "sgd", "constant", 1.0, 64, 4, 4)
+    return builders.static(sizes, activation, loss=loss)
 
 
 def network(seed, sizes):

@@ -8,11 +8,11 @@ import pytest
 
 from memo.measures import landscape
 from memo.networks import mlp
-from memo.networks.program import Static
+from tests import builders
 
 
 def static_of(sizes=(30, 8, 7, 4), loss="cross_entropy"):
-    return Static(sizes, "relu", "he", loss, "sgd", "constant", 1.0, 64, 4, 4)
+    return builders.static(sizes, loss=loss)
 
 
 def network(seed, sizes=(30, 8, 7, 4)):

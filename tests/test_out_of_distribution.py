@@ -8,10 +8,11 @@ import pytest
 from memo.data.treatments import PixelStatistics
 from memo.measures.ranking import auroc, average_precision
 from memo.networks import mlp
-from memo.networks.program import Images, Static
+from memo.networks.program import Images
 from memo.probes import confidence, networks, out_of_distribution
 from memo.probes.networks import Networks, draw
 from memo.probes.out_of_distribution import FACTORS, KINDS
+from tests import builders
 
 STATISTICS = PixelStatistics(0.1307, 0.3081)
 SEEDS = np.array([5, 3, 5])
@@ -22,7 +23,7 @@ def make(mnist):
     """Return `make(activation) -> three random networks` of two seeds, on real test images."""
 
     def make(activation="relu"):
-        static = Static((784, 12, 10), activation, "he", "cross_entropy", "sgd", "constant", 1.0, 64, 4, 4)
+        static = builders.static((784, 12, 10), activation)
         layers = [mlp.initialise(jax.random.key(number), static.sizes, "he") for number in range(3)]
         images = Images(None, jnp.asarray(mnist.test_images[None, :80]), jnp.asarray(mnist.test_labels[:80]))
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)

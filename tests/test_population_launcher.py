@@ -1,9 +1,6 @@
 """The launcher: composes what Hydra composes, and gives the tables and folders of one job after the other."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +16,7 @@ import memo
 from hydra_plugins.population_launcher._composition import PatchingLoader
 from memo.commands.hydra_app import CONF
 from memo.storage import run_folders
+from tests import builders
 
 TINY = ["dataset.n_train=128", "dataset.n_test=100", "epochs=3", "evaluations=5", "batch_size=32"]
 SWEEP = ["labels.kind=true,shuffled", "optimizer.learning_rate=0.01,0.1", "model.widths=[4],[6]", "seeds=2"]
@@ -72,7 +70,7 @@ LAUNCHERS = "from hydra.core.config_store import ConfigStore; print(*ConfigStore
 
 
 def run_python(code):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    return builders.python("-c", code, check=True).stdout.split()
 
 
 def test_other_applications_of_hydra_load_neither_the_suite_nor_jax():
@@ -89,9 +87,8 @@ def test_other_applications_of_hydra_load_neither_the_suite_nor_jax():
 
 
 def multirun(folder, *arguments, modules=""):
-    command = [sys.executable, "-m", "experiments.train", "--multirun", f"hydra.sweep.dir={folder}", *arguments]
-    environment = os.environ | {"PYTHONPATH": str(modules)}
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
+    command = ["-m", "experiments.train", "--multirun", f"hydra.sweep.dir={folder}", *arguments]
+    return builders.python(*command, PYTHONPATH=str(modules))
 
 
 @pytest.fixture(scope="module")
@@ -217,10 +214,8 @@ def test_a_refused_job_stops_the_sweep_before_it_trains(tmp_path):
 
 @pytest.mark.parametrize("launcher", ["basic", "population"])
 def test_a_job_that_sets_what_its_experiment_sweeps_is_refused(tmp_path, launcher):
-    command = [sys.executable, "-m", "experiments.headline", "--multirun", f"hydra.sweep.dir={tmp_path}", *TINY]
-    done = subprocess.run(
-        [*command, f"hydra/launcher={launcher}", "labels.kind=true,random"], capture_output=True, text=True
-    )
+    command = ["-m", "experiments.headline", "--multirun", f"hydra.sweep.dir={tmp_path}", *TINY]
+    done = builders.python(*command, f"hydra/launcher={launcher}", "labels.kind=true,random")
     assert done.returncode == 1
     assert "labels.kind is swept by this experiment" in done.stderr
     assert "Traceback" not in done.stderr

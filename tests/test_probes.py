@@ -6,9 +6,10 @@ import pytest
 from memo.data.treatments import PixelStatistics
 from memo.networks import mlp
 from memo.networks.mlp import BLOCK
-from memo.networks.program import Images, Static
+from memo.networks.program import Images
 from memo.probes import PROBES, confidence, noise_samples
 from memo.probes.networks import INPUTS, Networks, draw, outputs
+from tests import builders
 
 STATISTICS = PixelStatistics(0.1307, 0.3081)
 SEEDS = np.array([5, 3, 5])
@@ -27,7 +28,7 @@ def networks(mnist):
     """Return `networks(loss, count) -> three random networks` of two seeds, on real test images."""
 
     def make(loss="cross_entropy", count=60):
-        static = Static((784, 8, 10), "tanh", "normal", loss, "sgd", "constant", 1.0, 64, 4, 4)
+        static = builders.static((784, 8, 10), "tanh", "normal", loss)
         layers = [mlp.initialise(jax.random.key(number), static.sizes, "normal") for number in range(3)]
         images = Images(None, jnp.asarray(mnist.test_images[None, :count]), jnp.asarray(mnist.test_labels[:count]))
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)

@@ -13,9 +13,10 @@ from memo.data.randomness import generator, purpose_key
 from memo.networks import mlp, program
 from memo.networks.disturbances import Strengths
 from memo.networks.optimizers import Hyperparameters
-from memo.networks.program import Images, NetworkData, PackData, Static
+from memo.networks.program import Images, NetworkData, PackData
 from memo.training import execution, population
 from memo.training.minibatches import by_sorting
+from tests import builders
 
 # Losses and weights of networks trained together against alone: float32 sums in another order, 1e-6 seen. It holds
 # where training is smooth. Where a loss oscillates (a rate of 0.1 with momentum 0.9) rounding grows, as from any cause.
@@ -209,9 +210,7 @@ def test_evaluations_at_the_ends_of_epochs(evaluations):
 
 
 def static(sizes, **changes):
-    common = {"activation": "relu", "init": "he", "loss": "cross_entropy", "optimizer": "sgd", "schedule": "constant"}
-    common |= {"decay": 1.0, "batch_size": 6, "steps_per_epoch": 3, "steps": 12}
-    return Static(sizes, **common | changes)
+    return builders.static(sizes, **{"batch_size": 6, "steps_per_epoch": 3, "steps": 12} | changes)
 
 
 @pytest.mark.parametrize("n", [37, 47, 500, 501, 1203])

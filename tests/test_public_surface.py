@@ -2,9 +2,6 @@
 
 import ast
 import inspect
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +12,7 @@ import memo
 from memo.errors import Refusal
 from memo.reporting import claims
 from memo.training.population import signature
+from tests import builders
 
 ROOT = Path(__file__).resolve().parent.parent
 SURFACE = {
@@ -70,7 +68,7 @@ def test_every_name_is_documented():
 
 def test_one_name_imports_no_other_room():
     code = "import sys, memo; memo.Refusal; assert not {'jax', 'pandas', 'hydra'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+    builders.python("-c", code, check=True)
 
 
 def test_recipes_from_settings():
@@ -159,14 +157,7 @@ def test_all_reference_results_load():
 
 
 def test_the_example_draws_its_figures(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(ROOT / "examples" / "reference_results.py")],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = builders.python("-W", "error", ROOT / "examples" / "reference_results.py", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert {path.name for path in tmp_path.iterdir()} == {"times.png", "corruption.png"}
     assert all(path.stat().st_size > 10_000 for path in tmp_path.iterdir())

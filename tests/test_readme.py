@@ -2,8 +2,6 @@
 
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +9,9 @@ import pytest
 
 from memo.config import Config, flatten
 from memo.probes import PROBES
-from memo.reporting.claims import VERDICTS, Claim, judge
+from memo.reporting.claims import Claim, judge
 from memo.statistics.intervals import Estimate
+from tests import builders
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -108,7 +107,6 @@ def test_committed_verdicts_follow_from_the_numbers_beside_them():
         assert claim.expected == row.expected
         estimate = None if math.isnan(row.n) else Estimate(row.measured, row.low, row.high, int(row.n))
         assert row.verdict == judge(claim, estimate), row.claim
-    assert set(table["verdict"]) <= set(VERDICTS)
 
 
 def test_committed_report_shows_every_committed_claim():
@@ -123,11 +121,6 @@ def test_results_stay_small():
     committed = [path for path in files if not {"runs", ".hydra"} & set(path.relative_to(RESULTS).parts)]
     assert committed
     assert sum(path.stat().st_size for path in committed) < COMMITTED
-
-
-def test_modules_are_named_for_what_they_hold():
-    names = {path.stem for folder in ("memo", "experiments") for path in (ROOT / folder).rglob("*.py")}
-    assert not names & {"utils", "util", "helpers", "helper", "common", "misc"}
 
 
 CORE = [
@@ -157,11 +150,5 @@ for name in sys.argv[1:]:
 
 
 def test_core_runs_without_hydra_pandas_and_plotting(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{WITHOUT}", *CORE],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = builders.python("-c", WITHOUT, *CORE, folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

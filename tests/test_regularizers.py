@@ -11,12 +11,13 @@ from memo.networks import mlp, program
 from memo.networks.disturbances import DISTURBANCES, Strengths, disturb
 from memo.networks.losses import LOSSES
 from memo.networks.optimizers import Hyperparameters
-from memo.networks.program import NetworkData, Static
+from memo.networks.program import NetworkData
 from memo.probes import confidence
 from memo.probes.networks import Networks
 from memo.training import execution
 from memo.training.inputs import TrainingData
 from memo.training.population import plan
+from tests import builders
 
 STRENGTHS = {"dropout": 0.5, "input_dropout": 0.3, "hidden_noise": 0.5, "input_noise": 0.2}
 ATTACK = {"adversarial", "adversarial_radius"}
@@ -95,8 +96,7 @@ def test_disturbances_draw_apart_from_each_other():
 
 
 def static(sizes, **changes):
-    common = {"activation": "relu", "init": "he", "loss": "cross_entropy", "optimizer": "sgd", "schedule": "constant"}
-    return Static(sizes, **common | {"decay": 1.0, "batch_size": 6, "steps_per_epoch": 3, "steps": 12} | changes)
+    return builders.static(sizes, **{"batch_size": 6, "steps_per_epoch": 3, "steps": 12} | changes)
 
 
 def one_network(seed=0, **each):

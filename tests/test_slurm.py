@@ -10,13 +10,12 @@ import sys
 import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-import memo
 from memo.storage import run_folders
 from memo.storage.checkpoints import FOLDER
 from tests import slurm
+from tests.builders import assert_identical, ended
 
 SWEEP = [
     "labels.kind=true,shuffled",
@@ -42,14 +41,8 @@ TASKS = [
     "hydra.launcher.poll_seconds=0.5",
     "hydra.launcher.gflops=10",  # not what a busy machine has just reached, of which the number of tasks would depend
 ]
-KEYS = {
-    "trials": ["trial"],
-    "curves": ["trial", "step"],
-    "confidence": ["trial", "inputs"],
-    "confidence_along": ["trial", "step", "inputs"],
-}
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +67,8 @@ def start(environment, folder, *overrides):
     )
 
 
-def ended(process, seconds=1200):
-    said, _ = process.communicate(timeout=seconds)
-    return said
-
-
 def ask(environment, *words):
-    return subprocess.run(words, capture_output=True, text=True, env=environment, check=True).stdout
+    return subprocess.run(words, capture_output=True, text=True, env=environment, check=True, timeout=60).stdout
 
 
 def until(true, process, seconds=600):
@@ -123,14 +111,6 @@ def in_training(folder, count):
     return lambda: len({path.parent for path in folder.glob(f"{FOLDER}/*/slabs/*")}) >= count
 
 
-def assert_identical(folder, other):
-    tables, expected = memo.load(folder), memo.load(other)
-    assert tables.keys() == expected.keys() == KEYS.keys()
-    for name, keys in KEYS.items():
-        one, two = (frame[name].sort_values(keys, ignore_index=True) for frame in (tables, expected))
-        pd.testing.assert_frame_equal(one, two, check_exact=True)
-
-
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
     """Return `local(*overrides) -> the folder of the sweep that one machine runs`, once for each."""
@@ -140,7 +120,7 @@ def local(tmp_path_factory):
         if overrides not in folders:
             folders[overrides] = tmp_path_factory.mktemp("local")
             here = command(folders[overrides], "hydra/launcher=population", *overrides)
-            subprocess.run(here, check=True, capture_output=True)
+            subprocess.run(here, check=True, capture_output=True, timeout=1200)
         return folders[overrides]
 
     return run

@@ -6,10 +6,7 @@ import logging
 import math
 import os
 import sqlite3
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,9 +20,9 @@ from memo.config import Config, Tracking, flatten, make_trials, run_name
 from memo.data import datasets
 from memo.errors import Refusal
 from memo.storage import sweep, trackers
+from tests import builders
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-ROOT = Path(__file__).resolve().parent.parent
 INSTALLED = {name: importlib.util.find_spec(each.package) is not None for name, each in trackers.TRACKERS.items()}
 CURVES = ["epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
 
@@ -274,30 +271,23 @@ def test_a_server_that_does_not_answer_costs_one_sentence(monkeypatch, wanted, c
     assert sentence.startswith("mlflow has not taken all curves (API request to http://127.0.0.1:9/")
 
 
+@pytest.mark.slow
 @needs("trackio")
 def test_a_sweep_by_its_command_outlives_its_tracker_and_is_sent_later(tmp_path):
     tiny = "dataset.n_train=128 dataset.n_test=200 model.widths=[4] batch_size=32 evaluations=4 epochs=2 seeds=2"
     sweep = f"--multirun hydra/launcher=population hydra.sweep.dir={tmp_path}/sweep labels.kind=true,shuffled {tiny}"
     folder = tmp_path / "tracked"
-    command = [
-        sys.executable,
-        "-m",
-        "experiments.train",
-        *sweep.split(),
-        "tracking.to=trackio",
-        f"tracking.uri={folder}",
-    ]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = ["-m", "experiments.train", *sweep.split(), "tracking.to=trackio", f"tracking.uri={folder}"]
 
     folder.touch()  # a file: trackio cannot write below it
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = builders.python(*command, folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("trackio has not taken all curves (") == 1
     stored = memo.load(tmp_path / "sweep").trials["trial"]
     assert len(stored) == 4
 
     folder.unlink()
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = builders.python(*command, folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("Sent to trackio, project train: 2 networks (0 were there).") == 2
     assert "nothing to train" in done.stdout

@@ -1,11 +1,8 @@
 """The commands as a user meets them: what they write, what they skip, what they refuse."""
 
 import logging
-import os
 import re
-import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import pytest
@@ -15,8 +12,8 @@ from omegaconf import OmegaConf
 import memo
 from experiments import headline, train
 from memo.commands import experiment, hydra_app
+from tests import builders
 
-ROOT = Path(__file__).resolve().parent.parent
 TINY = (
     "dataset.n_train=128",
     "dataset.n_test=200",
@@ -29,14 +26,7 @@ TINY = (
 
 def command(*arguments, folder, **environment):
     """Run `python -m experiments.train` in a folder."""
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.train", *map(str, arguments)],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return builders.python("-m", "experiments.train", *arguments, folder=folder, **environment)
 
 
 def outputs(folder):
