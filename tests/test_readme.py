@@ -11,7 +11,6 @@ from memo.config import Config, flatten
 from memo.probes import PROBES
 from memo.reporting.claims import Claim, judge
 from memo.statistics.intervals import Estimate
-from tests import builders
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -121,34 +120,3 @@ def test_results_stay_small():
     committed = [path for path in files if not {"runs", ".hydra"} & set(path.relative_to(RESULTS).parts)]
     assert committed
     assert sum(path.stat().st_size for path in committed) < COMMITTED
-
-
-CORE = [
-    "memo.config",
-    "memo.training.execution",
-    "memo.networks.losses",
-    "memo.networks.mlp",
-    "memo.networks.optimizers",
-    "memo.training.population",
-    "memo.probes",
-    "memo.cluster.cutting",
-    "memo.networks.program",
-    "memo.data.treatments",
-]
-WITHOUT = """
-import sys
-
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"hydra", "omegaconf", "pandas", "matplotlib", "seaborn", "pyarrow", "jinja2", "tqdm"}:
-            raise ImportError(f"{name} is not for the core")
-
-sys.meta_path.insert(0, Block())
-for name in sys.argv[1:]:
-    __import__(name)
-"""
-
-
-def test_core_runs_without_hydra_pandas_and_plotting(tmp_path):
-    done = builders.python("-c", WITHOUT, *CORE, folder=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
