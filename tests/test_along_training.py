@@ -77,6 +77,7 @@ def stored(trials, tmp_path_factory):
     return folder, asked, memo.load(folder)
 
 
+@pytest.mark.slow
 def test_rows_stand_in_a_table_of_their_own(stored):
     _, asked, tables = stored
     assert set(tables) == {"trials", "curves", "confidence", "confidence_along"}
@@ -96,6 +97,7 @@ def numbers(rows):
     return np.column_stack([rows.select_dtypes("number").drop(columns=["seed", "step", "epoch"], errors="ignore")])
 
 
+@pytest.mark.slow
 def test_rows_are_those_of_networks_trained_for_so_long(stored, trials, tmp_path):
     _, _, tables = stored
     for epochs in (1, 2, 4):
@@ -108,6 +110,7 @@ def test_rows_are_those_of_networks_trained_for_so_long(stored, trials, tmp_path
         np.testing.assert_allclose(numbers(found), numbers(expected), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_first_rows_are_those_of_initial_networks(stored, mnist):
     _, asked, tables = stored
     static = signature(asked[0]).static
@@ -122,6 +125,7 @@ def test_the_first_rows_are_those_of_initial_networks(stored, mnist):
         np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_a_network_was_trained_on_reaches_the_probe(trials, mnist, monkeypatch):
     given = []
     monkeypatch.setitem(PROBES, "confidence", lambda networks: given.append(networks) or {"network": np.arange(4)})
@@ -140,6 +144,7 @@ def test_what_a_network_was_trained_on_reaches_the_probe(trials, mnist, monkeypa
             assert networks.hyper.learning_rate[place] == pytest.approx(rate)
 
 
+@pytest.mark.slow
 def test_a_network_that_ended_has_no_rows_after_its_end(trials, tmp_path):
     recipes = (
         {"stop_at_train_accuracy": 0.3},
@@ -161,6 +166,7 @@ def test_a_network_that_ended_has_no_rows_after_its_end(trials, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_no_probe_is_taken_after_the_last_network_ended(trials, mnist, monkeypatch):
     taken = []
     monkeypatch.setitem(PROBES, "confidence", lambda networks: taken.append(networks.step) or {"network": np.arange(2)})
@@ -171,6 +177,7 @@ def test_no_probe_is_taken_after_the_last_network_ended(trials, mnist, monkeypat
     assert taken == trained.steps.tolist()
 
 
+@pytest.mark.slow
 def test_stored_rows_are_not_measured_again_and_others_are(stored, trials, tmp_path, monkeypatch):
     folder, asked, before = stored
     with monkeypatch.context() as patch:
@@ -191,6 +198,7 @@ def test_stored_rows_are_not_measured_again_and_others_are(stored, trials, tmp_p
     )
 
 
+@pytest.mark.slow
 def test_an_observed_network_is_that_of_its_evaluation(trials, small_mnist, monkeypatch):
     """However networks were packed, and after some were dropped."""
     monkeypatch.setitem(slab.RECOMPILE_FLOP, "cpu", 0)

@@ -154,6 +154,7 @@ def test_bytes_pass_through_a_table(networks, probe):
         assert (back[name].to_numpy() == rows[name]).all()
 
 
+@pytest.mark.slow
 def test_stored_answers_are_right_as_often_as_the_trial(trials, small_mnist, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "load", lambda name, folder=None: small_mnist)
     sweep.complete({tmp_path / "run": trials({"seeds": 2})}, ["answers", "answers@2", "weights", "first_layer"])

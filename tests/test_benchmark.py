@@ -226,6 +226,7 @@ def test_sizes_of_every_scale_are_valid():
         sizes.of_scale("huge")
 
 
+@pytest.mark.slow
 def test_the_command_refuses_what_means_nothing_to_it(tmp_path):
     asked = ["model.widths=[3]", f"hydra.run.dir={tmp_path}/run"]
     done = builders.python("-m", "experiments.benchmark", *asked)
@@ -253,6 +254,7 @@ def twin(mnist):
     return jax.tree.map(np.asarray, layers), examples(first, BATCH), [leaf for layer in final for leaf in layer]
 
 
+@pytest.mark.slow
 def test_the_jax_peer_trains_the_same_network(twin):
     layers, data, final = twin
     parameters = tuple(jnp.asarray(leaf) for layer in layers for leaf in layer)
@@ -375,6 +377,7 @@ def test_a_sweep_has_as_many_jobs_as_asked():
         assert np.prod([len(values.split("=")[1].split(",")) for values in sweep.swept(jobs)]) == jobs
 
 
+@pytest.mark.slow
 def test_the_sweep_runs_as_a_command(tmp_path):
     assert sweep.take("population", 2, tmp_path, None) > 0
     assert len(list(tmp_path.rglob("done.json"))) == 2
@@ -393,6 +396,7 @@ def quick(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_quick_writes_a_report_that_the_suite_reads(quick):
     written = results.read(results.Experiment("benchmark", "?", ""), quick)
     assert (written.state, written.problems, len(written.ledger)) == (results.COMPLETE, [], 0)
@@ -407,6 +411,7 @@ def test_quick_writes_a_report_that_the_suite_reads(quick):
     assert len(results.load(quick)["goals"]) == len(goals.GOALS)
 
 
+@pytest.mark.slow
 def test_without_torch_its_rows_are_missing_by_name(quick):
     table = results.load(quick)["contestants"]
     left_out = table[table["missing"] == names.NO_TORCH]["contestant"]
@@ -414,6 +419,7 @@ def test_without_torch_its_rows_are_missing_by_name(quick):
     assert f"{names.NO_TORCH}</b>, so every PyTorch row is missing" in (quick / "findings.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_report_holds_no_path_of_this_machine_and_no_gap(quick):
     html = (quick / "report.html").read_text()
     assert str(quick) not in html
@@ -436,6 +442,7 @@ core.main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_the_report_is_redrawn_without_hydra_and_torch(quick, tmp_path):
     (tmp_path / FILE).write_text((quick / FILE).read_text())
     done = builders.python("-c", WITHOUT, tmp_path, core.REDRAW)

@@ -356,6 +356,7 @@ def written(small, made_up, small_mnist, tmp_path, monkeypatch):
     return write
 
 
+@pytest.mark.slow
 def test_the_report_of_what_the_paper_claims(written):
     made, text = written()
     ledger = made.ledger.set_index("claim")
@@ -396,6 +397,7 @@ def nothing_learned(tables):
     tables.training_answers_along["training_answers"] = [wrong] * len(tables.training_answers_along)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [one_diverged, all_diverged, nothing_learned])
 def test_poor_runs_make_a_report(written, change):
     made, text = written(change)
@@ -415,6 +417,7 @@ def test_poor_runs_make_a_report(written, change):
         assert ledger.loc["sanity-fitted-40", "verdict"] == claims.NOT_REPRODUCED
 
 
+@pytest.mark.slow
 def test_a_kept_sensitivity_is_read_again(written, small, monkeypatch):
     first, _ = written()
 
@@ -436,6 +439,7 @@ def finished(tmp_path_factory):
     return folder / "closer_look", done
 
 
+@pytest.mark.slow
 def test_the_command(finished):
     folder, done = finished
     assert (done.returncode, done.stderr) == (0, "")

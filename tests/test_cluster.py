@@ -80,6 +80,7 @@ def planned(request, settings, folder):
     return [planning.assignment_of(task, request, lacking, settings, folder) for task in cut]
 
 
+@pytest.mark.slow
 def test_what_tasks_train_is_what_one_command_trains(wanted, tmp_path):
     whole, cut = wanted(tmp_path / "whole"), wanted(tmp_path / "cut")
     sweep.complete(*whole)
@@ -147,6 +148,7 @@ def test_stored_sweeps_need_no_cluster(wanted, tmp_path):
     assert head.complete([request], Settings(), tmp_path) == 0
 
 
+@pytest.mark.slow
 def test_the_command_plans(tmp_path):
     arguments = ["hydra/launcher=population_slurm", "plan=true", "labels.kind=true,shuffled", "seeds=2"]
     arguments += [

@@ -82,6 +82,7 @@ def one(networks, place):
     return networks._replace(layers=jax.tree.map(lambda leaf: leaf[own], networks.layers), **changes)
 
 
+@pytest.mark.slow
 def test_a_row_for_each_network_set_and_radius_as_if_measured_alone(networks):
     found = critical_samples.measure(networks)
     assert {len(values) for values in found.values()} == {3 * 2 * len(RADII)}

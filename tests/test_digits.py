@@ -106,6 +106,7 @@ def report(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_every_statement_has_a_row_and_a_figure(report):
     ledger = pd.read_csv(report / "claims.csv", keep_default_na=False)
     assert list(ledger.columns) == list(claims.COLUMNS)
@@ -134,6 +135,7 @@ def test_every_statement_has_a_row_and_a_figure(report):
     assert (ledger["verdict"] == "undecided").any()  # three seeds decide nothing
 
 
+@pytest.mark.slow
 def test_the_report_is_complete_and_its_words_are_numbers(report):
     page = (report / "report.html").read_text()
     words = re.sub(r"<style>.*?</style>|<img [^>]*>|<[^>]+>", " ", page, flags=re.DOTALL)

@@ -183,6 +183,7 @@ def test_chunks_between_evaluations_change_nothing(lasting, uninterrupted, small
     assert max(np.diff([step for slab, step, _ in told if slab == 0])) == 7
 
 
+@pytest.mark.slow
 def test_finished_networks_are_dropped(lasting, uninterrupted, small_mnist, monkeypatch):
     monkeypatch.setitem(slab.RECOMPILE_FLOP, "cpu", 0)
     kept = Memory()
@@ -199,6 +200,7 @@ def test_finished_networks_are_dropped(lasting, uninterrupted, small_mnist, monk
     assert_identical(train(lasting, small_mnist, again)[0], parts)
 
 
+@pytest.mark.slow
 def test_packs_that_step_together_train_as_packs_alone(lasting, uninterrupted, small_mnist, monkeypatch):
     monkeypatch.setitem(slab.RECOMPILE_FLOP, "cpu", 0)
     (part,) = train(lasting, small_mnist, packs=2)[0].values()
@@ -254,6 +256,7 @@ sys.stdout.buffer.write(np.stack(trained.curves).tobytes())
 """
 
 
+@pytest.mark.slow
 def test_several_devices_give_the_tables_of_one():
     curves = []
     for devices in ("1", "3"):

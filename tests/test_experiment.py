@@ -214,6 +214,7 @@ TWO = (
 )
 
 
+@pytest.mark.slow
 def test_arms_on_the_command_line(tmp_path):
     planned = command(tmp_path, *TINY, *TWO, "plan=true")
     assert (planned.returncode, planned.stderr) == (0, "")

@@ -102,6 +102,7 @@ def test_the_probe_is_the_lead_that_numpy_finds(mine):
         assert rows["margin"][place] == pytest.approx(np.mean(outputs[:, -1] - outputs[:, -2]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_experiment_reports(decided):
     found = memo.load_results(decided)
     assert found.claims["claim"].tolist() == ["as-decided"]
@@ -118,6 +119,7 @@ def test_the_experiment_reports(decided):
     assert found.claims["measured"].iloc[0] == pytest.approx(np.exp(np.log(ratio).mean()), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_experiment_again_only_redraws(decided, package):
     before = {path: path.stat().st_mtime_ns for path in decided.rglob("*.parquet")}
     done = start(package, *shlex.split(COMMANDS[0])[1:])
@@ -125,6 +127,7 @@ def test_the_experiment_again_only_redraws(decided, package):
     assert before == {path: path.stat().st_mtime_ns for path in decided.rglob("*.parquet")}
 
 
+@pytest.mark.slow
 def test_other_commands_of_the_page(package):
     for command in COMMANDS[1:]:
         start(package, *shlex.split(command)[1:])
@@ -133,6 +136,7 @@ def test_other_commands_of_the_page(package):
     assert len(tables.margin) == len(tables.trials)
 
 
+@pytest.mark.slow
 def test_refusals_name_what_a_package_has_added(package):
     words = shlex.split(COMMANDS[0])[1:-1]
     done = builders.python(*words, "probes=[astrology]", "plan=true", folder=package)
@@ -141,6 +145,7 @@ def test_refusals_name_what_a_package_has_added(package):
     assert "margin" in done.stderr
 
 
+@pytest.mark.slow
 def test_training_from_python(package):
     lines = start(package, "training.py").stdout.split("\n")[:-1]
     assert [line.split()[:2] for line in lines] == [
@@ -149,6 +154,7 @@ def test_training_from_python(package):
     assert all(0 < float(line.split()[-1]) <= 1 for line in lines)
 
 
+@pytest.mark.slow
 def test_storing_from_python(package):
     assert "final_test_accuracy" in start(package, "storing.py").stdout
     assert len(memo.load(package / "runs").trials) == 5

@@ -77,11 +77,13 @@ def artefacts(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for kind in kinds for path in folder.rglob(kind)}
 
 
+@pytest.mark.slow
 def test_the_command_ends_well(finished):
     _, done = finished
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_what_it_writes(results):
     names = set(artefacts(results))
     assert {"report.html", "claims.csv", "findings.md", "sentences.csv", "tables/networks.csv"} <= names
@@ -96,6 +98,7 @@ def test_what_it_writes(results):
     assert len(list((results / "runs").iterdir())) == 4
 
 
+@pytest.mark.slow
 def test_claims(results):
     table = claims.read(results / "claims.csv")
     # Two seeds decide nothing.
@@ -107,6 +110,7 @@ def test_claims(results):
         assert (results / "figures" / f"{name}.svg").exists()
 
 
+@pytest.mark.slow
 def test_page(results):
     page = (results / "report.html").read_text()
     for claim in pd.read_csv(results / "claims.csv")["claim"]:
@@ -116,6 +120,7 @@ def test_page(results):
         assert line.removeprefix("- ") in page
 
 
+@pytest.mark.slow
 def test_tables(results):
     networks = pd.read_csv(results / "tables" / "networks.csv").set_index("trial")
     trials = memo.load(results).trials.set_index("trial")
@@ -127,12 +132,14 @@ def stored(folder):
     return stored_results.read(stored_results.Experiment("headline", "", ""), folder)
 
 
+@pytest.mark.slow
 def test_every_claim_is_computed_again_from_committed_tables(results):
     found = audit(stored(results), results)
     assert found.claims == len(pd.read_csv(results / "claims.csv")) and found.numbers > 0
     assert found.mismatches == []
 
 
+@pytest.mark.slow
 def test_a_number_that_does_not_follow_from_the_tables_is_found(results, tmp_path):
     shutil.copytree(results, tmp_path / "headline", ignore=shutil.ignore_patterns("runs"))
     ledger = claims.read(tmp_path / "headline" / "claims.csv")
@@ -145,6 +152,7 @@ def test_a_number_that_does_not_follow_from_the_tables_is_found(results, tmp_pat
     assert any(f"{ledger['claim'][place + 1]}: verdict is reproduced" in line for line in found)
 
 
+@pytest.mark.slow
 def test_the_same_command_trains_nothing_and_redraws_the_same(results):
     stored = {path: path.stat().st_mtime_ns for path in results.rglob("*.parquet")}
     before = artefacts(results)
@@ -243,6 +251,7 @@ def other_shapes(tables):
     tables.trials["model.widths"] = tables.trials["model.widths"].map(widths)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [one_seed, one_diverged, only_true_labels_fit, every_label_fits, other_shapes])
 def test_poor_runs_make_a_report(analysed, tmp_path, change, monkeypatch):
     monkeypatch.setattr(memorising, "WIDE", 4)
@@ -276,6 +285,7 @@ def test_poor_runs_make_a_report(analysed, tmp_path, change, monkeypatch):
         assert "not declared before the run" in ledger.loc["as-sure-0", "note"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [1e-6, 1e20], ids=["nothing is learned", "every network diverges"])
 def test_runs_that_go_nowhere_make_a_report(analysed, tmp_path, rate):
     config = Config(
@@ -328,6 +338,7 @@ def test_what_could_not_be_analysed_is_refused(change, sentence):
         experiment.check(Config(experiment=Experiment(**needs | change)), set())
 
 
+@pytest.mark.slow
 def test_the_report_is_of_what_was_asked_for(results, tmp_path):
     """Run folders of an earlier, larger sweep lie beside the ones asked for."""
     config = Config(
@@ -417,6 +428,7 @@ def test_a_legend_names_each_kind_of_labels_once():
     assert texts == ["true labels", "shuffled labels"]
 
 
+@pytest.mark.slow
 def test_the_strip_of_a_diverged_network_shows_no_nan(results):
     tables = memo.load(results)
     one_width(tables)
@@ -430,6 +442,7 @@ def test_the_strip_of_a_diverged_network_shows_no_nan(results):
     assert not [text for text in texts if "nan" in text]
 
 
+@pytest.mark.slow
 def test_tables_lack_nothing_silently(results, composed):
     """A probe that was not asked for is an error with its name, not an empty figure."""
     tables = Tables({name: frame for name, frame in memo.load(results).items() if name != "noise_samples"})
@@ -438,6 +451,7 @@ def test_tables_lack_nothing_silently(results, composed):
         analyse(tables, composed, results.parent / "unused")
 
 
+@pytest.mark.slow
 def test_a_diverged_network_is_part_of_no_drawn_curve(analysed, tmp_path, monkeypatch):
     drawn, draw = [], panels.accuracy_curves
     monkeypatch.setattr(

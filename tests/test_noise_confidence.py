@@ -147,6 +147,7 @@ def results(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_what_the_command_writes(results):
     table = pd.read_csv(results / "claims.csv")
     assert tuple(table.columns) == claims.COLUMNS
@@ -170,6 +171,7 @@ def test_what_the_command_writes(results):
     }
 
 
+@pytest.mark.slow
 def test_the_table_of_equal_accuracy_follows_from_the_stored_curves(results):
     found = pd.read_csv(results / "tables" / "equal_accuracy.csv")
     tables = memo.load(results / "runs")
@@ -232,6 +234,7 @@ def one_seed(tables):
         tables[name] = tables[name][tables[name]["trial"].isin(first)].reset_index(drop=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [every_network_diverged, one_diverged, no_label_fits, one_seed])
 def test_poor_runs_make_a_report(analysed, tmp_path, change):
     made = analysed(change, tmp_path)
@@ -246,6 +249,7 @@ def test_poor_runs_make_a_report(analysed, tmp_path, change):
         assert "they cannot be compared" in made.findings[0]
 
 
+@pytest.mark.slow
 def test_without_fashion_mnist_the_other_kinds_are_told(analysed, tmp_path, monkeypatch):
     def refuse(name, folder=None):
         if name == "fashion_mnist":

@@ -100,6 +100,7 @@ def sweeps(tmp_path_factory):
     return folders
 
 
+@pytest.mark.slow
 def test_tables_equal_those_of_hydras_own_launcher(sweeps):
     tables = {name: memo.load(folder) for name, folder in sweeps.items()}
     keys = {"trials": ["trial"], "curves": ["trial", "step"], "confidence": ["trial", "inputs"]}
@@ -112,6 +113,7 @@ def test_tables_equal_those_of_hydras_own_launcher(sweeps):
             np.testing.assert_allclose(basic[column], fused[column], rtol=1e-4, atol=1e-5, err_msg=column)
 
 
+@pytest.mark.slow
 def test_jobs_train_as_one_program_for_each_shape(sweeps):
     sessions = {
         (entry["finished"], entry["networks"], entry["train_seconds"])
@@ -120,6 +122,7 @@ def test_jobs_train_as_one_program_for_each_shape(sweeps):
     assert sorted(networks for _, networks, _ in sessions) == [8, 8]
 
 
+@pytest.mark.slow
 def test_every_job_has_its_ordinary_folder(sweeps):
     for name, folder in sweeps.items():
         jobs = sorted(path.parent for path in folder.glob("*/.hydra"))
@@ -153,6 +156,7 @@ class Recorder(Callback):
 """
 
 
+@pytest.mark.slow
 def test_a_sweep_of_what_is_stored_leaves_what_it_leaves_with_hydras_own_launcher(tmp_path):
     (tmp_path / "recorder.py").write_text(RECORDER)
     folder = tmp_path / "sweep"
@@ -180,6 +184,7 @@ def test_a_sweep_of_what_is_stored_leaves_what_it_leaves_with_hydras_own_launche
     assert left["population"] == left["basic"]
 
 
+@pytest.mark.slow
 def test_the_plan_is_printed_and_nothing_is_trained(tmp_path):
     done = multirun(tmp_path, "hydra/launcher=population", "plan=true", *SWEEP, *TINY)
     assert done.returncode == 0, done.stderr
@@ -188,6 +193,7 @@ def test_the_plan_is_printed_and_nothing_is_trained(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["multirun.yaml"]
 
 
+@pytest.mark.slow
 def test_batches_and_a_second_run(tmp_path):
     arguments = [
         "hydra/launcher=population",
@@ -204,6 +210,7 @@ def test_batches_and_a_second_run(tmp_path):
     assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")}
 
 
+@pytest.mark.slow
 def test_a_refused_job_stops_the_sweep_before_it_trains(tmp_path):
     done = multirun(tmp_path, "hydra/launcher=population", "labels.fraction=0.5,1.5", "labels.kind=random", *TINY)
     assert done.returncode != 0
@@ -212,6 +219,7 @@ def test_a_refused_job_stops_the_sweep_before_it_trains(tmp_path):
     assert not list(tmp_path.rglob("*.parquet"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["basic", "population"])
 def test_a_job_that_sets_what_its_experiment_sweeps_is_refused(tmp_path, launcher):
     command = ["-m", "experiments.headline", "--multirun", f"hydra.sweep.dir={tmp_path}", *TINY]

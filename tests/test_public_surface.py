@@ -156,6 +156,7 @@ def test_all_reference_results_load():
             assert "labels" not in table or table["labels"].map(type).eq(str).all(), (file, name)
 
 
+@pytest.mark.slow
 def test_the_example_draws_its_figures(tmp_path):
     done = builders.python("-W", "error", ROOT / "examples" / "reference_results.py", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -286,6 +286,7 @@ def written(small, made_up, small_mnist, tmp_path, monkeypatch):
     return call
 
 
+@pytest.mark.slow
 def test_the_report_of_networks_that_behave(written, tmp_path):
     made, text = written()
     ledger = made.ledger.set_index("claim")
@@ -336,6 +337,7 @@ def nothing_learned(tables):
     tables.curves["train_loss"] = 2.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [one_diverged, all_diverged, random_labels_stall, nothing_learned])
 def test_poor_runs_make_a_report(written, change):
     made, text = written(change)
@@ -372,6 +374,7 @@ def finished(tmp_path_factory):
     return folder / "random_labels", done
 
 
+@pytest.mark.slow
 def test_the_command(finished):
     folder, done = finished
     assert (done.returncode, done.stderr) == (0, "")

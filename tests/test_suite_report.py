@@ -417,6 +417,7 @@ def with_script(written, tmp_path, script):
     return path
 
 
+@pytest.mark.slow
 @browser
 def test_in_a_browser_every_row_is_there_and_the_console_is_silent(written, tmp_path):
     shown, console = browse(with_script(written, tmp_path, ""), "--dump-dom")
@@ -426,12 +427,14 @@ def test_in_a_browser_every_row_is_there_and_the_console_is_silent(written, tmp_
     assert "10 of 10 claims</output>" in shown
 
 
+@pytest.mark.slow
 @browser
 def test_a_failing_script_would_be_seen(written, tmp_path):
     _, console = browse(with_script(written, tmp_path, "nobody.knows()"), "--dump-dom")
     assert len(console) == 1
 
 
+@pytest.mark.slow
 @browser
 def test_in_a_browser_filters_leave_what_is_asked_for(written, tmp_path):
     choose = (
@@ -449,6 +452,7 @@ def test_in_a_browser_filters_leave_what_is_asked_for(written, tmp_path):
     assert len(re.findall(r'<section class="of-source"[^>]*hidden', shown)) == 1
 
 
+@pytest.mark.slow
 @browser
 def test_in_a_browser_a_link_finds_what_was_filtered_away(written, tmp_path):
     follow = (
@@ -460,6 +464,7 @@ def test_in_a_browser_a_link_finds_what_was_filtered_away(written, tmp_path):
     assert "10 of 10 claims</output>" in shown
 
 
+@pytest.mark.slow
 @browser
 @pytest.mark.parametrize(("width", "height"), [(390, 1200), (1280, 1200)])
 def test_in_a_browser_the_page_has_the_width_of_the_window(written, tmp_path, width, height):

@@ -42,6 +42,7 @@ def trained(tmp_path_factory):
     return folder / "run", command(*TINY, "labels.kind=true", f"hydra.run.dir={folder}/run", folder=folder)
 
 
+@pytest.mark.slow
 def test_single_run(trained):
     run, done = trained
     assert done.returncode == 0
@@ -56,6 +57,7 @@ def test_single_run(trained):
     assert memo.load(run).trials["labels.kind"].tolist() == ["true"]
 
 
+@pytest.mark.slow
 def test_the_same_command_trains_nothing(trained):
     run, _ = trained
     tables = sorted(run.glob("*.parquet"))
@@ -69,6 +71,7 @@ def test_the_same_command_trains_nothing(trained):
     assert [(path.stat().st_mtime_ns, path.read_bytes()) for path in tables] == before
 
 
+@pytest.mark.slow
 def test_multirun(trained, tmp_path):
     swept = ("--multirun", "labels.kind=true,shuffled", f"hydra.sweep.dir={tmp_path}/sweep")
     done = command(*swept, *TINY, folder=tmp_path)
@@ -92,6 +95,7 @@ def test_multirun(trained, tmp_path):
     assert single.confidence["mean_confidence"].isin(tables.confidence["mean_confidence"]).all()
 
 
+@pytest.mark.slow
 def test_cfg_prints_and_writes_nothing(tmp_path):
     done = command("--cfg", "job", "labels=shuffled", "model=talk", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -102,6 +106,7 @@ def test_cfg_prints_and_writes_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "offered"),
     [("labels=", "labels=original labels=random labels=shuffled"), ("optimizer.w", "optimizer.weight_decay=")],
@@ -114,6 +119,7 @@ def test_shell_completion(tmp_path, line, offered):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_shell_completion_installs(tmp_path):
     done = command("-sc", "install=bash", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -127,6 +133,7 @@ def assert_refused(sentence, *parts):
         assert part in sentence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
