@@ -14,7 +14,7 @@ import pytest
 from experiments.closer_look import capacity, early_learning, easy_examples, noise, regularisers, sensitivity, talk
 from experiments.closer_look.analysis import analyse
 from experiments.closer_look.networks import measure, noise_of, rank_correlation
-from memo.commands import arms, experiment, hydra_app
+from memo.commands import arms, experiment
 from memo.config import flatten, make_recipe, make_trials
 from memo.networks import mlp
 from memo.probes.critical_samples import RADII
@@ -23,16 +23,14 @@ from memo.reporting import claims, report
 from memo.storage.run_folders import Tables
 from memo.training.inputs import TrainingData
 from memo.training.population import signature
+from tests import builders
 from tests.pages import NO_NUMBER, visible
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def compose(*overrides):
-    from hydra import compose, initialize_config_dir
-
-    with initialize_config_dir(str(hydra_app.CONF), version_base=None):
-        return hydra_app.read(compose("config", ["experiment=closer_look", *overrides]))
+    return builders.compose("closer_look", *overrides)
 
 
 # Statistics

@@ -1,10 +1,7 @@
 """The headline experiment end to end at its smallest, and its analysis where a run is poor: one seed, no fit, NaNs."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +9,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 
 import memo
 from experiments.headline import memorising
 from experiments.headline.analysis import analyse
-from memo.commands import arms, experiment, hydra_app
+from memo.commands import arms, experiment
 from memo.commands.audit import audit
 from memo.config import Config, Dataset, Experiment, Model, Optimizer
 from memo.reporting import claims, figures, panels, report
@@ -26,6 +22,7 @@ from memo.statistics import over_seeds
 from memo.statistics.intervals import paired_ratio
 from memo.storage import run_folders, sweep
 from memo.storage.run_folders import Tables
+from tests import builders
 from tests.pages import NO_NUMBER, visible
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,14 +40,7 @@ PROBES = ["confidence", "noise_samples"]
 
 
 def command(folder):
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.headline", *TINY, f"hydra.run.dir={folder}/headline"],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return builders.python("-m", "experiments.headline", *TINY, f"hydra.run.dir={folder}/headline", folder=folder)
 
 
 @pytest.fixture(scope="module")
@@ -167,8 +157,7 @@ def test_the_same_command_trains_nothing_and_redraws_the_same(results):
 
 @pytest.fixture(scope="module")
 def composed():
-    with initialize_config_dir(str(hydra_app.CONF), version_base=None):
-        return hydra_app.read(compose("config", ["experiment=headline", *TINY]))
+    return builders.compose("headline", *TINY)
 
 
 @pytest.fixture(scope="module")
@@ -204,18 +193,7 @@ def one_diverged(tables):
     """What a diverged network leaves; see test_sweep."""
     one_width(tables)
     bad = tables.trials["trial"].iloc[0]
-    diverge(tables, [bad])
-
-
-def diverge(tables, bad):
-    trials, curves = tables.trials, tables.curves
-    finals = [name for name in trials if name.startswith("final_")]
-    trials.loc[trials["trial"].isin(bad), finals] = np.nan
-    trials.loc[trials["trial"].isin(bad), "status"] = "diverged"
-    tables["curves"] = curves[~curves["trial"].isin(bad) | (curves["step"] == 0)].reset_index(drop=True)
-    for name in PROBES:
-        frame = tables[name]
-        frame.loc[frame["trial"].isin(bad), frame.select_dtypes("float").columns] = np.nan
+    builders.diverge(tables, [bad])
 
 
 def learn(tables, kinds=("true", "shuffled")):
@@ -433,7 +411,7 @@ def test_the_strip_of_a_diverged_network_shows_no_nan(results):
     tables = memo.load(results)
     one_width(tables)
     pair = tables.trials[tables.trials["seed"] == 0].set_index("labels.kind")["trial"]
-    diverge(tables, [pair["true"]])
+    builders.diverge(tables, [pair["true"]])
     samples = tables.noise_samples
     figure = panels.sample_strip({kind: samples[samples["trial"] == pair[kind]] for kind in ("true", "shuffled")})
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]

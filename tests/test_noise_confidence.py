@@ -1,25 +1,22 @@
 """The experiment on confidence where there is nothing: its statistics by known answers, its command, and poor runs."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 
 import memo
 from experiments.noise_confidence import doubt, equal, fooling, hendrycks, populations
 from experiments.noise_confidence.analysis import analyse
-from memo.commands import experiment, hydra_app
+from memo.commands import experiment
 from memo.data import datasets
 from memo.reporting import claims, report
 from memo.statistics.intervals import Estimate, mean_interval
 from memo.storage import run_folders
+from tests import builders
 from tests.pages import NO_NUMBER, visible
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -135,14 +132,7 @@ def words(folder):
 def results(tmp_path_factory):
     """The experiment by its command, at its smallest: the folder of its results."""
     folder = tmp_path_factory.mktemp("results") / "noise_confidence"
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.noise_confidence", *TINY, f"hydra.run.dir={folder}"],
-        cwd=folder.parent,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = builders.python("-m", "experiments.noise_confidence", *TINY, f"hydra.run.dir={folder}", folder=folder.parent)
     assert (done.returncode, done.stderr) == (0, "")
     return folder
 
@@ -188,8 +178,7 @@ def test_the_table_of_equal_accuracy_follows_from_the_stored_curves(results):
 @pytest.fixture(scope="module")
 def analysed(results):
     """Return `analysed(change, folder) -> Report` of the stored tables after `change(tables)`, written to a folder."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        config = hydra_app.read(compose("config", ["experiment=noise_confidence", *TINY]))
+    config = builders.compose("noise_confidence", *TINY)
 
     def call(change, folder):
         tables = memo.load(results / "runs")
@@ -203,24 +192,14 @@ def analysed(results):
     return call
 
 
-def diverge(tables, bad):
-    trials = tables.trials
-    finals = [name for name in trials if name.startswith("final_")]
-    trials.loc[trials["trial"].isin(bad), finals] = np.nan
-    trials.loc[trials["trial"].isin(bad), "status"] = "diverged"
-    for name in ("out_of_distribution", "confidence_along", "calibration", "drawings"):
-        frame = tables[name]
-        frame.loc[frame["trial"].isin(bad), frame.select_dtypes("float").columns] = np.nan
-
-
 def every_network_diverged(tables):
-    diverge(tables, tables.trials["trial"])
+    builders.diverge(tables, tables.trials["trial"])
 
 
 def one_diverged(tables):
     trials = tables.trials
     own = trials[(trials["model.widths"] == (128, 128)) & (trials["labels.kind"] == "shuffled")]
-    diverge(tables, own[own["loss"] == "cross_entropy"]["trial"].iloc[:1])
+    builders.diverge(tables, own[own["loss"] == "cross_entropy"]["trial"].iloc[:1])
 
 
 def no_label_fits(tables):

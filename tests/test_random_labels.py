@@ -17,7 +17,7 @@ import pytest
 from experiments.random_labels import capacity, corruption, kernel_fits
 from experiments.random_labels.analysis import analyse
 from experiments.random_labels.networks import measure, network_name
-from memo.commands import arms, experiment, hydra_app
+from memo.commands import arms, experiment
 from memo.config import flatten, make_trials
 from memo.data import treatments
 from memo.data.randomness import generator
@@ -30,16 +30,14 @@ from memo.statistics import trends
 from memo.statistics.intervals import binomial_band
 from memo.storage.run_folders import Tables
 from memo.training.population import signature
+from tests import builders
 from tests.pages import NO_NUMBER, visible
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def compose(*overrides):
-    from hydra import compose, initialize_config_dir
-
-    with initialize_config_dir(str(hydra_app.CONF), version_base=None):
-        return hydra_app.read(compose("config", ["experiment=random_labels", *overrides]))
+    return builders.compose("random_labels", *overrides)
 
 
 # Exact checks
