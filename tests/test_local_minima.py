@@ -1,8 +1,6 @@
 """Local minima: every statistic of its chapters against known answers, its arms, and the command once."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +8,14 @@ import pandas as pd
 import pytest
 
 from experiments.local_minima import barriers, curvature, minima, networks, structure
-from memo.commands import arms, hydra_app
+from memo.commands import arms
 from memo.commands.audit import audit
 from memo.config import make_trials
 from memo.reporting import claims, declarations, results
 from memo.reporting.answers import Answers
 from memo.storage.run_folders import Tables
-from tests.pages import NO_NUMBER
+from tests import builders
+from tests.pages import NO_NUMBER, visible
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -120,10 +119,7 @@ def test_pairs_of_starts_are_disjoint():
 @pytest.fixture(scope="module")
 def composed():
     """Return the configs of each arm at `standard`."""
-    from hydra import compose, initialize_config_dir
-
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        return arms.arms(hydra_app.read(compose("config", ["experiment=local_minima"])))
+    return arms.arms(builders.compose("local_minima"))
 
 
 def test_the_arms_are_the_papers_networks_and_twins_on_the_same_images(composed):
@@ -159,12 +155,11 @@ def report(tmp_path_factory):
         *("experiment.arms.index_25.seeds=1", "experiment.arms.index_25.model.widths=[4]"),
         "experiment.arms.index_wider.sweep.model.widths=[[30]]",
     ]
-    command = [sys.executable, "-m", "experiments.local_minima", "scale=quick", f"hydra.run.dir={folder}", *small]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
+    builders.python("-m", "experiments.local_minima", "scale=quick", f"hydra.run.dir={folder}", *small, check=True)
     return folder
 
 
+@pytest.mark.slow
 def test_every_claim_is_computed_again_from_committed_tables(report):
     found = audit(results.read(results.Experiment("local_minima", "", ""), report), report)
     assert found.numbers > 20 and found.mismatches == []
@@ -173,8 +168,8 @@ def test_every_claim_is_computed_again_from_committed_tables(report):
     assert {template.sentence.id for template in declared().claims} == set(ledger["sentence"])
 
 
+@pytest.mark.slow
 def test_the_report_is_complete_and_its_words_are_numbers(report):
     page = (report / "report.html").read_text()
-    words = re.sub(r"<style>.*?</style>|<img [^>]*>|<[^>]+>", " ", page, flags=re.DOTALL)
-    assert not re.search(NO_NUMBER, words)
+    assert not re.search(NO_NUMBER, visible(page))
     assert page.count("<figure") == len(list((report / "figures").iterdir()))
