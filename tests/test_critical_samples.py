@@ -97,6 +97,7 @@ def test_a_row_for_each_network_set_and_radius_as_if_measured_alone(networks):
     assert ratios[:, :, -1].min() > 0
 
 
+@pytest.mark.slow
 def test_a_lost_network_has_no_ratio_and_no_answers(networks):
     first = networks.layers[0]
     lost = networks._replace(layers=(first._replace(biases=first.biases.at[1, 0].set(jnp.nan)), *networks.layers[1:]))

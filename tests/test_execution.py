@@ -75,6 +75,7 @@ def test_what_a_population_reports_about_its_networks(mixed, apart):
     assert set(apart.seconds) >= {"prepare", "compile", "train"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["shuffled_pixels", "random_pixels", "gaussian"])
 def test_treated_inputs_are_one_source_a_seed(trials, small_mnist, kind):
     common = {"inputs.kind": kind, "model.widths": [], "epochs": 1, "seeds": 2}
@@ -157,6 +158,7 @@ def assert_identical(parts, others):
         assert (part.status, part.stopped_at.tolist()) == (others[number].status, others[number].stopped_at.tolist())
 
 
+@pytest.mark.slow
 def test_going_on_after_a_crash_gives_the_same_bits(lasting, uninterrupted, small_mnist):
     kept = Memory()
     for chunks in (1, 0, 3, 2):
@@ -170,6 +172,7 @@ def test_going_on_after_a_crash_gives_the_same_bits(lasting, uninterrupted, smal
     assert {len(part.snapshots) for part in parts.values()} == {len(OBSERVED)}
 
 
+@pytest.mark.slow
 def test_chunks_between_evaluations_change_nothing(lasting, uninterrupted, small_mnist, monkeypatch):
     monkeypatch.setitem(slab.CHUNK_FLOP, "cpu", 7 * 4 * step_flop(lasting.signature.static))
     kept = Memory()

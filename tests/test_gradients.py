@@ -176,6 +176,7 @@ def test_steps_move_the_components_that_they_name(networks):
             assert row[f"decrease_random_{percent}"] == pytest.approx(expected, rel=1e-3, abs=1e-7)
 
 
+@pytest.mark.slow
 def test_minibatches_are_of_the_recipes_size(networks):
     of = networks()
     rows, draws = gradients.measure(of), generator(SEEDS[1], "directions", "minibatches")
@@ -201,6 +202,7 @@ def test_a_linear_softmax_has_the_textbook_gradient(networks):
     assert (rows["layer"] <= 1).all()
 
 
+@pytest.mark.slow
 def test_only_the_first_images_of_the_subset_count(networks, monkeypatch):
     monkeypatch.setattr(gradients, "SAMPLE", 100)
     of = only(networks(), 0)
@@ -210,6 +212,7 @@ def test_only_the_first_images_of_the_subset_count(networks, monkeypatch):
         np.testing.assert_array_equal(rows[name], expected[name])
 
 
+@pytest.mark.slow
 def test_together_is_one_at_a_time(networks, monkeypatch):
     of = networks()
     together = gradients.measure(of)
@@ -222,6 +225,7 @@ def test_together_is_one_at_a_time(networks, monkeypatch):
             np.testing.assert_allclose(alone[name], together[name][mine], rtol=1e-4, atol=2e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_weights_outside_of_a_receptive_field_do_not_count(networks):
     of = only(networks(static_of(receptive_field=3)), 0)
     rows = gradients.measure(of)

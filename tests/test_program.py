@@ -162,6 +162,7 @@ def together(request, trials, small_mnist):
     return pairs, train(pairs, small_mnist)
 
 
+@pytest.mark.slow
 def test_together_is_alone(together, small_mnist):
     pairs, found = together
     for place, trial in enumerate(pairs):
@@ -301,6 +302,7 @@ def shuffled_alone(trials, small_mnist):
     return train(trials(LONG | ENDLESS, SHUFFLED), small_mnist)
 
 
+@pytest.mark.slow
 def test_a_pair_shares_initial_weights(endless_pair):
     curves = endless_pair.curves
     assert curves.test_loss[0, 0] == curves.test_loss[1, 0]
@@ -308,6 +310,7 @@ def test_a_pair_shares_initial_weights(endless_pair):
     assert (curves.test_loss[0, 1:] != curves.test_loss[1, 1:]).all()
 
 
+@pytest.mark.slow
 def test_a_pair_shares_its_subset_and_order(endless_pair, trials, small_mnist):
     # A twin that shuffles none of its labels is the same network throughout.
     none = train(trials(LONG | ENDLESS, {}, SHUFFLED | {"labels.fraction": 0.0}), small_mnist)
@@ -316,12 +319,14 @@ def test_a_pair_shares_its_subset_and_order(endless_pair, trials, small_mnist):
         assert_same(results(none, place), results(endless_pair, 0), TOGETHER)
 
 
+@pytest.mark.slow
 def test_training_twice_is_bit_identical(endless_pair, trials, small_mnist):
     again = train(trials(LONG | ENDLESS, {}, SHUFFLED), small_mnist)
     for place in (0, 1):
         jax.tree.map(np.testing.assert_array_equal, results(again, place), results(endless_pair, place))
 
 
+@pytest.mark.slow
 def test_without_a_stop_training_goes_to_the_end(endless_pair):
     assert endless_pair.curves.train_accuracy[0].max() == 1  # there was a reason to stop
     assert endless_pair.status == ["completed", "completed"]
@@ -329,6 +334,7 @@ def test_without_a_stop_training_goes_to_the_end(endless_pair):
     assert np.isfinite(np.stack(endless_pair.curves)).all()
 
 
+@pytest.mark.slow
 def test_final_networks_are_those_of_the_last_evaluation(endless_pair, trials, small_mnist):
     for place, trial in enumerate(trials(LONG, {}, SHUFFLED)):
         curve, layers = results(endless_pair, place)
@@ -337,6 +343,7 @@ def test_final_networks_are_those_of_the_last_evaluation(endless_pair, trials, s
         np.testing.assert_allclose(curve[:, -1], expected, rtol=1e-4)  # float32 over losses down to 1e-3
 
 
+@pytest.mark.slow
 def test_a_memorised_network_stops_and_its_twin_trains_on(endless_pair, shuffled_alone, trials, small_mnist):
     pair = train(trials(LONG, {}, SHUFFLED | ENDLESS), small_mnist)
     assert pair.status == ["memorised", "completed"]
@@ -354,6 +361,7 @@ def test_a_memorised_network_stops_and_its_twin_trains_on(endless_pair, shuffled
     assert_same(results(pair, 1), results(shuffled_alone, 0), TOGETHER)
 
 
+@pytest.mark.slow
 def test_training_ends_with_its_last_network(trials, small_mnist):
     pair = train(trials(LONG, {}, SHUFFLED | {"stop_at_train_accuracy": 0.2}), small_mnist)
     assert pair.status == ["memorised", "memorised"]
@@ -361,6 +369,7 @@ def test_training_ends_with_its_last_network(trials, small_mnist):
     assert pair.curves.train_loss.shape == (2, len(pair.steps))
 
 
+@pytest.mark.slow
 def test_divergence_is_seen_at_its_step_between_evaluations(trials, small_mnist):
     diverging = {"optimizer.learning_rate": 1e6}
     often, seldom = (
@@ -371,6 +380,7 @@ def test_divergence_is_seen_at_its_step_between_evaluations(trials, small_mnist)
     assert seldom.stopped_at[0] == often.stopped_at[0]
 
 
+@pytest.mark.slow
 def test_a_diverged_network_is_told_with_its_step_and_leaves_its_twin_alone(shuffled_alone, trials, small_mnist):
     pair = train(trials(LONG | ENDLESS, {"optimizer.learning_rate": 1e6}, SHUFFLED), small_mnist)
     assert pair.status == ["diverged", "completed"]

@@ -100,6 +100,7 @@ def test_settings_are_refused_in_one_sentence(settings, parts):
     assert [part for part in parts if part not in str(refused.value)] == []
 
 
+@pytest.mark.slow
 def test_from_settings_to_measured_networks_and_to_tables(mnist, tmp_path, monkeypatch):
     monkeypatch.setattr("memo.data.datasets.load", lambda name, folder=None: mnist)
     trials = [memo.Trial(memo.make_recipe(TINY | {"labels.kind": kind}), 0) for kind in ("true", "shuffled")]

@@ -78,6 +78,7 @@ def test_parameters_are_counted(sizes, side):
     assert mlp.count_parameters(sizes, 28) == mlp.count_parameters(sizes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_no_unit_ever_sees_another_pixel(trials, small_mnist, optimizer):
     decaying = {"optimizer.name": optimizer, "optimizer.weight_decay": 0.01, "optimizer.learning_rate": 0.01}
@@ -94,6 +95,7 @@ def test_no_unit_ever_sees_another_pixel(trials, small_mnist, optimizer):
     assert (trained.curves.train_loss[:, -1] < trained.curves.train_loss[:, 0]).all()
 
 
+@pytest.mark.slow
 def test_what_is_stored_and_planned_counts_them(trials, small_mnist, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(datasets, "load", lambda name, folder=None: small_mnist)
     requests = {

@@ -184,6 +184,7 @@ def test_adversarial_images_are_moved_against_the_network_before_it_learns(loss)
         np.testing.assert_allclose(leaf, by_hand, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_adversarial_training_makes_the_attack_weaker(trials, small_mnist):
     common = {"dataset.n_train": 1000, "model.widths": [32], "optimizer.learning_rate": 0.05, "epochs": 30}
     common["stop_at_train_accuracy"] = None
@@ -233,6 +234,7 @@ def alone(trials, small_mnist):
     return results(train(trials(REGULARIZED), small_mnist), 0)
 
 
+@pytest.mark.slow
 def test_evaluation_never_sees_a_disturbance(trials, small_mnist):
     """At a rate that no weight notices, only a disturbed evaluation would change from step to step."""
     still = {"optimizer.learning_rate": 1e-30}
@@ -242,6 +244,7 @@ def test_evaluation_never_sees_a_disturbance(trials, small_mnist):
         np.testing.assert_allclose(curve, other, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_network_does_not_depend_on_its_neighbours(alone, trials, small_mnist):
     pair = train(trials(REGULARIZED, {}, {"optimizer.learning_rate": 0.03}), small_mnist)
     assert_same(results(pair, 0), alone)
@@ -251,6 +254,7 @@ def test_a_network_does_not_depend_on_its_neighbours(alone, trials, small_mnist)
     assert np.abs(results(pair, 1)[0] - alone[0]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_twins_see_the_same_draws_and_seeds_their_own(alone, trials, small_mnist):
     # A twin that shuffles none of its labels is the same network throughout.
     twins = train(trials(REGULARIZED, {}, {"labels.kind": "shuffled", "labels.fraction": 0.0}), small_mnist)
@@ -264,6 +268,7 @@ def test_twins_see_the_same_draws_and_seeds_their_own(alone, trials, small_mnist
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REGULARIZED)
 def test_each_key_reaches_the_loss_of_its_network(trials, small_mnist, name):
     layers = mlp.initialise(jax.random.key(0), (784, 8, 10), "he")
@@ -293,6 +298,7 @@ def program_text(trials, dataset):
     return lowered.as_text()
 
 
+@pytest.mark.slow
 def test_without_disturbances_the_program_is_the_plain_one(trials, small_mnist, monkeypatch):
     pair = {}, {"labels.kind": "shuffled"}
     zeros = dict.fromkeys(REGULARIZED, 0.0)
@@ -309,6 +315,7 @@ def test_without_disturbances_the_program_is_the_plain_one(trials, small_mnist, 
     assert default == none == program_text(trials({}, *pair), small_mnist) != disturbed_program
 
 
+@pytest.mark.slow
 def test_trained_on_noise_images_a_network_is_less_sure_of_noise(trials, small_mnist):
     common = {"dataset.n_train": 1000, "model.widths": [32], "optimizer.learning_rate": 0.05, "epochs": 10, "seeds": 3}
     sure = []

@@ -145,11 +145,13 @@ def test_the_same_call_trains_nothing(stored, monkeypatch):
     assert contents(root(stored)) == before
 
 
+@pytest.mark.slow
 def test_the_same_trials_elsewhere_give_the_same_tables(stored, tmp_path):
     assert sweep.complete({tmp_path / folder.name: trials for folder, trials in stored.items()}, PROBES) == 4
     same(memo.load(tmp_path), memo.load(root(stored)))
 
 
+@pytest.mark.slow
 def test_extending_trains_what_is_missing(trials, tmp_path):
     two, three = trials(TINY | {"seeds": 2}), trials(TINY | {"seeds": 3})
     assert sweep.complete({tmp_path: two}, PROBES) == 2
@@ -161,6 +163,7 @@ def test_extending_trains_what_is_missing(trials, tmp_path):
     assert [session["networks"] for session in run_folders.provenance(tmp_path)] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_probe_that_is_missing_is_measured(trials, tmp_path):
     asked = trials(TINY)
     assert sweep.complete({tmp_path: asked}, []) == 1
@@ -173,6 +176,7 @@ def test_a_probe_that_is_missing_is_measured(trials, tmp_path):
     assert after.confidence["inputs"].tolist() == KINDS
 
 
+@pytest.mark.slow
 def test_an_interruption_loses_nothing_that_had_finished(make, tmp_path, monkeypatch):
     requests = {tmp_path / "wide": make({"model.widths": [8, 8]}), tmp_path / "narrow": make()}
     train, begun = execution.train_slabs, []
@@ -227,6 +231,7 @@ def diverged(trials, tmp_path_factory):
     return tables, mad
 
 
+@pytest.mark.slow
 def test_a_diverged_trial_is_counted(diverged):
     tables, _ = diverged
     mad, sound = (own for _, own in sorted(tables.trials.groupby("mad"), reverse=True))
@@ -238,6 +243,7 @@ def test_a_diverged_trial_is_counted(diverged):
     assert (sound["steps"] == 8).all()
 
 
+@pytest.mark.slow
 def test_the_curve_of_a_diverged_trial_ends_before_it(diverged):
     tables, mad = diverged
     assert np.isfinite(tables.curves[["train_loss", "test_loss", "train_accuracy", "test_accuracy"]]).all(axis=None)
@@ -246,6 +252,7 @@ def test_the_curve_of_a_diverged_trial_ends_before_it(diverged):
         assert last[row.trial] < row.steps if row.trial in mad else last[row.trial] == row.steps
 
 
+@pytest.mark.slow
 def test_a_diverged_trial_does_not_lose_its_twin(diverged, trials, tmp_path):
     tables, mad = diverged
     alone = trials(TINY | {"seeds": 2, "model.widths": [8, 8]})
@@ -255,6 +262,7 @@ def test_a_diverged_trial_does_not_lose_its_twin(diverged, trials, tmp_path):
     pd.testing.assert_frame_equal(beside, memo.load(tmp_path).curves, check_exact=False, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_nothing_is_measured_on_a_diverged_network(diverged):
     """Numbers of a network of NaNs would be averaged with those of sound ones."""
     tables, mad = diverged

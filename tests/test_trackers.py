@@ -90,6 +90,7 @@ def read(name, uris, project):
     return found
 
 
+@pytest.mark.slow
 @each_tracker
 def test_a_tracker_holds_what_is_stored(name, wanted, uris):
     assert trackers.send(Tracking(name, uri=uris[name]), "stored", wanted, {wanted_trial(wanted).id: "plain, small"})
@@ -118,6 +119,7 @@ def wanted_trial(wanted):
     return next(iter(wanted.values()))[0]
 
 
+@pytest.mark.slow
 @each_tracker
 def test_nothing_is_sent_twice(name, wanted, uris, caplog):
     caplog.set_level(logging.INFO)
@@ -129,6 +131,7 @@ def test_nothing_is_sent_twice(name, wanted, uris, caplog):
     assert set(read(name, uris, "twice")) == {trial.id for trial in trials}
 
 
+@pytest.mark.slow
 @each_tracker
 def test_what_an_interrupted_command_left_is_sent_anew(name, wanted, uris, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
@@ -171,6 +174,7 @@ def test_long_curves_go_in_several_requests(monkeypatch, uris):
     assert held.to_dict("index") == dict(curve)
 
 
+@pytest.mark.slow
 def test_a_tracker_that_fails_costs_one_sentence(monkeypatch, wanted, caplog):
     def fail(runs, project, uri):
         raise ConnectionError("nobody\nanswers")
@@ -263,6 +267,7 @@ def test_tracking_is_no_part_of_a_recipe(tiny):
     assert [trial.id for trial in make_trials(sent)] == [trial.id for trial in make_trials(config)]
 
 
+@pytest.mark.slow
 @needs("mlflow")
 def test_a_server_that_does_not_answer_costs_one_sentence(monkeypatch, wanted, caplog):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
