@@ -157,6 +157,9 @@ def test_axes_say_their_numbers():
     figures.log_axis(values)
     assert values.get_yscale() == "log"
     assert {1, 2, 5, 10} <= set(values.get_yticks())
+    values.plot([0, 1], [0.5, 4000])
+    figures.log_axis(values)
+    assert not {2, 5} & set(values.get_yticks())
     figures.epoch_axis(epochs, 30)
     assert [label.get_text() for label in epochs.get_xticklabels()] == ["0", "0.1", "1", "10"]
     assert epochs.get_xlabel() == "epoch"

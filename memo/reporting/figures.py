@@ -81,12 +81,16 @@ def epoch_axis(axes: Axes, last: float) -> None:
 
 
 def log_axis(axes: Axes, which: str = "y") -> None:
-    """Make the y (or x) axis logarithmic, with plain numbers at 1, 2 and 5 of every decade; not where nothing is drawn."""
-    if not np.isfinite(getattr(axes.dataLim, f"minpos{which}")):
+    """Make the y (or x) axis logarithmic, with plain numbers; not where nothing is drawn.
+
+    At 1, 2 and 5 of every decade, or at its beginning alone where what is drawn spans more than two and a half.
+    """
+    least, most = getattr(axes.dataLim, f"minpos{which}"), getattr(axes.dataLim, f"{which}max")
+    if not np.isfinite(least):
         return
     axes.set(**{f"{which}scale": "log"})
     axis = getattr(axes, f"{which}axis")
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if most < 300 * least else (1,)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_locator(NullLocator())
 
