@@ -56,8 +56,9 @@ OPTIONS = "optimizer.options"
 Typed = TypeVar("Typed")
 
 
-def _key(default: Any, allowed: object, check: Callable[[Any], bool], recipe: bool = True) -> Any:
-    metadata = {"allowed": allowed, "check": check, "recipe": recipe}
+def _key(default: Any, allowed: object, check: Callable[[Any], bool], about: str, recipe: bool = True) -> Any:
+    """Return a field with what it allows, and in `about` what it is, for docs/keys.md."""
+    metadata = {"allowed": allowed, "check": check, "about": about, "recipe": recipe}
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: copy.copy(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -73,11 +74,11 @@ class _OneOf:
         return self._before + ", ".join(self._options) + self._after
 
 
-def _choice(default: str, options: Collection[str]) -> Any:
-    return _key(default, _OneOf(options), lambda value: value in options)
+def _choice(default: str, options: Collection[str], about: str) -> Any:
+    return _key(default, _OneOf(options), lambda value: value in options, about)
 
 
-def _number(default: float, low: float, high: float = math.inf, *, open_low: bool = False) -> Any:
+def _number(default: float, low: float, high: float = math.inf, *, about: str, open_low: bool = False) -> Any:
     words = f"a number above {low:g}" if open_low else f"a number from {low:g}"
     words += "" if high == math.inf else f" to {high:g}"
 
@@ -86,7 +87,7 @@ def _number(default: float, low: float, high: float = math.inf, *, open_low: boo
         value = _as_float32(value)
         return (low < value if open_low else low <= value) and value <= high and value != math.inf
 
-    return _key(default, words, check)
+    return _key(default, words, check, about)
 
 
 def _as_float32(value: Any) -> float:
@@ -94,47 +95,60 @@ def _as_float32(value: Any) -> float:
         return float(np.float32(value))
 
 
-def _count(
-    default: int | None, *, optional: bool = False, low: int = 1, recipe: bool = True, null: str = "for all"
-) -> Any:
-    words = f"a whole number from {low}" + (f", or null {null}" if optional else "")
-    return _key(default, words, lambda v: (v is None and optional) or (type(v) is int and v >= low), recipe)
+def _count(default: int | None, about: str, *, null: str = "", low: int = 1, recipe: bool = True) -> Any:
+    """Return a field of a whole number, or of null where `null` says what that means."""
+    words = f"a whole number from {low}" + (f", or null {null}" if null else "")
+    return _key(default, words, lambda v: (v is None and null != "") or (type(v) is int and v >= low), about, recipe)
 
 
-def _seed_of_its_own() -> Any:
-    return _key(
-        None, "a whole number from 0 to 2147483647, or null for each seed's own", lambda v: v is None or 0 <= v < 2**31
-    )
+def _seed_of_its_own(about: str) -> Any:
+    allowed = "a whole number from 0 to 2147483647, or null for each seed's own"
+    return _key(None, allowed, lambda v: v is None or 0 <= v < 2**31, about)
 
 
 @dataclass
 class Dataset:
     """Which images, of what size, and how many of them."""
 
-    name: str = _choice("mnist", datasets.REGISTRY)
-    n_train: int | None = _count(None, optional=True)
-    n_test: int | None = _count(None, optional=True)
-    image_side: int | None = _count(None, optional=True, null="for all pixels")
-    subset_seed: int | None = _seed_of_its_own()
-    folder: str | None = _key(None, "a folder with the data set's files, or null", lambda v: True, recipe=False)
+    name: str = _choice("mnist", datasets.REGISTRY, "the data set")
+    n_train: int | None = _count(None, "training images, a random subset", null="for all")
+    n_test: int | None = _count(None, "test images, a fixed random subset", null="for all")
+    image_side: int | None = _count(
+        None,
+        "pixels per side, to which images are averaged down: each new pixel is the mean of the area that it covers, as a byte",
+        null="for all pixels",
+    )
+    subset_seed: int | None = _seed_of_its_own("seed of the training subset")
+    folder: str | None = _key(
+        None, "a folder, or null", lambda v: True, "where the data set's files lie on this machine", recipe=False
+    )
 
 
 @dataclass
 class Inputs:
     """What is done to the images."""
 
-    kind: str = _choice("natural", INPUTS)
-    fraction: float = _number(1.0, 0, 1)  # of the training images
-    seed: int | None = _seed_of_its_own()
+    kind: str = _choice(
+        "natural",
+        INPUTS,
+        "treatment of the images: shuffled_pixels (one permutation for all), random_pixels (a permutation for each image), "
+        "gaussian (noise with the mean and standard deviation of the pixels)",
+    )
+    fraction: float = _number(
+        1.0, 0, 1, about="share of the training images that are treated; below 1 the test images stay natural"
+    )
+    seed: int | None = _seed_of_its_own("seed of the treatment")
 
 
 @dataclass
 class Labels:
     """What is done to the training labels; those of the test images stay."""
 
-    kind: str = _choice("true", LABELS)
-    fraction: float = _number(1.0, 0, 1)
-    seed: int | None = _seed_of_its_own()
+    kind: str = _choice(
+        "true", LABELS, "treatment of the training labels: shuffled (a permutation), random (redrawn uniformly)"
+    )
+    fraction: float = _number(1.0, 0, 1, about="share of the labels that are permuted, or probability of being redrawn")
+    seed: int | None = _seed_of_its_own("seed of the treatment")
 
 
 @dataclass
@@ -145,48 +159,65 @@ class Model:
         [64, 64],
         "a list of hidden widths, each a whole number from 1",
         lambda v: all(type(w) is int and w >= 1 for w in v),
+        "units of each hidden layer",
     )
-    activation: str = _choice("relu", ACTIVATIONS)
-    init: str = _choice("he", INITIALISERS)
-    receptive_field: int | None = _count(None, optional=True, null="for all pixels")  # side of a unit's patch
+    activation: str = _choice("relu", ACTIVATIONS, "of the hidden units")
+    init: str = _choice("he", INITIALISERS, "distribution of the initial weights")
+    receptive_field: int | None = _count(
+        None,
+        "side in pixels of the square patch that a unit of the first layer sees, patches spread over the image",
+        null="for all pixels",
+    )
 
 
 @dataclass
 class Optimizer:
     """The steps of training, and how their length changes."""
 
-    name: str = _choice("sgd", OPTIMIZERS)
-    learning_rate: float = _number(0.1, 0, open_low=True)
-    momentum: float = _key(0.9, "a number from 0 to below 1", lambda v: 0 <= _as_float32(v) < 1)
-    weight_decay: float = _number(0.0, 0)
-    schedule: str = _choice("constant", SCHEDULES)
-    decay: float = _number(0.95, 0, 1, open_low=True)
+    name: str = _choice("sgd", OPTIMIZERS, "the optimiser")
+    learning_rate: float = _number(0.1, 0, about="of the first step", open_low=True)
+    momentum: float = _key(
+        0.9, "a number from 0 to below 1", lambda v: 0 <= _as_float32(v) < 1, "of SGD; the beta 1 of Adam"
+    )
+    weight_decay: float = _number(0.0, 0, about="L2 penalty on the weights, not on the biases, in the gradient")
+    schedule: str = _choice(
+        "constant",
+        SCHEDULES,
+        "of the learning rate: exponential (a factor `decay` per epoch), step (that factor once, for the last third of training)",
+    )
+    decay: float = _number(0.95, 0, 1, about="the factor of those schedules", open_low=True)
     options: dict[str, float] = _key(
         {},
         "finite numbers by the names that this optimiser has (memo.networks.optimizers)",
         lambda v: all(math.isfinite(_as_float32(number)) for number in v.values()),
+        "hyper-parameters that only this optimiser has",
     )
 
 
-def _rate() -> Any:
-    return _key(0.0, "a number from 0 to below 1", lambda v: 0 <= _as_float32(v) < 1)
+def _rate(about: str) -> Any:
+    return _key(0.0, "a number from 0 to below 1", lambda v: 0 <= _as_float32(v) < 1, about)
 
 
 @dataclass
 class Regularization:
-    """What disturbs training and never evaluation.
+    """What disturbs training and never evaluation."""
 
-    `noise_images`: uniform-noise images per training image, with the uniform distribution as target. `adversarial`: the
-    weight of the loss on images moved by the fast gradient sign method, by `adversarial_radius` per pixel, where white is 1.
-    """
-
-    dropout: float = _rate()
-    input_dropout: float = _rate()
-    hidden_noise: float = _number(0.0, 0)
-    input_noise: float = _number(0.0, 0)
-    noise_images: float = _number(0.0, 0, 10)
-    adversarial: float = _number(0.0, 0, 1)
-    adversarial_radius: float = _number(0.1, 0, open_low=True)
+    dropout: float = _rate("probability that an activation of a hidden layer is dropped, the others scaled up")
+    input_dropout: float = _rate("probability that a pixel is dropped, the others scaled up")
+    hidden_noise: float = _number(0.0, 0, about="standard deviation of Gaussian noise on hidden activations")
+    input_noise: float = _number(0.0, 0, about="standard deviation of Gaussian noise on pixels; white is 1")
+    noise_images: float = _number(
+        0.0,
+        0,
+        10,
+        about="uniform-noise images per training image in each minibatch, with the uniform distribution as target",
+    )
+    adversarial: float = _number(
+        0.0, 0, 1, about="weight of the loss on adversarial images (fast gradient sign method)"
+    )
+    adversarial_radius: float = _number(
+        0.1, 0, about="by how much each pixel of those is moved; white is 1", open_low=True
+    )
 
 
 @dataclass
@@ -197,30 +228,49 @@ class Recipe:
     inputs: Inputs = field(default_factory=Inputs)
     labels: Labels = field(default_factory=Labels)
     model: Model = field(default_factory=Model)
-    loss: str = _choice("cross_entropy", LOSSES)
+    loss: str = _choice(
+        "cross_entropy",
+        LOSSES,
+        "cross_entropy follows a softmax; squared_error (quadratic) and sigmoid_cross_entropy are Nielsen's costs on sigmoid outputs",
+    )
     optimizer: Optimizer = field(default_factory=Optimizer)
     regularization: Regularization = field(default_factory=Regularization)
-    batch_size: int = _count(128)
-    epochs: int = _count(100)
+    batch_size: int = _count(128, "images per minibatch")
+    epochs: int = _count(100, "of training, at most")
     stop_at_train_accuracy: float | None = _key(
-        1.0, "a number above 0 to 1, or null to never stop early", lambda v: v is None or 0 < v <= 1
+        1.0,
+        "a number above 0 to 1, or null to never stop early",
+        lambda v: v is None or 0 < v <= 1,
+        "training accuracy at which a network is finished",
     )
-    batch_order: str = _choice("per_seed", ("per_seed", "shared"))
-    evaluations: int = _count(64, low=2)
-    spacing: str = _choice("log", ("log", "epochs"))
+    batch_order: str = _choice(
+        "per_seed",
+        ("per_seed", "shared"),
+        "shared: every seed sees the same images in the same order (docs/performance.md)",
+    )
+    evaluations: int = _count(64, "full passes over training and test images along training", low=2)
+    spacing: str = _choice(
+        "log", ("log", "epochs"), "of the evaluations: log (dense in the first epoch), or at the ends of epochs"
+    )
 
 
 @dataclass
 class Execution:
     """How a machine trains; by these keys a result changes within rounding at most. Null chooses for the machine."""
 
-    pack_size: int | None = _count(None, optional=True, recipe=False, null="to choose")
-    packs: int | None = _count(None, optional=True, recipe=False, null="to choose")
+    pack_size: int | None = _count(None, "networks that share each minibatch", null="to choose", recipe=False)
+    packs: int | None = _count(None, "packs that step together", null="to choose", recipe=False)
     memory_gb: float | None = _key(
-        None, "a number of gigabytes above 0, or null to choose", lambda v: v is None or v > 0, recipe=False
+        None,
+        "a number of gigabytes above 0, or null to choose",
+        lambda v: v is None or v > 0,
+        "memory for networks in training",
+        recipe=False,
     )
-    cores: int | None = _count(None, optional=True, recipe=False, null="for all that this process may use")
-    checkpoint_seconds: float = _key(10.0, "a number of seconds from 0", lambda v: v >= 0, recipe=False)
+    cores: int | None = _count(None, "CPU cores to train on", null="for all that this process may use", recipe=False)
+    checkpoint_seconds: float = _key(
+        10.0, "a number of seconds from 0", lambda v: v >= 0, "training that a crash may cost", recipe=False
+    )
 
 
 @dataclass
@@ -228,9 +278,23 @@ class Tracking:
     """The tracker to which the curves of finished trials are sent as well (memo.storage.trackers); null for none."""
 
     # Which trackers there are is known by memo.storage.trackers, which reads tables and so is no part of the core.
-    to: str | None = _key(None, "the name of a tracker, such as mlflow, or null", lambda v: True, recipe=False)
-    project: str | None = _key(None, "a name, or null for the experiment's", lambda v: v is None or v, recipe=False)
-    uri: str | None = _key(None, "a folder or URI, or null for the tracker's own", lambda v: True, recipe=False)
+    to: str | None = _key(
+        None,
+        "the name of a tracker, such as mlflow, or null",
+        lambda v: True,
+        "where curves are sent as well (docs/trackers.md)",
+        recipe=False,
+    )
+    project: str | None = _key(
+        None, "a name, or null for the experiment's", lambda v: v is None or v, "the tracker's project", recipe=False
+    )
+    uri: str | None = _key(
+        None,
+        "a folder or URI, or null for the tracker's own",
+        lambda v: True,
+        "where the tracker keeps it",
+        recipe=False,
+    )
 
 
 @dataclass
@@ -260,18 +324,21 @@ class Experiment:
 class Config(Recipe):
     """A recipe and what a command does with it."""
 
-    seed: int = _key(0, "a whole number from 0 to 2147483647", lambda v: 0 <= v < 2**31, recipe=False)
-    seeds: int = _count(1, recipe=False)
+    seed: int = _key(0, "a whole number from 0 to 2147483647", lambda v: 0 <= v < 2**31, "the first seed", recipe=False)
+    seeds: int = _count(1, "trials of the recipe, with consecutive seeds, trained side by side", recipe=False)
     probes: list[str] = _key(
         ["confidence"],
         _OneOf(PROBES, "a list of ", ", each once, and also once as name@n: at n evaluations (from 2) along training"),
         known,
+        "measurements on the networks; one asked for as `confidence@20` is stored in a table `confidence_along`",
         recipe=False,
     )
     execution: Execution = field(default_factory=Execution)
     tracking: Tracking = field(default_factory=Tracking)
-    plan: bool = _key(False, "true to print what would train, and train nothing", lambda v: True, recipe=False)
-    scale: str = _key("standard", "quick, standard or paper", lambda v: True, recipe=False)
+    plan: bool = _key(
+        False, "true or false", lambda v: True, "true prints what would train, and trains nothing", recipe=False
+    )
+    scale: str = _key("standard", "quick, standard or paper", lambda v: True, "the size of an experiment", recipe=False)
     experiment: Experiment = field(default_factory=Experiment, metadata={"recipe": False})
 
 

@@ -1,5 +1,6 @@
 """What docs/extending.md shows a stranger: its blocks are written to the files that they name, and run."""
 
+import html
 import importlib
 import re
 import shlex
@@ -24,9 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "extending.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 FILES = {
-    re.search(r"^# (\S+\.(?:py|yaml))$", text, re.MULTILINE)[1]: text
+    re.search(r"^(?:# |\{# )(\S+\.(?:py|yaml|j2))(?: #\})?$", text, re.MULTILINE)[1]: text
     for kind, text in BLOCKS
-    if kind in ("python", "yaml")
+    if kind in ("python", "yaml", "jinja")
 }
 COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
 
@@ -68,7 +69,7 @@ def decided(package):
 
 
 def test_blocks_are_files_and_commands():
-    assert {"mine/shifted.py", "mine/margin.py", "mine/decided.py", "mine/conf/experiment/decided.yaml"} <= set(FILES)
+    assert len(FILES) == sum(kind in ("python", "yaml", "jinja") for kind, _ in BLOCKS)
     assert all(command.startswith("python -m mine.") for command in COMMANDS)
     names = re.search(r"^mine/\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)[1]
     assert {f"mine/{line.split()[0]}" for line in names.splitlines()} <= set(FILES)
@@ -105,18 +106,26 @@ def test_the_probe_is_the_lead_that_numpy_finds(mine):
 @pytest.mark.slow
 def test_the_experiment_reports(decided):
     found = memo.load_results(decided)
-    assert found.claims["claim"].tolist() == ["as-decided"]
+    assert found.claims["claim"].tolist() == ["margin-shifted"]
     assert found.claims["n"].tolist() == [5]
-    assert found.margins.columns.tolist() == ["seed", "true", "shifted", "shuffled"]
-    assert np.isfinite(found.margins.to_numpy(float)).all()
+    margins = found.networks.pivot(index="seed", columns="labels", values="margin")
+    assert sorted(margins.columns) == ["shifted", "shuffled", "true"]
+    assert np.isfinite(margins.to_numpy(float)).all()
     page = (decided / "report.html").read_text()
     assert "python -m mine.decided scale=quick" in page  # what redraws it
     assert (decided / "figures" / "margin.svg").exists()
     trials = memo.load(decided / "runs").trials
     changed = trials.groupby("labels.kind")["labels.changed"].mean()
     assert (changed["true"], changed["shifted"]) == (0, 1)
-    ratio = found.margins["shifted"] / found.margins["true"]
-    assert found.claims["measured"].iloc[0] == pytest.approx(np.exp(np.log(ratio).mean()), rel=1e-4)
+    ratio = np.exp(np.log(margins["shifted"] / margins["true"]).mean())
+    assert found.claims["measured"].iloc[0] == pytest.approx(ratio, rel=1e-4)
+    page = html.unescape(re.sub(r"<[^>]*>", "", page))
+    (word,) = re.findall(
+        r"networks have (a larger|a smaller|about the same) margin: ", (decided / "findings.md").read_text()
+    )
+    low, high = found.claims[["low", "high"]].iloc[0]
+    assert word == ("a larger" if low > 1 else "a smaller" if high < 1 else "about the same")
+    assert f"Shifted labels leave {word} margin." in page
 
 
 @pytest.mark.slow
@@ -132,8 +141,12 @@ def test_other_commands_of_the_page(package):
     for command in COMMANDS[1:]:
         start(package, *shlex.split(command)[1:])
     tables = memo.load(package / "results" / "runs")
-    assert set(tables.trials["labels.kind"]) == {"true", "shifted"}
-    assert len(tables.margin) == len(tables.trials)
+    own = tables.trials["loss"] == "smoothed"
+    assert set(tables.trials[~own]["labels.kind"]) == {"true", "shifted"}
+    assert len(tables.margin) == (~own).sum()
+    (smoothed,) = tables.trials[own].to_dict("records")
+    assert (smoothed["optimizer.name"], smoothed["optimizer.options.b2"]) == ("adam_b2", 0.99)
+    assert smoothed["final_train_accuracy"] > 0.5
 
 
 @pytest.mark.slow
@@ -161,22 +174,14 @@ def test_storing_from_python(package):
 
 
 def test_an_experiment_inside_the_suite_is_found_by_its_report(tmp_path):
-    for name, place in (("mine/decided.py", "experiments"), ("mine/conf/experiment/decided.yaml", "conf/experiment")):
-        (tmp_path / place).mkdir(parents=True)
-        (tmp_path / place / Path(name).name).write_text(FILES[name])
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "decided.yaml").write_text(FILES["mine/conf/experiment/decided.yaml"])
     (found,) = results.experiments(tmp_path)
     assert found.question == "Is a network less decided when all its labels are wrong in the same way?"
     assert results.read(found, tmp_path / "results" / "decided").state == results.MISSING
 
 
-def test_links_of_the_page_exist():
-    targets = re.findall(r"\]\(([^)\s]+)\)", PAGE)
-    relative = [target.split("#")[0] for target in targets if not re.match(r"\w+:|#", target)]
-    assert relative
-    assert [target for target in relative if not (ROOT / "docs" / target).exists()] == []
-    headings = {
-        re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-")
-        for line in PAGE.splitlines()
-        if line.startswith("#")
-    }
-    assert {target[1:] for target in targets if target.startswith("#")} <= headings
+def test_the_tree_of_the_page_has_every_room():
+    tree = re.search(r"^memo/\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)[1]
+    named = {line.split()[0] for line in tree.splitlines()}
+    assert named == {path.parent.name for path in (ROOT / "memo").glob("*/__init__.py")}
