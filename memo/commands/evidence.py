@@ -11,7 +11,7 @@ import pandas as pd
 from memo.commands.arms import arms_or_sweep
 from memo.config import Config, Trial, make_trials
 from memo.data import datasets
-from memo.networks import mlp
+from memo.networks.mlp import Layers
 from memo.networks.program import Static
 from memo.networks.status import DIVERGED
 from memo.probes import weights
@@ -113,17 +113,17 @@ class Evidence:
         rows = self.of(arm, "answers")
         return rows["answers"], rows["confidences"]
 
-    def layers(self, arm: str) -> tuple[mlp.Layer, ...]:
+    def layers(self, arm: str) -> Layers:
         """Return the final weights of an arm's networks, leaves [T, ...] by seed."""
         rows = self.of(arm, "weights_along")
         return weights.layers(rows[rows["step"] == rows["step"].max()]["weights"], self.static(arm).sizes)
 
-    def initial_layers(self, arm: str) -> tuple[mlp.Layer, ...]:
+    def initial_layers(self, arm: str) -> Layers:
         """Return the weights of an arm's networks before training, leaves [T, ...] by seed."""
         rows = self.of(arm, "weights_along")
         return weights.layers(rows[rows["step"] == 0]["weights"], self.static(arm).sizes)
 
-    def trajectory(self, arm: str, seed: int) -> tuple[mlp.Layer, ...]:
+    def trajectory(self, arm: str, seed: int) -> Layers:
         """Return the weights of one network along training, leaves [S, ...], first before training and last at the end."""
         rows = self.of(arm, "weights_along")
         return weights.layers(rows[rows["seed"] == seed].sort_values("step")["weights"], self.static(arm).sizes)

@@ -92,7 +92,7 @@ class TrackAfterJob(Callback):
     A tracker that fails costs a warning, not the job, and is left alone for the rest of the command.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._failed = False
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: object) -> None:

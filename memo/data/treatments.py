@@ -4,20 +4,19 @@ Every treatment draws from the generator it is given, so the same seed draws the
 trained. Test labels are never touched.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from memo.data.randomness import generator as generator_of
 
-# Labels: (generator, labels [n] uint8, fraction 0..1, number of classes) -> labels [n] uint8.
 
-
-def _true_labels(generator, labels, fraction, classes):
+def _true_labels(generator: np.random.Generator, labels: np.ndarray, fraction: float, classes: int) -> np.ndarray:
     return labels
 
 
-def _shuffled_labels(generator, labels, fraction, classes):
+def _shuffled_labels(generator: np.random.Generator, labels: np.ndarray, fraction: float, classes: int) -> np.ndarray:
     """Permute a random `fraction` of the labels among themselves: class counts are kept."""
     chosen = generator.permutation(len(labels))[: round(fraction * len(labels))]
     shuffled = labels.copy()
@@ -25,13 +24,15 @@ def _shuffled_labels(generator, labels, fraction, classes):
     return shuffled
 
 
-def _random_labels(generator, labels, fraction, classes):
+def _random_labels(generator: np.random.Generator, labels: np.ndarray, fraction: float, classes: int) -> np.ndarray:
     """Redraw each label uniformly with probability `fraction` (Zhang et al. 2017): about 0.9 of those change."""
     redrawn = generator.random(len(labels)) < fraction
     return np.where(redrawn, generator.integers(0, classes, len(labels), dtype=labels.dtype), labels)
 
 
-LABELS = {"true": _true_labels, "shuffled": _shuffled_labels, "random": _random_labels}
+# (generator, labels [n] uint8, fraction 0..1, number of classes) -> labels [n] uint8
+LabelTreatment = Callable[[np.random.Generator, np.ndarray, float, int], np.ndarray]
+LABELS: dict[str, LabelTreatment] = {"true": _true_labels, "shuffled": _shuffled_labels, "random": _random_labels}
 
 
 class PixelStatistics(NamedTuple):
@@ -41,10 +42,14 @@ class PixelStatistics(NamedTuple):
     sd: float
 
 
-# Inputs: (generator, train [n, pixels] uint8, test [m, pixels] uint8, statistics) -> (train, test), uint8 or float32.
+TrainAndTest = tuple[np.ndarray, np.ndarray]
+# (generator, train [n, pixels] uint8, test [m, pixels] uint8, statistics) -> (train, test), uint8 or float32
+InputTreatment = Callable[[np.random.Generator, np.ndarray, np.ndarray, PixelStatistics], TrainAndTest]
 
 
-def _shuffled_pixels(generator, train, test, statistics):
+def _shuffled_pixels(
+    generator: np.random.Generator, train: np.ndarray, test: np.ndarray, statistics: PixelStatistics
+) -> TrainAndTest:
     order = generator.permutation(train.shape[1])
     return train[:, order], test[:, order]
 
@@ -62,16 +67,20 @@ def gaussian_images(generator: np.random.Generator, shape: tuple[int, int], stat
     return images
 
 
-def _random_pixels(generator, train, test, statistics):
+def _random_pixels(
+    generator: np.random.Generator, train: np.ndarray, test: np.ndarray, statistics: PixelStatistics
+) -> TrainAndTest:
     return permute_each(generator, train), permute_each(generator, test)
 
 
-def _gaussian(generator, train, test, statistics):
+def _gaussian(
+    generator: np.random.Generator, train: np.ndarray, test: np.ndarray, statistics: PixelStatistics
+) -> TrainAndTest:
     return gaussian_images(generator, train.shape, statistics), gaussian_images(generator, test.shape, statistics)
 
 
 # natural has no function: its seeds read the one copy of the images instead of one copy each.
-INPUTS: dict[str, Any] = {
+INPUTS: dict[str, InputTreatment | None] = {
     "natural": None,
     "shuffled_pixels": _shuffled_pixels,
     "random_pixels": _random_pixels,
@@ -82,13 +91,16 @@ INPUTS: dict[str, Any] = {
 def treat_inputs(
     kind: str, fraction: float, seed: int, train: np.ndarray, test: np.ndarray, statistics: PixelStatistics
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the images (train, test) as a treatment leaves them, uint8 or float32; `kind` is not natural.
+    """Return the images (train, test) as a treatment leaves them, uint8 or float32.
 
-    At a `fraction` of 1 all of them are treated, the test images too: they ask for what was learned of such inputs. Below
-    it that share of the training images is, drawn so that a smaller one is part of a larger one, and each replaced image
-    is the same at every fraction; test images stay natural.
+    At a `fraction` of 1 all of them are treated, the test images too: they test what was learned of such inputs. Below it
+    only that share of the training images is: a smaller share is part of a larger one, each replaced image is the same at
+    every fraction, and test images stay natural.
     """
-    treated, treated_test = INPUTS[kind](generator_of(seed, "inputs"), train, test, statistics)
+    treat = INPUTS[kind]
+    if treat is None:
+        return train, test
+    treated, treated_test = treat(generator_of(seed, "inputs"), train, test, statistics)
     if fraction == 1:
         return treated, treated_test
     replaced = generator_of(seed, "inputs", "replaced").permutation(len(train))[: round(fraction * len(train))]

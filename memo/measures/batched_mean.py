@@ -19,7 +19,7 @@ def mean_over_blocks(total: Callable[[jax.Array, jax.Array], Any], count: int) -
     block = min(BLOCK, count)
     starts = jnp.arange(0, count, block, dtype=jnp.int32)
 
-    def of_block(start):
+    def of_block(start: jax.Array) -> Any:
         places = start + jnp.arange(block, dtype=jnp.int32)
         weights = jnp.where(places < count, jnp.float32(1 / count), jnp.float32(0))
         return total(jnp.minimum(places, count - 1), weights)

@@ -48,7 +48,9 @@ def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: 
     return float(np.abs(right - sure).sum() / count.sum())
 
 
-def _binned(confidence, correct, bins):
+def _binned(
+    confidence: ArrayLike, correct: ArrayLike, bins: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return edges [bins + 1], and count, sum of confidence and number right [bins]."""
     confidence, correct = np.asarray(confidence, float), np.asarray(correct, bool)
     if confidence.ndim != 1 or confidence.shape != correct.shape or not len(confidence):
@@ -80,7 +82,7 @@ def fit_temperature(outputs: ArrayLike, labels: ArrayLike) -> float:
     if margins.max() <= 0:
         return 0.0
 
-    def cross_entropy(log_temperature):
+    def cross_entropy(log_temperature: float) -> float:
         return logsumexp(margins / math.exp(log_temperature), axis=1).mean()
 
     scale = math.log(np.abs(margins).mean())

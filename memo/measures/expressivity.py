@@ -35,7 +35,7 @@ class Tie(ValueError):
     """Two images that the line does not tell apart."""
 
 
-class Network(NamedTuple):
+class Interpolant(NamedTuple):
     """`projection` a [d], `biases` b [n], ascending, and `weights` w [n], all of one dtype."""
 
     projection: np.ndarray
@@ -56,7 +56,7 @@ def construct(
     generator: np.random.Generator,
     dtype: DTypeLike = np.float64,
     share: float = MIDPOINT,
-) -> Network:
+) -> Interpolant:
     """Return the network that fits targets [n] on inputs [n, d], with all arithmetic in `dtype`.
 
     Each bias lies `share` (0 < share <= 1) of the gap below its image; the first as much of the mean gap. Holds n^2
@@ -90,10 +90,10 @@ def construct(
         weights = solve_triangular(
             system, targets[order].astype(dtype), lower=True, overwrite_b=True, check_finite=False
         )
-    return Network(projection, biases, weights)
+    return Interpolant(projection, biases, weights)
 
 
-def evaluate(network: Network, inputs: np.ndarray) -> np.ndarray:
+def evaluate(network: Interpolant, inputs: np.ndarray) -> np.ndarray:
     """Return c(x) [m] of inputs [m, d], in the network's dtype, in blocks of images."""
     points = inputs.astype(network.projection.dtype, copy=False) @ network.projection
     values = np.empty_like(points)
@@ -104,7 +104,7 @@ def evaluate(network: Network, inputs: np.ndarray) -> np.ndarray:
     return values
 
 
-def residual(network: Network, inputs: np.ndarray, targets: np.ndarray) -> float:
+def residual(network: Interpolant, inputs: np.ndarray, targets: np.ndarray) -> float:
     """Return max |c(x_i) - y_i| / max |y_i| over inputs [n, d] and targets [n]; inf where c is not finite.
 
     Labels 0..9 are all told right by rounding c where it is below 1/18.

@@ -20,31 +20,34 @@ from scipy.linalg import eigh_tridiagonal
 from memo.measures.batched_mean import mean_over_blocks
 from memo.networks import mlp
 from memo.networks.losses import LOSSES
-from memo.networks.mlp import BLOCK
+from memo.networks.mlp import BLOCK, Layers
 from memo.networks.program import Static, as_pixels
 
 # Activations that are held at a time, in directions x images of a block x units (8 MB).
 HELD = 2**21
 
+Multiply = Callable[[jax.Array], jax.Array]
+Unravel = Callable[[jax.Array], Layers]
 
-def _loss(static, unravel, pixels, labels):
+
+def _loss(static: Static, unravel: Unravel, pixels: jax.Array, labels: jax.Array) -> Callable[..., jax.Array]:
     """Return the function whose sum over blocks is the mean loss: (flat [P], places, weights) -> []."""
     per_example = LOSSES[static.loss].per_example
 
-    def loss(flat, places, weights):
+    def loss(flat: jax.Array, places: jax.Array, weights: jax.Array) -> jax.Array:
         outputs = mlp.apply(unravel(flat), as_pixels(pixels[places]), static.activation)
         return jnp.sum(weights * per_example(outputs, labels[places].astype(jnp.int32)))
 
     return loss
 
 
-def _multiplier(static, layers, pixels, labels):
+def _multiplier(static: Static, layers: Layers, pixels: jax.Array, labels: jax.Array) -> tuple[jax.Array, Multiply]:
     """Return the parameters [P] and the function v [P] -> H v [P]."""
     flat, unravel = ravel_pytree(layers)
     loss = _loss(static, unravel, pixels, labels)
 
-    def multiply(vector):
-        def total(places, weights):
+    def multiply(vector: jax.Array) -> jax.Array:
+        def total(places: jax.Array, weights: jax.Array) -> jax.Array:
             gradient = jax.grad(lambda at: loss(at, places, weights))
             return jax.jvp(gradient, (flat,), (vector,))[1]
 
@@ -54,7 +57,7 @@ def _multiplier(static, layers, pixels, labels):
 
 
 @partial(jax.jit, static_argnums=0)
-def gradient(static: Static, layers: tuple[mlp.Layer, ...], pixels: jax.Array, labels: jax.Array) -> jax.Array:
+def gradient(static: Static, layers: Layers, pixels: jax.Array, labels: jax.Array) -> jax.Array:
     """Return the gradient [P] of the mean loss over `pixels` [n, pixels], uint8 or float32, and `labels` [n]."""
     flat, unravel = ravel_pytree(layers)
     loss = _loss(static, unravel, pixels, labels)
@@ -62,37 +65,37 @@ def gradient(static: Static, layers: tuple[mlp.Layer, ...], pixels: jax.Array, l
 
 
 @partial(jax.jit, static_argnums=0)
-def times(
-    static: Static, layers: tuple[mlp.Layer, ...], pixels: jax.Array, labels: jax.Array, vector: jax.Array
-) -> jax.Array:
+def times(static: Static, layers: Layers, pixels: jax.Array, labels: jax.Array, vector: jax.Array) -> jax.Array:
     """Return the Hessian times `vector` [P], [P] float32."""
     return _multiplier(static, layers, pixels, labels)[1](vector)
 
 
 @partial(jax.jit, static_argnums=0)
-def _rows(static, layers, pixels, labels):
+def _rows(static: Static, layers: Layers, pixels: jax.Array, labels: jax.Array) -> jax.Array:
     flat, multiply = _multiplier(static, layers, pixels, labels)
     at_a_time = max(1, HELD // (min(BLOCK, pixels.shape[0]) * max(static.sizes[1:])))
 
-    def row(place):
+    def row(place: jax.Array) -> jax.Array:
         return multiply(jnp.zeros_like(flat).at[place].set(1))
 
     return lax.map(row, jnp.arange(flat.size), batch_size=min(at_a_time, flat.size))
 
 
-def exact(static: Static, layers: tuple[mlp.Layer, ...], pixels: jax.Array, labels: jax.Array) -> np.ndarray:
+def exact(static: Static, layers: Layers, pixels: jax.Array, labels: jax.Array) -> np.ndarray:
     """Return the Hessian [P, P], float64 made symmetric; P^2 products of float32, so for a few thousand parameters."""
     rows = np.asarray(_rows(static, layers, pixels, labels), np.float64)
     return (rows + rows.T) / 2
 
 
 @partial(jax.jit, static_argnums=(0, 5))
-def _lanczos_of_loss(static, layers, pixels, labels, starts, steps):
+def _lanczos_of_loss(
+    static: Static, layers: Layers, pixels: jax.Array, labels: jax.Array, starts: jax.Array, steps: int
+) -> tuple[jax.Array, jax.Array]:
     multiply = _multiplier(static, layers, pixels, labels)[1]
     return lax.map(lambda start: lanczos(multiply, start, steps), starts)
 
 
-def lanczos(multiply: Callable[[jax.Array], jax.Array], start: jax.Array, steps: int) -> tuple[jax.Array, jax.Array]:
+def lanczos(multiply: Multiply, start: jax.Array, steps: int) -> tuple[jax.Array, jax.Array]:
     """Return the diagonal [steps] and the off-diagonal [steps] of the tridiagonal matrix that `multiply` [P] -> [P] gives.
 
     From `start` [P], which need not have length 1, with every vector made orthogonal to all before it, twice: without
@@ -100,12 +103,14 @@ def lanczos(multiply: Callable[[jax.Array], jax.Array], start: jax.Array, steps:
     is (nearly) 0 from there on; its last entry is what would lead on.
     """
 
-    def orthogonal(vector, basis):
+    def orthogonal(vector: jax.Array, basis: jax.Array) -> jax.Array:
         for _ in range(2):
             vector = vector - basis.T @ (basis @ vector)
         return vector
 
-    def step(carry, place):
+    def step(
+        carry: tuple[jax.Array, jax.Array], place: jax.Array
+    ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
         basis, vector = carry
         basis = basis.at[place].set(vector)
         image = multiply(vector)
@@ -137,7 +142,7 @@ def ritz(diagonal: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 def spectrum(
     static: Static,
-    layers: tuple[mlp.Layer, ...],
+    layers: Layers,
     pixels: jax.Array,
     labels: jax.Array,
     starts: np.ndarray,

@@ -135,15 +135,15 @@ def error(values: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(values.argmax(axis=1) != labels))
 
 
-def _scaled(images, bandwidth):
+def _scaled(images: np.ndarray, bandwidth: float) -> np.ndarray:
     return images * images.dtype.type(1 / bandwidth)
 
 
-def _blocks(n):
+def _blocks(n: int) -> list[slice]:
     return [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
 
 
-def _factorise(kernel):
+def _factorise(kernel: np.ndarray) -> bool:
     """Write the Cholesky factor over the lower triangle, and return whether there is one; the upper stays as it is.
 
     By columns of blocks rather than by LAPACK: the potrf of scipy 1.17's OpenBLAS, on two threads, ends the process at
@@ -162,7 +162,7 @@ def _factorise(kernel):
     return True
 
 
-def _solve(kernel, targets):
+def _solve(kernel: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Return what the matrix whose Cholesky factor is the lower triangle maps to targets [n, classes]."""
     solution = targets.copy()
     blocks = _blocks(len(kernel))
@@ -175,7 +175,7 @@ def _solve(kernel, targets):
     return solution
 
 
-def _multiply(kernel, values):
+def _multiply(kernel: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return the product of the symmetric matrix whose upper triangle this is with values [n, classes]."""
     product = np.zeros_like(values)
     for own in _blocks(len(kernel)):
@@ -186,7 +186,7 @@ def _multiply(kernel, values):
     return product
 
 
-def _restore(kernel):
+def _restore(kernel: np.ndarray) -> None:
     """Copy the upper triangle onto the lower, in place; the diagonal is lost."""
     for own in _blocks(len(kernel)):
         kernel[own.stop :, own] = kernel[own, own.stop :].T

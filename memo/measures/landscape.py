@@ -8,9 +8,9 @@ without weight decay. Networks at points are sums of others, so what the images 
 once, whatever the number of points.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from operator import itemgetter
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,32 @@ def line(
     """
     along = np.linspace(0, 1, points)
     return _at(static, (a, b), np.stack([1 - along, along], axis=1), pixels, labels)
+
+
+def lines(
+    static: Static,
+    pairs: Sequence[tuple[Layers, Layers]],
+    generators: Sequence[np.random.Generator],
+    pixels: ArrayLike,
+    labels: ArrayLike,
+    points: int = 25,
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return losses and accuracies, each [pairs, points], on the lines between pairs of networks, by way.
+
+    `as they are`, and `matched`: to the second network with its hidden units in the order that brings it nearest to the first
+    (`match`, which draws from the pair's generator).
+    """
+    found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"as they are": [], "matched": []}
+    for (a, b), generator in zip(pairs, generators, strict=True):
+        for way, end in (("as they are", b), ("matched", match(a, b, generator))):
+            found[way].append(line(static, a, end, pixels, labels, points))
+    return {
+        way: (
+            np.reshape([losses for losses, _ in each], (-1, points)),
+            np.reshape([hits for _, hits in each], (-1, points)),
+        )
+        for way, each in found.items()
+    }
 
 
 def barrier(losses: ArrayLike) -> float:
@@ -72,7 +98,9 @@ def plane(
     return losses.reshape(len(alphas), len(betas))
 
 
-def _at(static, basis, coordinates, pixels, labels):
+def _at(
+    static: Static, basis: Sequence[Layers], coordinates: np.ndarray, pixels: ArrayLike, labels: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
     """Return losses and accuracies [S] of the sums of K networks that coordinates [S, K] weigh."""
     stacked = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *basis)
     found = _evaluate(
@@ -90,11 +118,11 @@ def _evaluate(
     per_example = LOSSES[static.loss].per_example
     at_a_time = max(1, HELD // (BLOCK * max(static.sizes[1:])))
 
-    def total(places, weights):
+    def total(places: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
         shown, own = as_pixels(pixels[places]), labels[places]
         first = jnp.einsum("np,kpu->knu", shown, basis[0].weights) + basis[0].biases[:, None]
 
-        def of_point(mixture):
+        def of_point(mixture: jax.Array) -> tuple[jax.Array, jax.Array]:
             values, *rest = jax.tree.map(lambda leaf: jnp.tensordot(mixture, leaf, 1), (first, *basis[1:]))
             if rest:
                 values = mlp.apply(tuple(rest), mlp.ACTIVATIONS[static.activation](values), static.activation)
@@ -113,7 +141,7 @@ def _flat(layers: Layers) -> np.ndarray:
     return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(layers)])
 
 
-def _like(flat, layers):
+def _like(flat: np.ndarray, layers: Layers) -> Layers:
     leaves, structure = jax.tree.flatten(layers)
     ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
     parts = [part.reshape(leaf.shape).astype(np.float32) for part, leaf in zip(np.split(flat, ends), leaves)]
@@ -153,7 +181,7 @@ def through_three(a: Layers, b: Layers, c: Layers) -> tuple[Layers, Layers, Laye
     return a, _like(across, a), _like(rest / height, a), coordinates
 
 
-def project(stack: Any, origin: Layers, across: Layers, up: Layers) -> tuple[np.ndarray, np.ndarray]:
+def project(stack: Layers, origin: Layers, across: Layers, up: Layers) -> tuple[np.ndarray, np.ndarray]:
     """Return where networks (leaves [S, ...]) lie in a plane, [S, 2], and how far from it, [S].
 
     Coordinates count `across` and `up`, which need neither be at right angles nor have length 1; the point they name is
@@ -203,7 +231,7 @@ def match(a: Layers, b: Layers, generator: np.random.Generator, attempts: int = 
     return permute(b, best)
 
 
-def _assign(target, moving, orders, generator):
+def _assign(target: Layers, moving: Layers, orders: list[np.ndarray], generator: np.random.Generator) -> None:
     """Improve the orders in place until none changes."""
     changed = True
     while changed:

@@ -1,4 +1,4 @@
-"""The nearest of many images by Euclidean distance: every one is compared, in blocks of matrix products.
+"""The nearest of many images by Euclidean distance: all are compared, in blocks of matrix products.
 
 |q - x|² = |q|² - 2 q·x + |x|². Where both sides are bytes, 128 is taken off first: then all of these are whole numbers
 that float32 (the products) and int32 (their sum) hold exactly, so that ties and copies are told for certain.
@@ -29,7 +29,7 @@ def nearest(queries: mlp.Array, images: mlp.Array, block: int = BLOCK) -> tuple[
     may be taken for each other. Distances are those to the image returned, 0 for a copy. A query with a pixel that is
     not finite has distance NaN and row -1.
 
-    Raises ValueError where there is no image.
+    Raises ValueError where there are no images.
     """
     queries, images = jnp.asarray(queries), jnp.asarray(images)
     if not len(images):
@@ -52,23 +52,23 @@ def classify(queries: mlp.Array, images: mlp.Array, labels: np.ndarray, block: i
 
 
 @partial(jax.jit, static_argnums=2)
-def _search(queries, images, block):
+def _search(queries: jax.Array, images: jax.Array, block: int) -> tuple[jax.Array, jax.Array]:
     whole = queries.dtype == images.dtype == jnp.uint8 and queries.shape[1] <= EXACT_PIXELS
     count, total = len(queries), len(images)
     width = min(QUERIES, count)
     kind = jnp.int32 if whole else jnp.float32
 
-    def read(pixels):
+    def read(pixels: jax.Array) -> jax.Array:
         return pixels.astype(jnp.float32) - 128 if whole else as_pixels(pixels)
 
-    def squares(values):
+    def squares(values: jax.Array) -> jax.Array:
         return jnp.sum(jnp.square(values), axis=1).astype(kind)
 
-    def search_for(start):
+    def search_for(start: jax.Array) -> tuple[jax.Array, jax.Array]:
         shown = queries[jnp.minimum(start + jnp.arange(width), count - 1)]  # the last block may reach past the end
         values = read(shown)
 
-        def compare(number, best):
+        def compare(number: jax.Array, best: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             first = jnp.minimum(number * block, total - block)  # the last block may overlap the one before
             part = read(lax.dynamic_slice_in_dim(images, first, block))
             products = jnp.matmul(values, part.T, precision=lax.Precision.HIGHEST).astype(kind)

@@ -15,7 +15,7 @@ which needs the weights theta_s of all updates (14 kB each for 196-16-16-10) and
 adjoint. The loss of the images of one class alone gives the sensitivity of a class to the images of another.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from jax.flatten_util import ravel_pytree
 
 from memo.networks import mlp
 from memo.networks.losses import LOSSES
+from memo.networks.mlp import Layers
 
 
 class Setting(NamedTuple):
@@ -74,7 +75,7 @@ def train(
     shuffled = jax.vmap(lambda key: jax.random.permutation(key, n)[: per_epoch * setting.batch_size])(keys)
     batches = shuffled.reshape(-1, setting.batch_size)[: setting.updates]
 
-    def step(flat, batch):
+    def step(flat: jax.Array, batch: jax.Array) -> tuple[jax.Array, jax.Array]:
         slope = jax.grad(lambda flat: _cost(setting, unravel, flat, images[batch], labels[batch]))(flat)
         return flat - rate * slope, flat
 
@@ -82,11 +83,14 @@ def train(
     return jnp.concatenate([before, last[None]]), batches
 
 
-def _outputs(setting, unravel, flat, images):
+Unravel = Callable[[jax.Array], Layers]
+
+
+def _outputs(setting: Setting, unravel: Unravel, flat: jax.Array, images: jax.Array) -> jax.Array:
     return mlp.apply(unravel(flat), images, setting.activation)
 
 
-def _cost(setting, unravel, flat, images, labels):
+def _cost(setting: Setting, unravel: Unravel, flat: jax.Array, images: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.mean(LOSSES["cross_entropy"].per_example(_outputs(setting, unravel, flat, images), labels))
 
 
@@ -107,16 +111,18 @@ def gradients(
     layers = jax.eval_shape(lambda: mlp.initialise(jax.random.key(0), setting.sizes, setting.init))
     _, unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), layers))
 
-    def weighted(flat, images, share):
+    def weighted(flat: jax.Array, images: jax.Array, share: jax.Array) -> jax.Array:
         return jnp.sum(share * LOSSES["cross_entropy"].per_example(_outputs(setting, unravel, flat, images), labels))
 
     # The direct part, and where each adjoint starts.
     starts, direct = jax.vmap(jax.grad(weighted, (0, 1)), (0, None, 0))(path[times], images, shares)
 
-    def slope_along(flat, pixels, own, direction):
+    def slope_along(flat: jax.Array, pixels: jax.Array, own: jax.Array, direction: jax.Array) -> jax.Array:
         return jax.jvp(lambda flat: _cost(setting, unravel, flat, pixels, own), (flat,), (direction,))[1]
 
-    def back(state, update):
+    def back(
+        state: tuple[jax.Array, jax.Array], update: tuple[jax.Array, jax.Array, jax.Array]
+    ) -> tuple[tuple[jax.Array, jax.Array], None]:
         adjoints, total = state
         number, flat, batch = update
         adjoints = jnp.where((times == number + 1)[:, None], starts, adjoints)
@@ -126,7 +132,7 @@ def gradients(
         return (adjoints - rate * of_weights, total), None
 
     updates = jnp.arange(len(batches), dtype=jnp.int32), path[:-1], batches
-    (_, total), _ = lax.scan(back, (jnp.zeros_like(starts), direct), updates, reverse=True)
+    _, total = lax.scan(back, (jnp.zeros_like(starts), direct), updates, reverse=True)[0]
     return total
 
 

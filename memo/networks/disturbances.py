@@ -23,12 +23,12 @@ class Strengths(NamedTuple):
     adversarial_radius: Array  # by how much a pixel is moved
 
 
-def _drop(key, rate, values):
+def _drop(key: jax.Array, rate: Array, values: jax.Array) -> jax.Array:
     """Set a share of the values to 0 and scale the others up, so that means are kept (inverted dropout)."""
     return jnp.where(jax.random.bernoulli(key, 1 - rate, values.shape), values / (1 - rate), 0)
 
 
-def _add_gaussian(key, sd, values):
+def _add_gaussian(key: jax.Array, sd: Array, values: jax.Array) -> jax.Array:
     return values + sd * jax.random.normal(key, values.shape)
 
 

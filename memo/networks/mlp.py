@@ -37,7 +37,7 @@ class Initialiser(NamedTuple):
     biases: float
 
 
-def _symmetric_uniform(key, shape):
+def _symmetric_uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jax.random.uniform(key, shape, minval=-1, maxval=1)
 
 
@@ -80,7 +80,7 @@ def patches(sizes: tuple[int, ...], side: int) -> np.ndarray:
     """
     whole, units = math.isqrt(sizes[0]), sizes[1]
 
-    def spread(count):
+    def spread(count: int) -> np.ndarray:
         return np.round(np.linspace(0, whole - side, count) if count > 1 else [(whole - side) / 2]).astype(int)
 
     rows = round(math.sqrt(units))

@@ -1,4 +1,4 @@
-"""What a network answers to each test image, and how surely: enough for every analysis of errors, image by image."""
+"""The class that a network gives to each test image, and its confidence: for every analysis of errors, image by image."""
 
 from collections.abc import Sequence
 from functools import partial

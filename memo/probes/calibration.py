@@ -1,5 +1,7 @@
 """Whether a network knows what it does not know, on test images: its errors told by its confidence, and calibration."""
 
+from typing import Any
+
 import numpy as np
 from scipy.special import log_softmax
 
@@ -40,7 +42,7 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
-def _of_network(values, confidence, true, softmax):
+def _of_network(values: np.ndarray, confidence: np.ndarray, true: np.ndarray, softmax: bool) -> dict[str, Any]:
     right = values.argmax(-1) == true
     found = {
         "accuracy": right.mean(),
@@ -57,7 +59,7 @@ def _of_network(values, confidence, true, softmax):
     return found | _scaled(values[1::2], confidence[1::2], true[1::2], temperature)
 
 
-def _scaled(values, confidence, true, temperature):
+def _scaled(values: np.ndarray, confidence: np.ndarray, true: np.ndarray, temperature: float | None) -> dict[str, Any]:
     """Return what judges a temperature on images that it was not fitted on; None stands for no temperature."""
     right = values.argmax(-1) == true
     found = {
@@ -85,6 +87,6 @@ def _scaled(values, confidence, true, temperature):
     }
 
 
-def _bins(confidence, right, when):
+def _bins(confidence: np.ndarray, right: np.ndarray, when: str) -> dict[str, np.ndarray]:
     table = calibration.reliability(confidence, right, BINS)
     return {f"bin_{name}_{when}": table[name].astype(float) for name in ("count", "confidence", "accuracy")}

@@ -54,7 +54,14 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
-def _summary(confidence, answer, entropy, total, on_test, static):
+def _summary(
+    confidence: np.ndarray,
+    answer: np.ndarray,
+    entropy: np.ndarray,
+    total: np.ndarray,
+    on_test: np.ndarray,
+    static: Static,
+) -> dict[str, Any]:
     classes = static.sizes[-1]
     counts = np.bincount(answer, minlength=classes)
     shares = counts / len(answer)

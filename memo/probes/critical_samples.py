@@ -1,4 +1,4 @@
-"""Critical samples (Arpit et al. 2017): how many images have another answer close to them, by Langevin search (LASS).
+"""Critical samples (Arpit et al. 2017): images that have another answer close to them, found by Langevin search (LASS).
 
 An image x is critical at a radius r where some x' with max |x - x'| <= r is answered otherwise. The search moves
 x' by a sign(gradient) + b eta, eta standard normal, and projects it back onto the box. As in the authors' code (the paper
@@ -27,6 +27,9 @@ ITERATIONS = 100  # at most
 STALLED = 20 / 500  # stop where fewer images than this share turn critical in an iteration; the authors have 500 images
 SAMPLES = 500
 
+# Iterations taken, the moved images, which were found critical, and how many of them in the last iteration.
+Search = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+
 
 def search(
     static: Static, layers: Layers, images: jax.Array, radius: jax.Array, key: jax.Array
@@ -36,20 +39,20 @@ def search(
     `radius` is on the scale of the images. An image once found critical stays counted.
     """
 
-    def outputs(pixels):
+    def outputs(pixels: jax.Array) -> jax.Array:
         return mlp.apply(layers, pixels, static.activation)
 
     own = jnp.argmax(outputs(images), axis=-1)
     few = STALLED * len(images)
 
-    def cost(pixels):
+    def cost(pixels: jax.Array) -> jax.Array:
         return jnp.sum(optax.softmax_cross_entropy_with_integer_labels(outputs(pixels), own))
 
-    def going(state):
+    def going(state: Search) -> jax.Array:
         iteration, _, _, new = state
         return (iteration < ITERATIONS) & (new >= few)
 
-    def step(state):
+    def step(state: Search) -> Search:
         iteration, moved, critical, _ = state
         eta = jax.random.normal(jax.random.fold_in(key, iteration), images.shape)
         moved = moved + radius * (STEP * jnp.sign(jax.grad(cost)(moved)) + NOISE * eta)
@@ -68,11 +71,11 @@ def _ratios(
 ) -> tuple[jax.Array, jax.Array]:
     """Return shares of critical samples and iterations, each [T, radii], for images [G, N, pixels] at rows [T, n]."""
 
-    def of_network(own):
+    def of_network(own: tuple[Layers, jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         layers, source, rows, key = own
         pixels = as_pixels(images[source, rows])
 
-        def of_radius(radius):
+        def of_radius(radius: jax.Array) -> tuple[jax.Array, jax.Array]:
             critical, iterations = search(static, layers, pixels, radius, key)
             return jnp.mean(critical.astype(jnp.float32)), iterations
 

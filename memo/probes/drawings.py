@@ -38,12 +38,20 @@ def ascend(static: Static, layers: Layers, shown: jax.Array, digits: jax.Array) 
     """
     loss = LOSSES[static.loss]
 
-    def objective(pixels):
+    def objective(pixels: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         values = mlp.apply(layers, pixels, static.activation)
         scores = loss.score(values, digits)
         return jnp.sum(scores), (scores, values)
 
-    def observe(iteration, pixels, scores, values, best, highest, first):
+    def observe(
+        iteration: jax.Array | int,
+        pixels: jax.Array,
+        scores: jax.Array,
+        values: jax.Array,
+        best: jax.Array,
+        highest: jax.Array,
+        first: jax.Array,
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         higher = scores >= highest  # and never where it is NaN
         passed = (first < 0) & (of_class(loss.activate(values), digits) > SURE)
         return (
@@ -52,7 +60,7 @@ def ascend(static: Static, layers: Layers, shown: jax.Array, digits: jax.Array) 
             jnp.where(passed, iteration, first),
         )
 
-    def step(iteration, carry):
+    def step(iteration: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         pixels, *seen = carry
         gradient, (scores, values) = jax.grad(objective, has_aux=True)(pixels)
         length = STEP * (1 - iteration.astype(jnp.float32) / STEPS)
@@ -67,10 +75,12 @@ def ascend(static: Static, layers: Layers, shown: jax.Array, digits: jax.Array) 
 
 
 @partial(jax.jit, static_argnums=0)
-def _draw(static, layers, shown, digits):
+def _draw(
+    static: Static, layers: Layers, shown: jax.Array, digits: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return drawings [T, D, pixels] uint8, the activations [T, D, classes] they reach, and iterations [T, D]."""
 
-    def draw(layers, shown):
+    def draw(layers: Layers, shown: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         pixels, first = ascend(static, layers, shown, digits)
         grey = jnp.round(255 * jnp.nan_to_num(pixels)).astype(jnp.uint8)
         values = mlp.apply(layers, as_pixels(grey), static.activation)
@@ -125,7 +135,7 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     }
 
 
-def _distances(networks, grey):
+def _distances(networks: Networks, grey: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the distance to the nearest image, its row, and the distance to the nearest trained on, each [T, D]."""
     distance, own = np.zeros((2, *grey.shape[:2]), np.float32)
     rows = np.zeros(grey.shape[:2], np.int32)
@@ -143,5 +153,5 @@ def _distances(networks, grey):
     return distance, rows, own
 
 
-def _nearest(grey, images):
+def _nearest(grey: np.ndarray, images: mlp.Array) -> list[np.ndarray]:
     return [found.reshape(grey.shape[:2]) for found in nearest(grey.reshape(-1, grey.shape[2]), images)]

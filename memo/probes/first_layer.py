@@ -83,18 +83,18 @@ def expected(weights: ArrayLike) -> dict[str, np.ndarray]:
     return {name: np.where(np.isnan(value), np.nan, means.get(name, value)) for name, value in found.items()}
 
 
-def _side(pixels):
+def _side(pixels: int) -> int:
     side = math.isqrt(pixels)
     if side**2 != pixels or side < 2:
         raise ValueError(f"{pixels} pixels are no square image of at least 2 x 2.")
     return side
 
 
-def _sum_image(values):
+def _sum_image(values: np.ndarray) -> np.ndarray:
     return values.sum(axis=(-2, -1))
 
 
-def _middle(side):
+def _middle(side: int) -> np.ndarray:
     """Return the share of each pixel's area that lies in the central half of each side, [pixels]; their mean is 1/4."""
     starts = np.arange(side)
     inside = np.clip(np.minimum(starts + 1, 3 * side / 4) - np.maximum(starts, side / 4), 0, 1)

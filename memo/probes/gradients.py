@@ -6,7 +6,7 @@
 The cost is the mean loss alone: without weight decay, and without what disturbs the network while it trains.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from operator import itemgetter
@@ -38,6 +38,10 @@ MINIBATCHES = 20
 LENGTH = 1e-4
 # Numbers that are held at a time: of moves, or of activations in a block of images (32 MB).
 HELD = 2**23
+
+# Images, which of their sources, its rows [n], and the labels [m, n] of m networks.
+Shown = tuple[mlp.Array, np.int32, np.ndarray, np.ndarray]
+Places = np.ndarray | slice
 
 _OF_ALL_LAYERS = (
     "cost",
@@ -92,7 +96,7 @@ def _sharing(networks: Networks) -> Iterator[tuple[int, np.ndarray]]:
         yield key[0], np.flatnonzero([other == key for other in keys])
 
 
-def _rows(networks, seed, members):
+def _rows(networks: Networks, seed: int, members: np.ndarray) -> list[dict[str, Any]]:
     static, layers = networks.static, jax.tree.map(itemgetter(members), networks.layers)
     rows, labels = np.asarray(networks.rows)[members[0]], np.asarray(networks.labels)[members]
     train, source = networks.images.train, networks.sources[members[0]]
@@ -128,7 +132,7 @@ def _rows(networks, seed, members):
     return found
 
 
-def _slopes(down_gradient, random):
+def _slopes(down_gradient: float, random: np.ndarray) -> dict[str, float]:
     return {
         "slope_random_mean": random.mean(),
         "slope_random_sd": random.std(ddof=1),
@@ -137,11 +141,20 @@ def _slopes(down_gradient, random):
     }
 
 
-def _steps(static, layers, gradient, free, length, rate, components, shown):
+def _steps(
+    static: Static,
+    layers: Layers,
+    gradient: np.ndarray,
+    free: np.ndarray,
+    length: float,
+    rate: float,
+    components: dict[int, np.ndarray],
+    shown: Shown,
+) -> dict[str, float]:
     """Return the columns on steps along the gradient [P] of one network, whole and in part."""
     norm = _norm(gradient)
-    moves = [
-        (-length / norm if norm > 0 else 0.0, slice(None)),
+    moves: list[tuple[float, Places]] = [
+        (-length / float(norm) if norm > 0 else 0.0, slice(None)),
         (-rate, slice(None)),
         *((-rate, _largest(gradient, free, share)) for share in PERCENT),
         *((-rate, places) for share in PERCENT for places in components[share]),
@@ -156,7 +169,7 @@ def _steps(static, layers, gradient, free, length, rate, components, shown):
     }
 
 
-def _summary(components):
+def _summary(components: np.ndarray) -> dict[str, float]:
     ordered = np.sort(np.abs(components.astype(np.float64)))[::-1]
     squares = np.cumsum(ordered**2)
     tops = [squares[_count(share, len(ordered)) - 1] for share in PERCENT]
@@ -168,7 +181,7 @@ def _summary(components):
     }
 
 
-def _norm(values):
+def _norm(values: np.ndarray) -> np.ndarray:
     return np.sqrt(np.sum(np.square(values), axis=-1, dtype=np.float64))
 
 
@@ -184,7 +197,7 @@ def _flat(layers: Layers) -> np.ndarray:
     return np.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
 
 
-def _stacked(flat: np.ndarray, sizes: tuple[int, ...]) -> tuple[mlp.Layer, ...]:
+def _stacked(flat: np.ndarray, sizes: tuple[int, ...]) -> Layers:
     layers, start = [], 0
     for inputs, outputs in pairwise(sizes):
         middle, end = start + inputs * outputs, start + (inputs + 1) * outputs
@@ -193,13 +206,13 @@ def _stacked(flat: np.ndarray, sizes: tuple[int, ...]) -> tuple[mlp.Layer, ...]:
     return tuple(layers)
 
 
-def _parts(static):
+def _parts(static: Static) -> list[slice]:
     """Return the slice of each layer."""
     ends = np.cumsum([0] + [(inputs + 1) * outputs for inputs, outputs in pairwise(static.sizes)])
     return [slice(start, end) for start, end in pairwise(ends)]
 
 
-def _free(static):
+def _free(static: Static) -> np.ndarray:
     """Return which parameters can be trained, bool [P]: all but the weights outside of a receptive field."""
     free = np.ones(mlp.count_parameters(static.sizes), bool)
     if static.receptive_field is not None:
@@ -208,13 +221,13 @@ def _free(static):
     return free
 
 
-def _largest(gradient, free, percent):
+def _largest(gradient: np.ndarray, free: np.ndarray, percent: int) -> np.ndarray:
     """Return the places of the largest components, ties in the order of their places."""
     order = np.argsort(-np.abs(np.where(free, gradient, 0)), kind="stable")
     return order[: _count(percent, int(np.count_nonzero(free)))]
 
 
-def _random_components(seed, places):
+def _random_components(seed: int, places: np.ndarray) -> dict[int, np.ndarray]:
     """Return {percent: places of as many random components [20, count]}."""
     return {
         share: np.stack([draws.choice(places, _count(share, len(places)), replace=False) for _ in range(DRAWS)])
@@ -225,15 +238,15 @@ def _random_components(seed, places):
 # Costs, gradients and steps
 
 
-def _gradient_of(static):
+def _gradient_of(static: Static) -> Callable[..., tuple[jax.Array, Layers]]:
     """Return `of(layers, pixels [n, pixels], labels [n], weights [n]) -> (cost, gradient)`, each image by its weight."""
     loss = LOSSES[static.loss]
     seen = None if static.receptive_field is None else mlp.patches(static.sizes, static.receptive_field)
 
-    def cost(layers, pixels, labels, weights):
+    def cost(layers: Layers, pixels: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
         return jnp.sum(weights * loss.per_example(mlp.apply(layers, pixels, static.activation), labels))
 
-    def of(layers, pixels, labels, weights):
+    def of(layers: Layers, pixels: jax.Array, labels: jax.Array, weights: jax.Array) -> tuple[jax.Array, Layers]:
         value, gradient = jax.value_and_grad(cost)(layers, pixels, labels, weights)
         if seen is not None:
             gradient = (gradient[0]._replace(weights=gradient[0].weights * seen), *gradient[1:])
@@ -245,11 +258,11 @@ def _gradient_of(static):
 @partial(jax.jit, static_argnums=0)
 def _gradients(
     static: Static, layers: Layers, train: jax.Array, source: jax.Array, rows: jax.Array, labels: jax.Array
-) -> tuple[jax.Array, Any]:
+) -> tuple[jax.Array, Layers]:
     """Return cost [m] and gradient [m, ...] of m networks over rows [n] of an image source with labels [m, n]."""
     of = jax.vmap(_gradient_of(static), (0, None, 0, None))
 
-    def total(places, weights):
+    def total(places: jax.Array, weights: jax.Array) -> tuple[jax.Array, Layers]:
         return of(layers, as_pixels(train[source, rows[places]]), labels[:, places].astype(jnp.int32), weights)
 
     return mean_over_blocks(total, rows.shape[0])
@@ -262,7 +275,7 @@ def _minibatch_norms(
     """Return the norms [20, m] of the gradients of m networks on minibatches rows [20, B] with labels [m, 20, B]."""
     of = jax.vmap(_gradient_of(static), (0, None, 0, None))
 
-    def norms(minibatch):
+    def norms(minibatch: tuple[jax.Array, jax.Array]) -> jax.Array:
         rows, labels = minibatch
         weights = jnp.full(rows.shape, 1 / rows.shape[0], jnp.float32)
         _, gradient = of(layers, as_pixels(train[source, rows]), labels.astype(jnp.int32), weights)
@@ -272,7 +285,9 @@ def _minibatch_norms(
     return lax.map(norms, (rows, jnp.moveaxis(labels, 1, 0)))
 
 
-def _mean_minibatch_norms(static, seed, layers, train, source, rows, labels):
+def _mean_minibatch_norms(
+    static: Static, seed: int, layers: Layers, train: mlp.Array, source: int, rows: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
     """Return the mean norm [m] of the gradients of 20 random minibatches, each without repetition."""
     draws, size = generator(seed, "directions", "minibatches"), min(static.batch_size, len(rows))
     places = np.stack([draws.choice(len(rows), size, replace=False) for _ in range(MINIBATCHES)])
@@ -284,7 +299,7 @@ def _mean_minibatch_norms(static, seed, layers, train, source, rows, labels):
 def _falls(
     static: Static,
     layers: Layers,
-    moves: Any,
+    moves: Layers,
     lengths: jax.Array,
     train: jax.Array,
     source: jax.Array,
@@ -298,12 +313,12 @@ def _falls(
     per_example = LOSSES[static.loss].per_example
     rest_of = jax.vmap(lambda layers, values: mlp.apply(layers, values, static.activation))
 
-    def total(places, weights):
+    def total(places: jax.Array, weights: jax.Array) -> jax.Array:
         pixels = as_pixels(train[source, rows[places]])
         # Nearly all of the work, and the same for all networks: what each move adds in the first layer, [C, n, units].
         added = jnp.einsum("np,cpu->cnu", pixels, moves[0].weights) + moves[0].biases[:, None]
 
-        def of_network(network):
+        def of_network(network: tuple[Layers, jax.Array, jax.Array]) -> jax.Array:
             layers, length, labels = network
             first = pixels @ layers[0].weights + layers[0].biases[None]
             moved = first[None] + length * added
@@ -321,12 +336,14 @@ def _falls(
     return mean_over_blocks(total, rows.shape[0])
 
 
-def _at_a_time(static):
+def _at_a_time(static: Static) -> int:
     """Return how many moves are held at a time."""
     return max(1, HELD // max(mlp.count_parameters(static.sizes), BLOCK * max(static.sizes[1:])))
 
 
-def _along_random_directions(static, seed, free, layers, lengths, shown):
+def _along_random_directions(
+    static: Static, seed: int, free: np.ndarray, layers: Layers, lengths: np.ndarray, shown: Shown
+) -> np.ndarray:
     """Return how much the cost of m networks falls, [m, 100], over a step of `lengths` [m] in random directions."""
     draws, found = generator(seed, "directions", "random_directions"), []
     for start in range(0, DIRECTIONS, _at_a_time(static)):
@@ -338,7 +355,9 @@ def _along_random_directions(static, seed, free, layers, lengths, shown):
     return np.concatenate(found, axis=1, dtype=np.float64)
 
 
-def _falls_along(static, layers, gradient, moves, shown):
+def _falls_along(
+    static: Static, layers: Layers, gradient: np.ndarray, moves: Sequence[tuple[float, Places]], shown: Shown
+) -> np.ndarray:
     """Return how much the cost of one network falls, [C], for each of the moves: (factor, which components it moves)."""
     found = []
     for start in range(0, len(moves), _at_a_time(static)):
@@ -351,6 +370,6 @@ def _falls_along(static, layers, gradient, moves, shown):
     return np.concatenate(found, dtype=np.float64)
 
 
-def _schedule_factor(static, step):
+def _schedule_factor(static: Static, step: int) -> float:
     factor = SCHEDULES[static.schedule](static.steps, static.steps_per_epoch, static.decay)
     return float(factor(jnp.int32(step)))

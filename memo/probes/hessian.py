@@ -1,5 +1,6 @@
 """The kind of critical point that training has found, and how sharp the loss is there, by its second derivatives."""
 
+from collections.abc import Callable, Iterator
 from operator import itemgetter
 from typing import Any
 
@@ -8,6 +9,8 @@ import numpy as np
 
 from memo.data.randomness import generator
 from memo.measures import hessian
+from memo.networks.mlp import Layers
+from memo.networks.program import Static
 from memo.probes.networks import Networks, finite
 
 # Eigenvalues that are smaller count as 0. Ours: a third party recalls it as the paper's (Choromanska et al. 2015).
@@ -18,6 +21,9 @@ EXACT = 3000
 STEPS, STARTS = 80, 10
 # Products for the largest eigenvalue alone, from one start: within 1 % on trained networks (tests/test_hessian.py).
 TOP_STEPS = 20
+
+# A network's layers, its images [n, pixels] and labels [n], and random starts [starts, P].
+Inputs = tuple[Layers, jax.Array, jax.Array, np.ndarray]
 
 
 def measure(networks: Networks) -> dict[str, np.ndarray]:
@@ -70,7 +76,9 @@ def eigenvalues(row: bytes) -> np.ndarray:
     return np.frombuffer(row, "<f8")
 
 
-def _inputs(networks, part, starts, shape):
+def _inputs(
+    networks: Networks, part: str, starts: int, shape: Callable[[np.ndarray], np.ndarray]
+) -> Iterator[Inputs | None]:
     """Yield for each network its layers, images, labels and random starts [starts, P], None where it is not finite."""
     sound = np.asarray(finite(networks.layers))
     for place, known in enumerate(sound):
@@ -84,11 +92,13 @@ def _inputs(networks, part, starts, shape):
         yield layers, pixels, networks.labels[place], shape(draws)
 
 
-def _norm(static, layers, pixels, labels):
+def _norm(static: Static, layers: Layers, pixels: jax.Array, labels: jax.Array) -> float:
     return float(np.linalg.norm(np.asarray(hessian.gradient(static, layers, pixels, labels), np.float64)))
 
 
-def _of_network(static, layers, pixels, labels, starts):
+def _of_network(
+    static: Static, layers: Layers, pixels: jax.Array, labels: jax.Array, starts: np.ndarray
+) -> dict[str, Any]:
     found = hessian.spectrum(static, layers, pixels, labels, starts, STEPS)
     row = {"gradient_norm": _norm(static, layers, pixels, labels), "index_lanczos": hessian.share_below(found, -ZERO)}
     if starts.shape[1] <= EXACT:

@@ -18,8 +18,8 @@ from memo.networks.mlp import BLOCK, Layers
 from memo.networks.optimizers import Hyperparameters
 from memo.networks.program import Images, Static, as_pixels
 
-# Inputs kept between calls, for they are dear to draw (a fifth of a second for 10,000 images with permuted pixels) and
-# asked for again by every slab with networks of the seed, and by each at every evaluation that a probe sees.
+# Inputs kept between calls: they are slow to draw (a fifth of a second for 10,000 images with permuted pixels), and every
+# slab with networks of the seed asks for them again at every evaluation that a probe sees.
 KEPT_BYTES = 400_000_000
 
 
@@ -37,7 +37,7 @@ class Networks(NamedTuple):
     hyper: Hyperparameters  # leaves [T]
     step: int | None = None  # taken so far; None for networks at the end of their training, which end at different ones
 
-    def by_seed(self) -> Iterator[tuple[int, np.ndarray, Any, np.ndarray]]:
+    def by_seed(self) -> Iterator[tuple[int, np.ndarray, Layers, np.ndarray]]:
         """Yield (seed, positions [m], layers [m, ...], test pixels [M, pixels]) for the networks of each seed.
 
         Networks of one seed saw the same treatment of the images, and are shown the same noise.
@@ -48,17 +48,17 @@ class Networks(NamedTuple):
             yield int(seed), members, layers, np.asarray(as_pixels(self.images.test[self.sources[members[0]]]))
 
 
-def _uniform(generator, pixels, statistics):
+def _uniform(generator: np.random.Generator, pixels: np.ndarray, statistics: PixelStatistics) -> np.ndarray:
     return generator.random(pixels.shape, np.float32)
 
 
-def _clipped_gaussian(generator, pixels, statistics):
+def _clipped_gaussian(generator: np.random.Generator, pixels: np.ndarray, statistics: PixelStatistics) -> np.ndarray:
     drawn = gaussian_images(generator, pixels.shape, statistics)
     return np.clip(drawn, 0, 1, out=drawn)
 
 
 # (generator, test pixels [M, pixels], statistics) -> pixels [M, pixels].
-INPUTS = {
+INPUTS: dict[str, Callable[[np.random.Generator, np.ndarray, PixelStatistics], np.ndarray]] = {
     "test": lambda generator, pixels, statistics: pixels,
     "uniform": _uniform,
     "gaussian": _clipped_gaussian,
@@ -74,7 +74,7 @@ def draw(kind: str, seed: int, pixels: np.ndarray, statistics: PixelStatistics) 
 class _Kept:
     """What was drawn last, at most KEPT_BYTES of it; called from several threads."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._drawn: OrderedDict[tuple, tuple[Any, np.ndarray]] = OrderedDict()
         self._lock = threading.Lock()
 

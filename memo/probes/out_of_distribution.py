@@ -1,4 +1,4 @@
-"""How sure a network is of what is no digit, near the digits and far from them, and whether that tells the two apart."""
+"""Confidence on inputs that show no digit, near the digits and far from them, and whether it tells the two apart."""
 
 from collections.abc import Callable
 
@@ -13,26 +13,28 @@ from memo.probes.networks import Networks, shown
 
 FACTORS = (2, 5, 10, 100)  # of the noise of Hein et al. 2019
 
+# (networks, seed, one of its members, test pixels [M, pixels]) -> pixels [M, pixels] float32
+Draw = Callable[[Networks, int, int, np.ndarray], np.ndarray]
 
-def _normal(networks, seed, member, pixels):
+
+def _normal(networks: Networks, seed: int, member: int, pixels: np.ndarray) -> np.ndarray:
     return generator(seed, "noise", "normal").standard_normal(pixels.shape, np.float32)
 
 
-def _constant(networks, seed, member, pixels):
+def _constant(networks: Networks, seed: int, member: int, pixels: np.ndarray) -> np.ndarray:
     greys = np.linspace(0, 1, len(pixels), dtype=np.float32)
     return np.repeat(greys[:, None], pixels.shape[1], axis=1)
 
 
-def _of_confidence(kind: str, factor: int = 1) -> Callable[..., np.ndarray]:
-    def draw(networks, seed, member, pixels):
+def _of_confidence(kind: str, factor: int = 1) -> Draw:
+    def draw(networks: Networks, seed: int, member: int, pixels: np.ndarray) -> np.ndarray:
         inputs = shown(networks, kind, seed, member, pixels)
         return inputs if factor == 1 else np.float32(factor) * inputs
 
     return draw
 
 
-# (networks, seed, one of its members, test pixels [M, pixels]) -> pixels [M, pixels] float32, test first.
-KINDS = {
+KINDS: dict[str, Draw] = {  # test first
     **{kind: _of_confidence(kind) for kind in ("test", "uniform", "gaussian", "random_pixels")},
     "normal": _normal,
     "constant": _constant,

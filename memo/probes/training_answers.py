@@ -1,4 +1,4 @@
-"""What a network answers to the first of its training images: which it has right, by the given label and by the true one."""
+"""The class that a network gives to each of its first training images, to be compared with the given and the true label."""
 
 from functools import partial
 
@@ -19,7 +19,7 @@ WATCHED = 1000  # the first of each training subset
 def _answers(static: Static, layers: Layers, images: jax.Array, sources: jax.Array, rows: jax.Array) -> jax.Array:
     """Return the answers [T, W] uint8 of T networks to the images in `rows` [T, W] of their sources."""
 
-    def of_network(own):
+    def of_network(own: tuple[Layers, jax.Array, jax.Array]) -> jax.Array:
         layers, source, rows = own
         stacked = jax.tree.map(lambda leaf: leaf[None], layers)
         outputs = outputs_of(static, stacked, as_pixels(images[source, rows]))[0]

@@ -1,4 +1,4 @@
-"""The weights themselves, for what is asked of networks after their training."""
+"""The final weights themselves, for analyses after training."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from memo.networks import mlp
+from memo.networks.mlp import Layers
 from memo.probes.networks import Networks
 
 
@@ -20,7 +21,7 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     return {"network": np.arange(len(flat)), "weights": np.array([row.tobytes() for row in flat], object)}
 
 
-def layers(rows: Sequence[bytes], sizes: tuple[int, ...]) -> tuple[mlp.Layer, ...]:
+def layers(rows: Sequence[bytes], sizes: tuple[int, ...]) -> Layers:
     """Return the stacked layers (leaves [T, ...] float32) of T rows of networks with `sizes` units.
 
     Raises ValueError where a row is not as long as such a network.

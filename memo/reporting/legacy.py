@@ -61,7 +61,7 @@ class Claim:
     unit: str = ""
     condition: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, bounds in (("accept", self.accept), ("direction", self.direction)):
             if bounds is None:
                 continue
@@ -169,7 +169,7 @@ def _range(text: str) -> tuple[float, float]:
     return (-math.inf, numbers[0]) if text.startswith("<=") else (numbers[0], numbers[-1])
 
 
-def _line(claim, estimate, note=""):
+def _line(claim: Claim, estimate: Estimate | None, note: str = "") -> tuple:
     if estimate is None and not note:
         raise ValueError(f"Claim {claim.claim} has no estimate and no note that says why.")
     value, low, high, n = (math.nan, math.nan, math.nan, pd.NA) if estimate is None else estimate[:4]
@@ -180,11 +180,11 @@ def _line(claim, estimate, note=""):
     return *texts, value, low, high, n, *rest
 
 
-def _inside(low, high, bounds):
+def _inside(low: float, high: float, bounds: Range) -> bool:
     return bounds[0] <= low and high <= bounds[1]
 
 
-def _text(bounds, unit):
+def _text(bounds: Range, unit: str) -> str:
     low, high = (f"{end:.12g}" for end in bounds)
     if bounds[0] == -math.inf:
         text = f"<= {high}"

@@ -22,7 +22,7 @@ WINDOW = 1 / 20  # of the span
 _ROUNDING = 1e-6
 
 
-def _observed(steps, values):
+def _observed(steps: ArrayLike, values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     steps, values = np.asarray(steps, float), np.asarray(values, float)
     if steps.ndim != 1 or steps.shape != values.shape:
         raise ValueError(f"A curve needs one value a step, but steps are {steps.shape} and values {values.shape}.")
@@ -37,7 +37,7 @@ def _observed(steps, values):
     return steps[:end], values[:end]
 
 
-def _first_crossing(steps, values, level):
+def _first_crossing(steps: np.ndarray, values: np.ndarray, level: float) -> float:
     reached = values >= level - _ROUNDING
     if not reached.any():
         return math.nan
@@ -47,7 +47,7 @@ def _first_crossing(steps, values, level):
     return float(np.interp(level, values[first - 1 : first + 1], steps[first - 1 : first + 1]))
 
 
-def _span(steps, values, level, chance):
+def _span(steps: ArrayLike, values: ArrayLike, level: float, chance: float) -> tuple[np.ndarray, np.ndarray] | None:
     """Return time x and height y of the curve over its span, scaled to end at (1, 1), or None without a span."""
     if not level > chance:
         raise ValueError(f"The level of a rise must lie above chance ({chance}), but is {level}.")

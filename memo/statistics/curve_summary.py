@@ -58,7 +58,7 @@ def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, times: Mapping[str, flo
     return frame.reindex(trials["trial"]).set_axis(trials.index)
 
 
-def _of_curve(curve, times):
+def _of_curve(curve: pd.DataFrame, times: Mapping[str, float]) -> dict[str, Any]:
     last, trained = curve.iloc[-1], curve[curve["step"] > 0]
     best = trained.loc[trained["test_accuracy"].idxmax()]
     epochs = curve["epoch"]
