@@ -1,6 +1,7 @@
 """How sure a network is of its answer: on test images, and on inputs that show nothing."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
