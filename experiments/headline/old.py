@@ -148,7 +148,8 @@ def _claims(
         values = over_seeds.twins(trials, "final_test_accuracy", width)[["shuffled"]]
         inside = values["shuffled"].between(low, high).sum()
         note = f"{inside} of {len(values)} networks inside the 99 % binomial band, {low:.3f} to {high:.3f}"
-        return over_seeds.answer(values, lambda values: mean_interval(values["shuffled"]), seeds, note)
+        estimate, lost = over_seeds.over_seeds(values, asked=seeds)
+        return estimate, "; ".join(filter(None, (note, lost)))
 
     quantity = "test accuracy, shuffled"
     yield from each_width("chance", ZHANG, statement, quantity, (0.09, 0.11), None, "accuracy", test_accuracy)

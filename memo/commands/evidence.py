@@ -15,7 +15,7 @@ from memo.networks.mlp import Layers
 from memo.networks.program import Static
 from memo.networks.status import DIVERGED
 from memo.probes import weights
-from memo.statistics.over_seeds import Answer, over_pairs, over_seeds
+from memo.statistics.over_seeds import Answer, over_seeds
 from memo.storage.run_folders import Tables
 from memo.training.inputs import TrainingData, test_rows
 from memo.training.population import Signature, signature
@@ -152,12 +152,6 @@ class Evidence:
         """Return the mean of one value per network of an arm; diverged networks and NaN values are counted in the note."""
         values, diverged = np.asarray(by_seed, float), int((self.diverged["arm"] == arm).sum())
         return over_seeds(values, "no value", asked=len(values) + diverged, diverged=diverged, unit="networks")
-
-    def difference(self, left: tuple[str, pd.Series], right: tuple[str, pd.Series]) -> Answer:
-        """Return the mean of left − right within seeds, each an arm and its values by seed; both arms' losses are counted."""
-        seeds = {seed for arm, _ in (left, right) for seed in self.diverged[self.diverged["arm"] == arm]["seed"]}
-        one, other = (values.reindex(values.index.union(list(seeds))) for _, values in (left, right))
-        return over_pairs(one, other, "no value", diverged=len(seeds))
 
 
 def paired(left: pd.DataFrame, right: pd.DataFrame, column: str) -> pd.DataFrame:

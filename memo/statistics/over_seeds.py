@@ -95,14 +95,6 @@ def twins(frame: pd.DataFrame, column: str, width: str) -> pd.DataFrame:
     return own.pivot(index="seed", columns="labels", values=column).reindex(columns=KINDS)
 
 
-def answer(values: pd.DataFrame, estimate: Callable[[pd.DataFrame], Estimate], seeds: int, note: str = "") -> Answer:
-    """Return the estimate over the rows that are complete, and a note where they are fewer than `seeds`."""
-    found, lost = over_seeds(
-        values, asked=seeds, estimate=lambda *columns: estimate(pd.DataFrame(dict(zip(values.columns, columns))))
-    )
-    return found, "; ".join(filter(None, (note, lost)))
-
-
 def mean(frame: pd.DataFrame, column: str, labels: str, width: str, seeds: int) -> Answer:
     """Return the mean over seeds of one kind of labels."""
     return over_seeds(twins(frame, column, width)[[labels]], asked=seeds)
