@@ -95,6 +95,7 @@ def test_exponential_decays_at_the_first_step_of_an_epoch_when_compiled(steps_pe
         assert around == pytest.approx([0.95 ** (epoch - 1), 0.95**epoch], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_an_optimizer_of_ones_own_has_options_of_its_own(monkeypatch, small_mnist):
     """Two networks of one population with different values of the option, and one with its default."""
 
