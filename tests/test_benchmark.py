@@ -159,7 +159,7 @@ def test_readings_of_another_environment_are_set_aside(tmp_path, caplog):
     assert journal(tmp_path).rates("setting", "a") == {1: 1.0}
     other = journal(tmp_path, {"versions": {"jax": "2"}, "device": {"kind": "cpu"}})
     assert other.records == []
-    assert "another environment (versions.jax 1 → 2): starting anew" in caplog.text
+    assert "another environment (versions): starting anew" in caplog.text
     assert "seconds" in (tmp_path / EARLIER).read_text()
     assert len((tmp_path / FILE).read_text().splitlines()) == 1
 
@@ -336,7 +336,7 @@ def test_goals_are_judged_by_the_faster_peer():
         ]
     )
     found = goals.judge(table, "cpu")
-    assert len(found) == len(goals.GOALS)
+    assert len(found) == 20
     by_goal = found[found["device"] == "two CPU cores"].set_index(["goal", "width"])
     assert by_goal.loc[("ours / PyTorch loop", 16), "reached"] == goals.MISSED
     vmap = by_goal.loc[("ours / torch.func.vmap", 16)]
@@ -344,7 +344,7 @@ def test_goals_are_judged_by_the_faster_peer():
     assert "shared" in vmap["note"]
     missing = by_goal.loc[("ours / PyTorch loop", 128)]
     assert (missing["reached"], missing["note"]) == (goals.NOT_MEASURED, names.NO_TORCH)
-    share = by_goal.loc[(goals.SHARE_OF_SGEMM, 16)]
+    share = by_goal.loc[(goals.BOUND["cpu"][1], 16)]
     assert (share["measured"], share["low"], share["reached"]) == (0.85, 0.7, goals.REACHED)
     assert set(found[found["device"] == "an H100"]["reached"]) == {goals.NOT_APPLICABLE}
 
@@ -408,7 +408,7 @@ def test_quick_writes_a_report_that_the_suite_reads(quick):
     assert (mine["part"] == names.COMPARISON).sum() == len(QUICK.widths)
     assert (mine[mine["part"] == names.COMPARISON]["n"] == QUICK.repetitions).all()
     assert mine[["median", "gflop_per_second"]].notna().all(axis=None)
-    assert len(results.load(quick)["goals"]) == len(goals.GOALS)
+    assert len(results.load(quick)["goals"]) == 20
 
 
 @pytest.mark.slow

@@ -12,11 +12,21 @@ from experiments.benchmark.sizes import Sizes
 from experiments.benchmark.tables import estimate, largest
 from memo.reporting import claims
 from memo.reporting.chapter import Text
-from memo.reporting.report import Figure, Report, Section, Shown, number, with_interval
-from memo.statistics.intervals import Estimate
+from memo.reporting.report import Figure, Report, Section, Shown, with_interval
 
 TEXT = Text("experiments.benchmark", "benchmark")
-PEERS = {"a PyTorch loop": (names.LOOP,), "torch.func.vmap": names.VMAP, "vmap with torch.compile": names.COMPILED}
+# Columns of the tables that the page shows, and their titles there.
+GOALS = {"width": "width", "goal": "quantity", "at_least": "at least", "at_most": "at most"}
+GOALS |= {"measured": "measured", "n": "n", "reached": "reached", "note": "note"}
+CONTESTANTS = {
+    "width": "width",
+    "networks": "networks",
+    "contestant": "contestant",
+    "median": "median [lowest, highest]",
+}
+CONTESTANTS |= {"unit": "unit", "n": "n", "gflop_per_second": "GFLOP/s", "ours_over_this": "ours / this"}
+SWEEP = {"launcher": "launcher", "jobs": "jobs", "jobs_measured": "measured", "seconds_measured": "seconds of these"}
+SWEEP |= {"seconds": "seconds of all", "seconds_per_further_job": "seconds per further job"}
 
 
 def analyse(journal: Journal, folder: Path) -> Report:
@@ -24,22 +34,28 @@ def analyse(journal: Journal, folder: Path) -> Report:
     sizes = Sizes(**journal.last("sizes"))
     device = journal.environment["device"]
     table, jobs = tables.contestants(journal, sizes), tables.launchers(journal, sizes.jobs)
-    reached = goals.judge(table, device["platform"])
+    reached, rates = goals.judge(table, device["platform"]), _in_thousands(table)
     bound = goals.BOUND[device["platform"]]
     sections = [
-        Section("Goals", shown=[_shown("goals", _goals(reached))]),
+        Section("Goals", shown=[_shown("goals", reached[reached["reached"] != goals.NOT_APPLICABLE], GOALS)]),
         Section(
             "Beside peers and the limits of the machine",
             figures=[_throughput(table, bound, folder)],
-            shown=[_shown("contestants", _contestants(table, *bound))],
+            shown=[
+                _shown(
+                    "contestants",
+                    rates[rates["part"] != names.GROWTH].dropna(subset="median"),
+                    CONTESTANTS | dict([bound]),
+                )
+            ],
         ),
-        Section("More networks", figures=[*_growth(table, sizes, folder)]),
-        Section("Many jobs", shown=[_shown("sweep", _jobs(jobs))] if len(jobs) else []),
+        Section("More networks", figures=[*_growth(rates, sizes, folder)]),
+        Section("Many jobs", shown=[_shown("sweep", jobs, SWEEP)] if len(jobs) else []),
     ]
     return Report(
         title=TEXT.block("title"),
         question=TEXT.block("question"),
-        findings=[*_findings(table, reached, jobs, device)],
+        findings=[*_findings(rates, reached, jobs, device)],
         ledger=claims.empty(),
         figures=[],
         methods=[*_methods(journal, table, sizes, len(jobs) > 0)],
@@ -49,13 +65,30 @@ def analyse(journal: Journal, folder: Path) -> Report:
     )
 
 
-def _shown(name: str, frame: pd.DataFrame) -> Shown:
-    return Shown(TEXT.block(f"{name}_title"), TEXT.block(f"{name}_caption"), frame)
+def _shown(name: str, frame: pd.DataFrame, columns: Mapping[str, str]) -> Shown:
+    return Shown(TEXT.block(f"{name}_title"), TEXT.block(f"{name}_caption"), _readable(frame, columns))
 
 
-def _thousands(row: Mapping[str, Any] | pd.Series) -> Estimate | None:
-    found = estimate(row)
-    return found and Estimate(found.value / 1e3, found.low / 1e3, found.high / 1e3, found.n)
+def _readable(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Return columns of a table under their titles as a person reads them: intervals in brackets, nothing for NaN."""
+
+    def cell(row: dict, column: str) -> str:
+        found = estimate(row, column) if f"{column}_low" in row or column in ("median", "measured") else None
+        if found is not None:
+            return with_interval(found, count=False)
+        value = row[column]
+        digits = ".3g" if isinstance(value, float) and abs(value) < 1000 else ".0f" if isinstance(value, float) else ""
+        return "" if pd.isna(value) else format(value, digits)
+
+    rows = frame.to_dict("records")
+    return pd.DataFrame({title: [cell(row, column) for row in rows] for column, title in columns.items()})
+
+
+def _in_thousands(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of contestants with examples/s in thousands, as figures and texts give them."""
+    factor = (table["unit"] == tables.RATE).map({True: 1e-3, False: 1.0})
+    scaled = {name: table[name] * factor for name in ("median", "low", "high")}
+    return table.assign(unit=table["unit"].replace(tables.RATE, f"k {tables.RATE}"), **scaled)
 
 
 def _ours(table: pd.DataFrame) -> pd.DataFrame:
@@ -72,14 +105,14 @@ def _findings(table: pd.DataFrame, reached: pd.DataFrame, jobs: pd.DataFrame, de
         own = own.set_index("contestant")
         mine, column = own.loc[names.OURS], goals.BOUND[device["platform"]]
         ratios = []
-        for name, members in PEERS.items():
+        for name, members in names.PEERS.items():
             there = own[own.index.isin(members) & own["median"].notna()]
             if len(there):
                 ratios.append((name, estimate(there.loc[there["median"].idxmax()], "ours_over_this")))
         facts = {"width": width, "networks": mine["networks"], "missing": mine["missing"], "ratios": ratios}
         share = estimate(mine, column[0])
         yield TEXT.block(
-            "finding_width", rate=_thousands(mine), share=share, limit=column[1].removeprefix("share of "), **facts
+            "finding_width", rate=estimate(mine), share=share, limit=column[1].removeprefix("share of "), **facts
         )
     grown = []
     for width, own in _ours(table[table["part"] == names.GROWTH]).groupby("width"):
@@ -110,56 +143,18 @@ def _growth(table: pd.DataFrame, sizes: Sizes, folder: Path) -> Iterator[Figure]
     if own.empty:
         return
     own = own[own["width"] == own["width"].min()].reset_index()
-    facts = [{"networks": row["networks"], "rate": _thousands(row)} for _, row in own.iterrows()]
+    facts = [{"networks": row["networks"], "rate": estimate(row)} for _, row in own.iterrows()]
     beside = _ours(largest(table)).set_index("width")
     width = own["width"].iloc[0]
     longer = None
     if width in beside.index:
-        longer = {"networks": beside.loc[width, "networks"], "rate": _thousands(beside.loc[width])}
+        longer = {"networks": beside.loc[width, "networks"], "rate": estimate(beside.loc[width])}
     values = {"first": facts[0], "top": facts[own["median"].idxmax()], "last": facts[-1], "longer": longer}
     yield TEXT.figure(drawings.growth(table, folder), width=width, sizes=sizes, **values)
 
 
-def _goals(reached: pd.DataFrame) -> pd.DataFrame:
-    rows = []
-    for row in reached[reached["reached"] != goals.NOT_APPLICABLE].to_dict("records"):
-        least = f"at least {row['at_least']:g}" if pd.notna(row["at_least"]) else f"at most {row['at_most']:g} s"
-        found = estimate(row, "measured")
-        texts = {"width": "" if pd.isna(row["width"]) else row["width"], "quantity": row["goal"], "goal": least}
-        texts |= {"measured": with_interval(found) if found else "–", "reached": row["reached"], "note": row["note"]}
-        rows.append(texts)
-    return pd.DataFrame(rows)
-
-
-def _contestants(table: pd.DataFrame, bound: str, words: str) -> pd.DataFrame:
-    def text(row: dict, column: str) -> str:
-        found = estimate(row, column)
-        return with_interval(found, count=False) if found else ""
-
-    rows = []
-    for row in table[(table["part"] != names.GROWTH) & table["median"].notna()].to_dict("records"):
-        trains = row["unit"] == tables.RATE
-        rate = with_interval(_thousands(row), count=False) if trains else text(row, "median")
-        texts = {"width × networks": _population(row), "contestant": row["contestant"]}
-        texts |= {"median [lowest, highest]": rate, "unit": f"k {row['unit']}" if trains else row["unit"]}
-        texts |= {"n": row["n"], "GFLOP/s": number(row["gflop_per_second"]) if trains else ""}
-        texts |= {words: text(row, bound), "ours / this": text(row, "ours_over_this")}
-        rows.append(texts | {"compile, s": number(row["compile_seconds"], 1) if row["compile_seconds"] else ""})
-    return pd.DataFrame(rows)
-
-
 def _population(row: Mapping[str, Any]) -> str:
     return f"{row['part'] if pd.isna(row['width']) else row['width']} × {row['networks']}"
-
-
-def _jobs(jobs: pd.DataFrame) -> pd.DataFrame:
-    rows = []
-    for row in jobs.to_dict("records"):
-        texts = {"launcher": row["launcher"], "jobs": row["jobs"], "measured": row["jobs_measured"]}
-        texts |= {"seconds of these": number(row["seconds_measured"]), "seconds of all": number(row["seconds"])}
-        each = number(row["seconds_per_further_job"]) if row["extrapolated"] else ""
-        rows.append(texts | {"seconds per further job": each})
-    return pd.DataFrame(rows)
 
 
 def _methods(journal: Journal, table: pd.DataFrame, sizes: Sizes, swept: bool) -> Iterator[str]:

@@ -69,17 +69,11 @@ def machine(sizes: Sizes) -> list[Contestant]:
     }
     listed |= {f"{names.TORCH_SGEMM} {side}": partial(_of_torch, "sgemm", side) for side in sizes.limit_sides}
     length = sizes.copy_megabytes * 2**20
-    listed |= {
-        names.XLA_COPY: partial(limits.xla_copy, length),
-        names.TORCH_COPY: partial(_of_torch, "copy", length),
-    }
+    copies = {names.XLA_COPY: partial(limits.xla_copy, length), names.TORCH_COPY: partial(_of_torch, "copy", length)}
     return [
-        Contestant(
-            name,
-            names.BYTES if "copy" in name else names.FLOP,
-            partial(_start_limit, make, sizes.limit_seconds),
-        )
-        for name, make in listed.items()
+        Contestant(name, unit, partial(_start_limit, make, sizes.limit_seconds))
+        for unit, limits_of in ((names.FLOP, listed), (names.BYTES, copies))
+        for name, make in limits_of.items()
     ]
 
 

@@ -61,8 +61,7 @@ def throughput(table: pd.DataFrame, bound: str, words: str, folder: Path) -> str
 
 
 def growth(table: pd.DataFrame, folder: Path) -> str:
-    """Draw examples per second against the number of networks; hollow, the longer readings of the comparison."""
-    table = table.assign(**{name: table[name] / 1e3 for name in ("median", "low", "high")})
+    """Draw thousand examples per second against the number of networks; hollow, the longer readings of the comparison."""
     own, beside = table[table["part"] == names.GROWTH], largest(table)
     widths = sorted(set(own["width"]))
     figure, [panels] = figures.grid(1, len(widths), width=2.6, height=2.9)

@@ -1,49 +1,38 @@
-"""What the suite set out to reach, beside what was measured: a goal is a number here, never an assertion."""
+"""What the suite set out to reach (goals.yaml), beside what was measured."""
 
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from experiments.benchmark import names
 from experiments.benchmark.tables import estimate, largest
 from memo.statistics.intervals import Estimate
 
-SHARE_OF_SGEMM, SHARE_OF_COPY, WHOLE = "share of XLA's best sgemm", "share of the copy bandwidth", "published workload"
-# What a population is bound by on each kind of device, and the column of the table that says how near it comes.
-BOUND = {"cpu": ("share_of_sgemm", SHARE_OF_SGEMM), "gpu": ("share_of_copy", SHARE_OF_COPY)}
+WHOLE = "published workload"
+# What a population is bound by on each kind of device: the column of the table that says how near it comes, and its words.
+BOUND = {
+    "cpu": ("share_of_sgemm", "share of XLA's best sgemm"),
+    "gpu": ("share_of_copy", "share of the copy bandwidth"),
+}
 DEVICES = {"cpu": "two CPU cores", "gpu": "an H100"}
-COLUMNS = ("goal", "device", "width", "networks", "at_least", "at_most", "measured", "low", "high", "n", "reached")
-REACHED, MISSED, NOT_MEASURED, NOT_APPLICABLE = "yes", "no", "not measured", "not applicable"
-
-
-@dataclass(frozen=True)
-class Goal:
-    """A bound on one number. `beats` are the peers of a ratio of rates, of which the fastest counts."""
-
-    device: str  # cpu or gpu
-    width: int | None
-    quantity: str
-    at_least: float | None = None
-    at_most: float | None = None
-    beats: tuple[str, ...] = ()
-
-
-def _beating(device: str, name: str, peers: tuple[str, ...], times: dict[int, float]) -> list[Goal]:
-    return [Goal(device, width, f"ours / {name}", least, beats=peers) for width, least in times.items()]
-
-
-GOALS = (
-    *_beating("cpu", "PyTorch loop", (names.LOOP,), {16: 15, 128: 4, 512: 1.5, 2048: 1.2}),
-    *_beating("cpu", "torch.func.vmap", names.VMAP, {16: 4, 128: 1.5, 512: 1.5}),
-    *(Goal("cpu", width, SHARE_OF_SGEMM, 0.8) for width in (16, 128, 512)),
-    *_beating("gpu", "PyTorch loop", (names.LOOP,), {16: 4000}),
-    *_beating("gpu", "torch.func.vmap + torch.compile", names.COMPILED, {16: 6, 128: 2, 512: 2, 2048: 1.5}),
-    *(Goal("gpu", width, SHARE_OF_COPY, 0.75) for width in (16, 128, 512, 2048)),
-    Goal("gpu", None, WHOLE, at_most=60),
+COLUMNS = (
+    "goal",
+    "device",
+    "width",
+    "networks",
+    "at_least",
+    "at_most",
+    "measured",
+    "low",
+    "high",
+    "n",
+    "reached",
+    "note",
 )
-FEWEST = {16: 32}  # networks, of the population that is judged
+REACHED, MISSED, NOT_MEASURED, NOT_APPLICABLE = "yes", "no", "not measured", "not applicable"
 
 
 def judge(table: pd.DataFrame, platform: str) -> pd.DataFrame:
@@ -51,20 +40,26 @@ def judge(table: pd.DataFrame, platform: str) -> pd.DataFrame:
 
     `reached` is decided by the median; a goal for another kind of device is not applicable.
     """
-    frame = pd.DataFrame([_row(goal, table, platform) for goal in GOALS]).reindex(columns=[*COLUMNS, "note"])
+    declared = yaml.safe_load(Path(__file__).with_name("goals.yaml").read_text())
+    rows = []
+    for goal in declared:
+        for key, end in (("least", "at_least"), ("most", "at_most")):
+            for width, bound in goal.get(key, {}).items():
+                ratio = goal["quantity"] in names.PEERS
+                row = {"goal": f"ours / {goal['quantity']}" if ratio else goal["quantity"], "width": width, end: bound}
+                rows.append(row | {"device": DEVICES[goal["device"]]} | _judged(goal, width, bound, table, platform))
+    frame = pd.DataFrame(rows).reindex(columns=list(COLUMNS))
     return frame.astype({"width": "Int64", "networks": "Int64", "n": "Int64"})
 
 
-def _row(goal: Goal, table: pd.DataFrame, platform: str) -> dict[str, Any]:
-    row: dict[str, Any] = {"goal": goal.quantity, "device": DEVICES[goal.device], "width": goal.width}
-    row |= {"at_least": goal.at_least, "at_most": goal.at_most}
-    if goal.device != platform:
-        return row | {"reached": NOT_APPLICABLE, "note": "another kind of device"}
-    networks, found, note = _published(table) if goal.quantity == WHOLE else _compared(goal, table)
-    row |= {"networks": networks, "note": note}
+def _judged(goal: dict[str, Any], width: int | None, bound: float, table: pd.DataFrame, platform: str) -> dict:
+    if goal["device"] != platform:
+        return {"reached": NOT_APPLICABLE, "note": "another kind of device"}
+    networks, found, note = _published(table) if width is None else _compared(goal, width, table)
+    row = {"networks": networks, "note": note}
     if found is None:
         return row | {"reached": NOT_MEASURED}
-    reached = found.value >= goal.at_least if goal.at_least is not None else found.value <= (goal.at_most or 0)
+    reached = found.value >= bound if "least" in goal else found.value <= bound
     return row | dict(zip(("measured", "low", "high", "n"), found)) | {"reached": REACHED if reached else MISSED}
 
 
@@ -79,15 +74,15 @@ def _published(table: pd.DataFrame) -> tuple[int | None, Estimate | None, str]:
     return own[0]["networks"], Estimate(seconds, np.nan, np.nan, rate.n), "seconds, compiling included"
 
 
-def _compared(goal: Goal, table: pd.DataFrame) -> tuple[int | None, Estimate | None, str]:
-    fewest, own = FEWEST.get(goal.width or 0, 1), largest(table)
-    own = own[(own["width"] == goal.width) & (own["networks"] >= fewest)].set_index("contestant")
+def _compared(goal: dict[str, Any], width: int, table: pd.DataFrame) -> tuple[int | None, Estimate | None, str]:
+    fewest, own = goal.get("networks", 1), largest(table)
+    own = own[(own["width"] == width) & (own["networks"] >= fewest)].set_index("contestant")
     if own.empty:
         return None, None, f"no such width with {fewest} networks or more at this scale"
     networks = own["networks"].iloc[0]
-    if not goal.beats:
-        return networks, estimate(own.loc[names.OURS], BOUND[goal.device][0]), ""
-    peers = own.loc[own.index.isin(goal.beats)]
+    if goal["quantity"] not in names.PEERS:
+        return networks, estimate(own.loc[names.OURS], BOUND[goal["device"]][0]), ""
+    peers = own.loc[own.index.isin(names.PEERS[goal["quantity"]])]
     if peers["median"].isna().all():
         return networks, None, "; ".join(dict.fromkeys(peers["missing"]))
     fastest = peers["median"].idxmax()

@@ -60,18 +60,9 @@ class Journal:
         self.origin, self.records = origin or {}, []
         if found:
             os.replace(self.path, folder / EARLIER)
-            old, new = _flat(known), _flat(self.environment)
-            changed = ", ".join(
-                f"{name} {old.get(name)} → {new.get(name)}"
-                for name in sorted(old | new)
-                if old.get(name) != new.get(name)
-            )
-            logger.warning(
-                "%s was measured in another environment (%s): starting anew; the earlier readings are in %s.",
-                self.path,
-                changed,
-                EARLIER,
-            )
+            changed = [name for name, value in self.environment.items() if known.get(name) != value]
+            words = "%s was measured in another environment (%s): starting anew; the earlier readings are in %s."
+            logger.warning(words, self.path, ", ".join(changed), EARLIER)
         folder.mkdir(parents=True, exist_ok=True)
         self._append({"environment": self.environment, "origin": self.origin})
 
@@ -116,11 +107,6 @@ class Journal:
         if whole != lines:  # or the next line would be glued to the torn one
             self.path.write_text("".join(whole), encoding="utf-8")
         return [json.loads(line) for line in whole]
-
-
-def _flat(environment: Record) -> Record:
-    groups = {name: value if isinstance(value, dict) else {"": value} for name, value in environment.items()}
-    return {f"{group}.{name}".rstrip("."): value for group, own in groups.items() for name, value in own.items()}
 
 
 def fingerprint() -> Record:

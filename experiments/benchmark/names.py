@@ -13,6 +13,8 @@ COMPILED_GRAPH = "torch.func.vmap + torch.compile + CUDA graph, own minibatches"
 LOOPS, VMAP = (LOOP, LOADER, GRAPH), (VMAP_OWN, VMAP_SHARED)
 COMPILED = (COMPILED_OWN, COMPILED_SHARED, COMPILED_GRAPH)
 CUDA_ONLY = (GRAPH, *COMPILED)
+# Peers that a ratio is told of, the fastest of each.
+PEERS = {"PyTorch loop": (LOOP,), "torch.func.vmap": VMAP, "torch.func.vmap + torch.compile": COMPILED}
 TRAINING = (OURS, LOOP, LOADER, *VMAP, JAX_ONE, GRAPH, *COMPILED)
 XLA_SGEMM, TORCH_SGEMM, XLA_COPY, TORCH_COPY = "XLA sgemm", "torch sgemm", "XLA copy", "torch copy"
 

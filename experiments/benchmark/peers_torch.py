@@ -28,7 +28,24 @@ DEVICE = torch.device("cuda" if ON_GPU else "cpu")
 torch.set_float32_matmul_precision("high")  # TF32 on a GPU, as XLA uses it by default
 
 
-class Loop:
+class Peer:
+    """What is measured: an epoch is one pass over a new order of the images."""
+
+    networks: int
+
+    def _order(self) -> Tensor:
+        raise NotImplementedError
+
+    def _step(self, rows: Tensor) -> None:
+        raise NotImplementedError
+
+    def epoch(self) -> None:
+        """Train one epoch."""
+        for rows in _minibatches(self._order()):
+            self._step(rows)
+
+
+class Loop(Peer):
     """One network trained step by step over tensors in memory."""
 
     networks = 1
@@ -41,24 +58,16 @@ class Loop:
         rate, kind = LEARNING_RATES[0], {optimizer: True}
         self.optimizer = torch.optim.SGD(self.network.parameters(), rate, MOMENTUM, **kind)
 
-    def order(self) -> Tensor:
-        """Return an order of the images for one epoch [n]."""
+    def _order(self) -> Tensor:  # [n]
         return torch.randperm(len(self.images), device=DEVICE)
 
-    def step(self, rows: Tensor) -> None:
-        """Take one step on a minibatch [batch] of images."""
-        self.update(self.images[rows], self.labels[rows])
+    def _step(self, rows: Tensor) -> None:
+        self._update(self.images[rows], self.labels[rows])
 
-    def update(self, pixels: Tensor, labels: Tensor) -> None:
-        """Take one step on pixels [batch, 784] and labels [batch]."""
+    def _update(self, pixels: Tensor, labels: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(self.network(pixels), labels).backward()
         self.optimizer.step()
-
-    def epoch(self) -> None:
-        """Train one epoch."""
-        for rows in _minibatches(self.order()):
-            self.step(rows)
 
 
 class LoaderLoop(Loop):
@@ -72,10 +81,10 @@ class LoaderLoop(Loop):
     def epoch(self) -> None:
         """Train one epoch of the minibatches that the loader collates."""
         for pixels, labels in self.loader:
-            self.update(pixels.to(DEVICE, non_blocking=True), labels.to(DEVICE, non_blocking=True))
+            self._update(pixels.to(DEVICE, non_blocking=True), labels.to(DEVICE, non_blocking=True))
 
 
-class Vmap:
+class Vmap(Peer):
     """All networks at once by torch.func.vmap, the update by torch._foreach; half of them on shuffled labels."""
 
     def __init__(self, work: Work, data: Examples, layout: str, own: bool, compiled: bool = False):
@@ -90,22 +99,15 @@ class Vmap:
         self.momentum = [torch.zeros_like(leaf) for leaf in self.parameters]
         self.update = population_step(layout, own, compiled)
 
-    def order(self) -> Tensor:
-        """Return an order of the images for one epoch, [networks, n] where the networks have their own, else [n]."""
+    def _order(self) -> Tensor:  # [networks, n] where the networks have their own minibatches, else [n]
         count = len(self.images)
         if self.own:
             return torch.rand(self.networks, count, device=DEVICE).argsort(1)
         return torch.randperm(count, device=DEVICE)
 
-    def step(self, rows: Tensor) -> None:
-        """Take one step of all networks on a minibatch of images, [networks, batch] or [batch]."""
+    def _step(self, rows: Tensor) -> None:
         labels = self.labels.gather(1, rows) if self.own else self.labels[:, rows]
         self.update(self.parameters, self.momentum, self.images[rows], labels)
-
-    def epoch(self) -> None:
-        """Train one epoch."""
-        for rows in _minibatches(self.order()):
-            self.step(rows)
 
 
 @cache
@@ -140,33 +142,32 @@ def population_step(layout: str, own: bool, compiled: bool) -> Callable[..., Non
     return torch.compile(step, dynamic=False)
 
 
-class Graph:
+class Graph(Peer):
     """A peer whose step, gathering included, is captured once as a CUDA graph and replayed."""
 
-    def __init__(self, make: Callable[[], Loop | Vmap]):
+    def __init__(self, make: Callable[[], Peer]):
         self.peer = make()
         self.networks = self.peer.networks
-        self.rows = next(_minibatches(self.peer.order())).clone()
+        self.rows = next(_minibatches(self.peer._order())).clone()
         side = torch.cuda.Stream()  # the warm-up on a side stream that capturing asks for
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):
-                self.peer.step(self.rows)
+                self.peer._step(self.rows)
         torch.cuda.current_stream().wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
-            self.peer.step(self.rows)
+            self.peer._step(self.rows)
+        self._order = self.peer._order  # type: ignore[method-assign]
 
-    def epoch(self) -> None:
-        """Train one epoch."""
-        for rows in _minibatches(self.peer.order()):
-            self.rows.copy_(rows)
-            self.graph.replay()
+    def _step(self, rows: Tensor) -> None:
+        self.rows.copy_(rows)
+        self.graph.replay()
 
 
-def options(name: str, work: Work, data: Examples) -> dict[str, tuple[int, Callable[[], Loop | Vmap | Graph]]]:
+def options(name: str, work: Work, data: Examples) -> dict[str, tuple[int, Callable[[], Peer]]]:
     """Return the options of a peer by their words: threads, and what makes it."""
-    makers: dict[str, Callable[[], Loop | Vmap]]
+    makers: dict[str, Callable[[], Peer]]
     if name in names.LOOPS:
         kind = LoaderLoop if name == names.LOADER else Loop
         makers = {f"{optimizer} SGD": partial(kind, work, data, optimizer) for optimizer in ("foreach", "fused")}
@@ -192,7 +193,7 @@ def start(name: str, work: Work, data: Examples, seconds: float) -> Callable[[],
 
     def prepare(option: str) -> Callable[[], None]:
         threads, make = known[option]
-        use_threads(threads)
+        _use_threads(threads)
         peer = make()
         if option not in compiling:
             compiling[option] = timed(lambda: _train([peer], 1)) if name in names.COMPILED else 0.0
@@ -203,11 +204,11 @@ def start(name: str, work: Work, data: Examples, seconds: float) -> Callable[[],
     count = work.fitting(seconds / epoch) if name in names.LOOPS else 1
 
     def read() -> Reading:
-        use_threads(threads)
+        _use_threads(threads)
         if ON_GPU:
             torch.cuda.empty_cache()  # so that the contestants do not crowd each other out
         peers = [make() for _ in range(count)]  # anew each time, so that nothing is held between readings
-        synchronise()
+        _synchronise()
         took = timed(lambda: _train(peers, work.epochs))
         networks = sum(peer.networks for peer in peers)
         return Reading(took, networks * work.examples, compiling[best], f"{best}; {networks} networks")
@@ -215,11 +216,11 @@ def start(name: str, work: Work, data: Examples, seconds: float) -> Callable[[],
     return read
 
 
-def _train(peers: list[Loop | Vmap | Graph], epochs: int) -> None:
+def _train(peers: list[Peer], epochs: int) -> None:
     for peer in peers:
         for _ in range(epochs):
             peer.epoch()
-    synchronise()
+    _synchronise()
 
 
 def _tensors(data: Examples) -> tuple[Tensor, Tensor]:
@@ -234,14 +235,12 @@ def _minibatches(order: Tensor) -> Iterator[Tensor]:
         yield order[..., start : start + BATCH]
 
 
-def synchronise() -> None:
-    """Wait for the GPU, where the peers run on one."""
+def _synchronise() -> None:
     if ON_GPU:
         torch.cuda.synchronize()
 
 
-def use_threads(count: int) -> None:
-    """Set the threads inside one operation, as far as they differ from those in use."""
+def _use_threads(count: int) -> None:
     if torch.get_num_threads() != count:
         torch.set_num_threads(count)
 
@@ -261,7 +260,7 @@ def copy(length: int, times: int) -> Limit:
 
 
 def _repeat(operation: Callable[[], object], times: int) -> None:
-    use_threads(THREADS)
+    _use_threads(THREADS)
     for _ in range(times):
         operation()
-    synchronise()
+    _synchronise()

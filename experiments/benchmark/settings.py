@@ -85,7 +85,7 @@ def measure(journal: Journal, sizes: Sizes, dataset: Dataset) -> None:
         elif part == names.GROWTH:
             fewer = before if before and (before.part, before.width) == (part, setting.width) else None
             _grow(journal, sizes, dataset, setting, work, fewer)
-        else:
+        elif not (journal.rates(name, names.OURS) or journal.failure(name, names.OURS)):
             _publish(journal, dataset, name, work, limits()[0])
         before = setting
 
