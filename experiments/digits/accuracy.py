@@ -11,10 +11,10 @@ from memo.networks import mlp
 from memo.networks.losses import LOSSES
 from memo.networks.program import as_pixels
 from memo.probes.answers import read
-from memo.reporting import figures
+from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
-from memo.statistics.intervals import mean_interval
+from memo.reporting.palette import Mark
 from memo.storage.run_folders import Tables
 
 THREE = 3
@@ -152,21 +152,19 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
 def draw_start(evidence: Evidence) -> Drawing:
     """Return a typical three, and every network's ten outputs for it before and after training."""
     figure, [[picture, left, right]] = figures.grid(1, 3, width=3.1, height=2.5, width_ratios=[0.75, 1, 1])
-    side = int(np.sqrt(threes(evidence).shape[1]))
-    picture.imshow(threes(evidence)[0].reshape(side, side), cmap="gray_r")
-    picture.set(xticks=[], yticks=[], title="a typical three")
-    picture.grid(visible=False)
+    panels.picture(picture, threes(evidence)[0])
+    picture.set_title("a typical three")
     stages = (
         (left, "before training", evidence.initial_layers(MAIN)),
         (right, "after training", evidence.layers(MAIN)),
     )
+    at = np.arange(10)
     for axes, title, layers in stages:
         values = activations(evidence, layers)[:, 0]
         jitter = np.random.default_rng(0).uniform(-0.25, 0.25, values.shape)
-        axes.scatter(np.arange(10) + jitter, values, s=7, color=figures.LABELS["true"], alpha=0.5, linewidths=0)
-        at = np.arange(10)
-        axes.hlines(values.mean(0), at - 0.35, at + 0.35, color=figures.LABELS["shuffled"], linewidth=2)
-        axes.set(title=title, ylim=(-0.03, 1.03), xticks=range(10), xlabel="output for digit", ylabel="activation")
+        axes.scatter(at + jitter, values, s=7, color=palette.BLUE, alpha=0.5, linewidths=0)
+        axes.hlines(values.mean(0), at - 0.35, at + 0.35, color=palette.VERMILION, linewidth=2)
+        axes.set(title=title, ylim=(-0.03, 1.03), xticks=at, xlabel="output for digit", ylabel="activation")
     return figure
 
 
@@ -174,17 +172,11 @@ def draw_accuracy(networks: pd.DataFrame) -> Drawing:
     """Return final test accuracies by recipe and structure: networks, and means."""
     figure, [[axes]] = figures.grid(1, 1, width=7.5, height=3.2)
     arms = [*RECIPES, *TWEAKS]
-    for position, arm in enumerate(arms):
-        values = by_seed(networks, arm, "final_test_accuracy").dropna()
-        if not len(values):
-            continue
-        jitter = np.random.default_rng(0).uniform(-0.12, 0.12, len(values))
-        style: figures.Style = {"color": figures.LABELS["true"]}
-        axes.scatter(position + 0.2 + jitter, values, s=6, alpha=0.35, linewidths=0, **style)
-        figures.interval(axes, position - 0.1, mean_interval(values, bounds=(0, 1)), marker="o", linestyle="", **style)
+    values = {position: by_seed(networks, arm, "final_test_accuracy") for position, arm in enumerate(arms)}
+    panels.means(axes, values, Mark("test accuracy", palette.BLUE), seeds=True)
     for level in (0.96, 0.98):
-        axes.axhline(level, **figures.CHANCE_LINE)
-    names = [f"{name_of(networks, arm)}\n{RECIPES.get(arm, 'ReLU, tweaked')}" for arm in arms]
-    axes.set_xticks(range(len(arms)), names, fontsize=7)
+        axes.axhline(level, **palette.REFERENCE)
+    figures.name_axis(axes, [f"{name_of(networks, arm)}\n{RECIPES.get(arm, 'ReLU, tweaked')}" for arm in arms])
+    axes.tick_params(axis="x", labelsize=7)
     axes.set_ylabel("test accuracy")
     return figure

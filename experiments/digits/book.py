@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Drawing
 from experiments.digits.networks import by_seed, keyed, over_arm, share_of
 from memo.commands.evidence import Evidence
 from memo.probes.answers import read
-from memo.reporting import figures
+from memo.reporting import figures, palette
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text, percent
 from memo.reporting.report import Shown, number, with_interval
@@ -132,18 +132,18 @@ def _line(networks: pd.DataFrame, trials: pd.DataFrame, arm: str) -> dict[str, s
 def draw_rows(networks: pd.DataFrame) -> Drawing:
     """Return his number, every network's best epoch and their mean, row by row."""
     figure, [[axes]] = figures.grid(1, 1, width=6.5, height=3.0)
-    his, ours = figures.LABELS["shuffled"], figures.LABELS["true"]
     for position, (arm, row) in enumerate(ROWS.items()):
         if row.number is not None:
-            axes.plot(row.number, position, "x", color=his, label="his number")
             band = [row.number - TOLERANCE, row.number + TOLERANCE]
-            axes.plot(band, [position, position], color=his, alpha=0.3, linewidth=7)
+            axes.plot(band, [position, position], color=palette.VERMILION, alpha=0.3, linewidth=7)
+            axes.plot(row.number, position, "x", color=palette.VERMILION, label="the book's number")
         values = by_seed(networks, arm, "best_epoch").dropna()
         if len(values):
-            axes.scatter(values, np.full(len(values), position + 0.25), s=7, color=ours, alpha=0.5, linewidths=0)
+            at = np.full(len(values), position + 0.25)
+            axes.scatter(values, at, s=7, color=palette.BLUE, alpha=0.5, linewidths=0)
             mean = mean_interval(values, bounds=(0, 1))
-            style: figures.Style = {"color": ours, "markersize": 5, "capsize": 2.5}
-            axes.errorbar(mean.value, position, xerr=figures.reach(mean), fmt="o", label="ours, mean", **style)
+            style: palette.Style = {"color": palette.BLUE, "markersize": 5, "capsize": 2.5, "label": "ours, mean"}
+            axes.errorbar(mean.value, position, xerr=figures.reach(mean), fmt="o", **style)
     axes.set_yticks(range(len(ROWS)), [row.words for row in ROWS.values()])
     axes.invert_yaxis()
     axes.set(xlabel="test accuracy, best epoch")

@@ -4,23 +4,27 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from scipy import stats
 
 from experiments.digits.networks import MAIN, over_arm
 from memo.commands.evidence import Evidence
 from memo.probes.gradients import PERCENT
-from memo.reporting import figures
+from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
-from memo.statistics.intervals import mean_interval
+from memo.reporting.palette import Mark
 from memo.storage.run_folders import Tables
 
 STAGES = {"start": "before training", "middle": "middle of training", "end": "end of training"}
 LAYERS = {1: "784 → 16", 2: "16 → 16", 3: "16 → 10"}
-MOVED = [f"decrease_{which}_{share}" for share in PERCENT for which in ("top", "random")]
-COLUMNS = ["seed", "step", "epoch", "cost", "norm", "step_length", "decrease_full", *MOVED]
+MARKS = {
+    "decrease_top_1": Mark("largest 1 %", palette.VERMILION, "o"),
+    "decrease_random_1": Mark("random 1 %", palette.ORANGE, "s"),
+    "decrease_top_10": Mark("largest 10 %", palette.BLUE, "^"),
+    "decrease_random_10": Mark("random 10 %", palette.SKY, "D"),
+}
+COLUMNS = ["seed", "step", "epoch", "cost", "norm", "step_length", "decrease_full", *MARKS]
 QUANTILES = {"q10": "10 %", "q50": "50 %", "q90": "90 %", "q99": "99 %", "largest": "largest"}
 
 
@@ -87,38 +91,26 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
 def draw_gradient(stage: dict[str, pd.DataFrame], rows: pd.DataFrame) -> Drawing:
     """Return what parts of a gradient step achieve by stage of training, and the sizes of components by layer."""
     figure, [[moved, sizes]] = figures.grid(1, 2, width=4.4, height=2.8)
-    _draw_moved(moved, stage)
-    colors = dict(zip(STAGES, ("0.55", figures.LABELS["random"], figures.LABELS["true"])))
-    dashes = dict(zip(LAYERS, figures.DASHES.values()))
+    for (column, mark), offset in zip(MARKS.items(), panels.side_by_side(len(MARKS))):
+        shares = {
+            at: own[column] / own["decrease_full"].where(own["decrease_full"] > 0)
+            for at, own in enumerate(stage.values())
+        }
+        panels.means(moved, shares, mark, offset=offset)
+    figures.name_axis(moved, [words.replace(" ", "\n", 1) for words in STAGES.values()])
+    moved.axhline(0, color="0.6", linewidth=1)
+    moved.set(title="cost decrease, share of all moving")
+    colors = dict(zip(STAGES, (palette.GREY, palette.GREEN, palette.BLUE)))
+    dashes = dict(zip(LAYERS, (palette.SOLID, palette.DASHED, palette.DOTTED)))
     for name, layer, values in _sizes(stage, rows):
         label = f"{LAYERS[layer]}, {STAGES[name]}" if name == "end" else None
         sizes.plot(range(len(QUANTILES)), values, color=colors[name], linestyle=dashes[layer], label=label)
     sizes.set_yscale("log")
-    sizes.set_xticks(range(len(QUANTILES)), list(QUANTILES.values()), fontsize=8)
+    figures.name_axis(sizes, list(QUANTILES.values()))
     sizes.set(title="size of components, by layer", xlabel="quantile")
-    figures.legend(sizes, fontsize=7)
+    for axes in (moved, sizes):
+        figures.legend(axes, fontsize=7)
     return figure
-
-
-def _draw_moved(axes: Axes, stage: dict[str, pd.DataFrame]) -> None:
-    colors = [
-        figures.LABELS["shuffled"],
-        figures.INPUTS["random_pixels"],
-        figures.LABELS["true"],
-        figures.LABELS["random"],
-    ]
-    words = [f"{which} {share} %" for share in PERCENT for which in ("largest", "random")]
-    for position, own in enumerate(stage.values()):
-        full = own["decrease_full"].where(own["decrease_full"] > 0)
-        for offset, column, color, label in zip((-0.24, -0.08, 0.08, 0.24), MOVED, colors, words):
-            values = (own[column] / full).dropna()
-            if len(values):
-                style: figures.Style = {"color": color, "marker": "o", "linestyle": "", "label": label}
-                figures.interval(axes, position + offset, mean_interval(values), **style)
-    axes.set_xticks(range(len(stage)), [words.replace(" ", "\n", 1) for words in STAGES.values()], fontsize=8)
-    axes.axhline(0, color="0.6", linewidth=1)
-    axes.set(title="cost decrease, share of all moving")
-    figures.legend(axes, fontsize=7)
 
 
 def _sizes(stage: dict[str, pd.DataFrame], rows: pd.DataFrame) -> Iterator[tuple[str, int, pd.Series]]:
@@ -135,8 +127,8 @@ def draw_steps(gradients: pd.DataFrame) -> Drawing:
     titles = {"cost": "cost", "norm": "norm of the full gradient", "step_length": "length of a step"}
     for axes, (column, title) in zip(places, titles.items()):
         for _, own in gradients.groupby("seed"):
-            axes.plot(own["epoch"], own[column], color=figures.LABELS["true"], alpha=0.25, linewidth=0.8)
-        style: figures.Style = {"color": figures.LABELS["shuffled"], "linewidth": 1.8, "markersize": 3.5}
+            axes.plot(own["epoch"], own[column], color=palette.BLUE, alpha=0.25, linewidth=0.8)
+        style: palette.Style = {"color": palette.VERMILION, "linewidth": 1.8, "markersize": 3.5}
         axes.plot(gradients.groupby("epoch")[column].mean(), "o-", **style)
         axes.set(title=title, yscale="log")
         figures.epoch_axis(axes, gradients["epoch"].max())

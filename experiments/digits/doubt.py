@@ -1,8 +1,6 @@
 """'No incentive to be anything but utterly confident', and what changes when the cost gives one."""
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from experiments.digits.accuracy import answered
@@ -11,9 +9,11 @@ from experiments.digits.noise import NOISE
 from memo.commands.evidence import Evidence
 from memo.measures import calibration
 from memo.probes.answers import read
-from memo.reporting import figures
+from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
+from memo.reporting.palette import Mark
+from memo.reporting.report import number
 from memo.storage.run_folders import Tables
 
 ARMS = RECIPES | {"incentive": "with noise labelled evenly"}
@@ -68,16 +68,9 @@ def draw_reliability(evidence: Evidence, networks: pd.DataFrame) -> Drawing:
     for axes, (arm, words) in zip(places, ARMS.items()):
         if len(evidence.of(arm)):
             sure, correct = read(*evidence.answers(arm))[1], answered(evidence, arm)
-            _draw_arm(axes, calibration.reliability(sure.ravel(), correct.ravel()))
+            bins = calibration.reliability(sure.ravel(), correct.ravel())
+            panels.reliability(axes, bins, Mark(words, palette.BLUE), shares=True)
         error = by_seed(networks, arm, "calibration_error").mean()
-        axes.set(title=f"{words}\nECE {error:.3f}", xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence")
+        axes.set(title=f"{words}\nECE {number(error)}")
     places[0].set_ylabel("accuracy; share of images (grey)")
     return figure
-
-
-def _draw_arm(axes: Axes, table: dict[str, np.ndarray]) -> None:
-    kept = table["count"] >= 20
-    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
-    axes.plot(table["confidence"][kept], table["accuracy"][kept], "o-", color=figures.LABELS["true"], markersize=4)
-    heights = table["count"] / table["count"].sum()
-    axes.bar(table["low"], heights, width=table["high"] - table["low"], align="edge", color="0.85", zorder=0)

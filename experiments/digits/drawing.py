@@ -5,10 +5,9 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from experiments.digits.networks import MAIN, keyed, over_arm
-from experiments.digits.pictures import picture
 from memo.commands.evidence import Evidence
 from memo.probes import drawings
-from memo.reporting import figures
+from memo.reporting import figures, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.storage.run_folders import Tables
@@ -82,15 +81,16 @@ def draw_drawings(evidence: Evidence) -> Drawing:
     """Return the first network's drawings of the ten digits, and the training images nearest to those from noise."""
     rows, images = _drawings(evidence), evidence.dataset
     first = rows[rows["seed"] == rows["seed"].min()]
-    figure, grid = figures.grid(3, 10, width=0.95, height=1.2)
-    for places, (start, words) in zip(grid, STARTS.items()):
-        for axes, drawing in zip(places, first[first["start"] == start].to_dict("records")):
-            text = f"{drawing['digit']}: {100 * drawing['confidence']:.0f} %"
-            picture(axes, np.frombuffer(drawing["pixels"], np.uint8), text, vmin=0, vmax=255)
-        places[0].set_ylabel(f"drawn\n{words}", rotation=0, ha="right", va="center")
-    for axes, drawing in zip(grid[2], first[first["start"] == "noise"].to_dict("records")):
-        nearest = drawing["nearest"]
-        text = f"a {images.train_labels[nearest]}, at {drawing['distance']:.1f}"
-        picture(axes, images.train_images[nearest].ravel(), text)
-    grid[2][0].set_ylabel("nearest\ntraining image\n(to noise)", rotation=0, ha="right", va="center")
-    return figure
+    drawn = {start: first[first["start"] == start].to_dict("records") for start in STARTS}
+    shown: dict[str, list[tuple[panels.Pixels, str]]] = {
+        f"drawn\n{words}": [
+            (each["pixels"], f"{each['digit']}: {100 * each['confidence']:.0f} %") for each in drawn[start]
+        ]
+        for start, words in STARTS.items()
+    }
+    nearest = [(each["nearest"], each["distance"]) for each in drawn["noise"]]
+    shown["nearest\ntraining image\n(to noise)"] = [
+        (images.train_images[image], f"a {images.train_labels[image]}, at {distance:.1f}")
+        for image, distance in nearest
+    ]
+    return panels.pictures(shown)

@@ -7,13 +7,12 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from experiments.digits.networks import RECIPES, between, by_seed, over_arm
-from experiments.digits.pictures import picture
 from memo.commands.evidence import Evidence
 from memo.probes import first_layer
-from memo.reporting import figures
+from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
-from memo.statistics.intervals import mean_interval
+from memo.reporting.palette import Mark
 from memo.storage.run_folders import Tables
 
 STATISTICS = {
@@ -23,7 +22,11 @@ STATISTICS = {
 }
 # Where pixels are permuted (autocorrelation, middle), or weights Gaussian (participation).
 NULLS = {"autocorrelation": -1 / 783, "participation": 1 / 3, "middle": 1 / 4}
-STAGES = {"start": "before training", "end": "after training", "change": "what training changed"}
+MARKS = {
+    "start": Mark("before training", palette.GREY, "s"),
+    "end": Mark("after training", palette.BLUE, "o"),
+    "change": Mark("what training changed", palette.GREEN, "^"),
+}
 CHANGES = {"decay": "weight decay", "dropout": "dropout", "patches": "local receptive fields"}
 TRUE = {arm: RECIPES[arm] for arm in ("nielsen", "chosen")}
 ARMS = TRUE | {"shuffled": "shuffled labels"} | CHANGES
@@ -37,7 +40,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
         found = stages(own.sort_values(["step", "unit"]))
         columns = {f"{name}_{stage}": value for stage, values in found.items() for name, value in values.items()}
         parts.append({"trial": trial, "arm": arm, "seed": seed} | columns)
-    names = [f"{name}_{stage}" for stage in STAGES for name in STATISTICS]
+    names = [f"{name}_{stage}" for stage in MARKS for name in STATISTICS]
     return {"networks": pd.DataFrame(parts, columns=["trial", "arm", "seed", *names])}
 
 
@@ -45,7 +48,7 @@ def stages(rows: pd.DataFrame) -> dict[str, pd.Series]:
     """Return the statistics, means over units, before and after training and of the change between them."""
     first, last = (rows[rows["step"] == step] for step in (rows["step"].min(), rows["step"].max()))
     change = pd.DataFrame(first_layer.statistics(_images(last["weights"]) - _images(first["weights"])))
-    frames = zip(STAGES, (first, last, change))
+    frames = zip(MARKS, (first, last, change))
     return {stage: frame[list(STATISTICS)].mean() for stage, frame in frames}
 
 
@@ -85,16 +88,18 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     }
     recipes = {
         ("nielsen", "start"): "Nielsen's recipe,\nbefore training",
-        ("nielsen", "end"): "after training",
-        ("nielsen", "change"): "what training\nchanged",
+        ("nielsen", "end"): "Nielsen's recipe,\nafter training",
+        ("nielsen", "change"): "Nielsen's recipe,\nwhat training changed",
         ("chosen", "start"): "tuned recipe,\nbefore training",
-        ("chosen", "end"): "after training",
+        ("chosen", "end"): "tuned recipe,\nafter training",
         ("shuffled", "end"): "the same on\nshuffled labels",
     }
     changed = {
         (arm, "end"): f"{ARMS[arm]}\naccuracy {means.loc[arm, 'final_test_accuracy']:.3f}"
         for arm in ("chosen", *CHANGES)
     }
+    if not len(evidence.of_all("first_layer_along")):
+        return Chapter(title="What the first layer looks for")
     drawn = [
         figures.save(draw_strips(evidence, recipes), evidence.folder, "first_layer", dense=True),
         figures.save(draw_statistics(networks), evidence.folder, "first_layer_statistics"),
@@ -109,33 +114,28 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
 
 
 def draw_strips(evidence: Evidence, rows: Mapping[tuple[str, str], str]) -> Drawing:
-    """Return the 16 first-layer images of the first network of each (arm, stage), a row of images for each, by title."""
-    shown = {key: title for key, title in rows.items() if len(evidence.of(key[0]))}
-    figure, grid = figures.grid(max(len(shown), 1), first_layer.UNITS, width=0.72, height=0.78)
-    for places, ((arm, stage), title) in zip(grid, shown.items()):
+    """Return the first-layer images of the first network of each (arm, stage), a row of images for each, by title."""
+    shown = {}
+    for (arm, stage), title in rows.items():
         own = evidence.of(arm, "first_layer_along")
         own = own[own["seed"] == own["seed"].min()].sort_values(["step", "unit"])
-        first, last = (_images(own[own["step"] == step]["weights"]) for step in (own["step"].min(), own["step"].max()))
-        for axes, weights in zip(places, {"start": first, "end": last, "change": last - first}[stage]):
-            most = np.abs(weights).max() or 1
-            picture(axes, weights, cmap="RdBu_r", vmin=-most, vmax=most)
-        places[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=7.5)
-    return figure
+        if len(own):
+            first, last = (
+                _images(own[own["step"] == step]["weights"]) for step in (own["step"].min(), own["step"].max())
+            )
+            images = {"start": first, "end": last, "change": last - first}[stage]
+            shown[title] = [(weights, "") for weights in images]
+    return panels.pictures(shown, width=0.72, height=0.78, signed=True)
 
 
 def draw_statistics(networks: pd.DataFrame) -> Drawing:
     """Return the statistics by arm, before and after training and of the change."""
     figure, [places] = figures.grid(1, 3, width=3.4, height=3.0)
-    styles = zip(STAGES, ("0.55", figures.LABELS["true"], figures.LABELS["random"]), ("s", "o", "^"), (-0.22, 0, 0.22))
-    for stage, color, marker, offset in styles:
-        for axes, name in zip(places, STATISTICS):
-            for position, arm in enumerate(ARMS):
-                values = by_seed(networks, arm, f"{name}_{stage}").dropna()
-                if len(values):
-                    style: figures.Style = {"color": color, "marker": marker, "linestyle": "", "label": STAGES[stage]}
-                    figures.interval(axes, position + offset, mean_interval(values), **style)
     for axes, (name, title) in zip(places, STATISTICS.items()):
-        axes.axhline(NULLS[name], **figures.CHANCE_LINE)
+        for (stage, mark), offset in zip(MARKS.items(), panels.side_by_side(len(MARKS))):
+            values = {at: by_seed(networks, arm, f"{name}_{stage}") for at, arm in enumerate(ARMS)}
+            panels.means(axes, values, mark, offset=offset)
+        axes.axhline(NULLS[name], **palette.REFERENCE)
         axes.set_xticks(range(len(ARMS)), list(ARMS.values()), rotation=35, ha="right", fontsize=8)
         axes.set(title=title)
     figures.shared_legend(figure, places[0])

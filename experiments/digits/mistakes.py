@@ -6,10 +6,9 @@ from matplotlib.figure import Figure as Drawing
 
 from experiments.digits.accuracy import answered
 from experiments.digits.networks import MAIN, RECIPES, keyed, over_arm
-from experiments.digits.pictures import picture
 from memo.commands.evidence import Evidence
 from memo.probes.answers import read
-from memo.reporting import figures
+from memo.reporting import figures, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.storage.run_folders import Tables
@@ -79,12 +78,12 @@ def draw_gallery(evidence: Evidence) -> Drawing:
     often, confidently = wrong.mean(0), np.where(wrong, sure, 0).mean(0)
     most_often = np.argsort(-(often + 1e-6 * confidently), kind="stable")[:SHOWN].tolist()
     surest = [image for image in np.argsort(-confidently, kind="stable").tolist() if image not in most_often][:SHOWN]
-    figure, grid = figures.grid(2, SHOWN, width=0.95, height=1.25)
-    for row, chosen, title in zip(grid, (most_often, surest), ("wrong most often", "then the most\nsurely wrong")):
-        for axes, image in zip(row, chosen):
-            mistakes = called[wrong[:, image], image]
-            name = np.bincount(mistakes, minlength=10).argmax() if len(mistakes) else "–"
-            text = f"a {true[image]}, called {name}\n{100 * often[image]:.0f} % wrong"
-            picture(axes, images[image], text, size=6.5)
-        row[0].set_ylabel(title, rotation=0, ha="right", va="center")
-    return figure
+
+    def below(image: int) -> str:
+        mistakes = called[wrong[:, image], image]
+        name = np.bincount(mistakes, minlength=10).argmax() if len(mistakes) else "–"
+        return f"a {true[image]}, called {name}\n{100 * often[image]:.0f} % wrong"
+
+    chosen = {"wrong most often": most_often, "then the most\nsurely wrong": surest}
+    rows = {name: [(images[image], below(image)) for image in row] for name, row in chosen.items()}
+    return panels.pictures(rows, height=1.25, fontsize=6.5)

@@ -6,15 +6,18 @@ from matplotlib.figure import Figure as Drawing
 
 from experiments.digits.networks import MAIN, RECIPES, by_seed, over_arm, share_of
 from memo.commands.evidence import Evidence
-from memo.reporting import figures, panels
+from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
-from memo.reporting.figures import INPUT_NAMES, INPUTS
-from memo.statistics.intervals import mean_interval
+from memo.reporting.palette import Mark, input_marks
 from memo.storage.run_folders import Tables
 
 NOISE = ("uniform", "gaussian", "random_pixels")
 CLASSES = range(10)
+SIDES = {
+    "same_answers": Mark("test images with the same answers", palette.BLACK, "o"),
+    "confidence": Mark("noise", palette.GREEN, "^"),
+}
 EVEN = 0.05  # of the noise at most, in a network that never answers evenly
 
 
@@ -99,23 +102,15 @@ def class_shares(confidence: pd.DataFrame) -> np.ndarray:
 def draw_confidence(networks: pd.DataFrame) -> Drawing:
     """Return mean confidence on kinds of noise beside test images with the same answers, by recipe."""
     figure, [places] = figures.grid(1, len(RECIPES), width=2.8, height=2.8, sharey=True)
-    sides = {"same_answers": (-0.2, INPUTS["test"], "test images with the same answers")}
-    sides["confidence"] = (0.2, INPUTS["uniform"], "noise")
+    marks = input_marks(NOISE)
     for axes, (arm, words) in zip(places, RECIPES.items()):
-        for position, kind in enumerate(NOISE):
-            values = {side: by_seed(networks, arm, f"{side}_{kind}") for side in sides}
-            pairs = pd.DataFrame(values).dropna()
-            if pairs.empty:
-                continue
-            axes.plot([position - 0.2, position + 0.2], pairs.to_numpy().T, color="0.85", linewidth=0.7, zorder=0)
-            for side, (offset, color, label) in sides.items():
-                at = np.full(len(pairs), position + offset)
-                axes.scatter(at, pairs[side], s=6, color=color, alpha=0.4, linewidths=0)
-                style: figures.Style = {"color": color, "marker": "o", "linestyle": "", "label": label}
-                figures.interval(axes, position + offset, mean_interval(pairs[side]), **style)
-        axes.axhline(panels.CHANCE, **figures.CHANCE_LINE)
-        names = [INPUT_NAMES[kind].replace(", ", ",\n").replace(" noise", "\nnoise") for kind in NOISE]
-        axes.set_xticks(range(len(NOISE)), names, fontsize=8)
+        for (side, mark), offset in zip(SIDES.items(), panels.side_by_side(len(SIDES))):
+            values = {at: by_seed(networks, arm, f"{side}_{kind}") for at, kind in enumerate(NOISE)}
+            panels.means(axes, values, mark, offset=offset, seeds=True)
+        panels.chance(axes)
+        figures.name_axis(
+            axes, [mark.name.replace(", ", ",\n").replace(" noise", "\nnoise") for mark in marks.values()]
+        )
         axes.set(title=words, ylim=(0, 1.03))
     places[0].set_ylabel("mean confidence")
     figures.shared_legend(figure, places[0])

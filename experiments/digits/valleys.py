@@ -1,7 +1,6 @@
 """'Many possible valleys', and which one is reached depends on the random start."""
 
 from collections.abc import Sequence
-from itertools import product
 
 import jax
 import numpy as np
@@ -15,14 +14,16 @@ from memo.data.randomness import generator
 from memo.measures import landscape
 from memo.measures.landscape import Layers
 from memo.networks.program import as_pixels
-from memo.reporting import figures
+from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
+from memo.reporting.palette import Mark
 from memo.statistics.intervals import Estimate, mean_interval
 from memo.statistics.over_seeds import Answer, over_seeds
 from memo.storage.run_folders import Tables
 
-WAYS = ("as they are", "matched")
+MARKS = (Mark("as they are", palette.VERMILION, "s", palette.DASHED), Mark("matched", palette.BLUE))
+WAYS = tuple(mark.name for mark in MARKS)
 
 
 def images(evidence: Evidence) -> tuple[jax.Array, jax.Array]:
@@ -108,15 +109,11 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
 def draw_lines(lines: pd.DataFrame) -> Drawing:
     """Return cost and training accuracy on the lines between two networks."""
     figure, [places] = figures.grid(1, 2, width=3.6, height=2.6)
-    colors = dict(zip(WAYS, (figures.LABELS["shuffled"], figures.LABELS["true"])))
-    for axes, column, way in (
-        (axes, *each) for axes, name in zip(places, ("cost", "accuracy")) for each in product([name], WAYS)
-    ):
-        wide = lines[lines["way"] == way].pivot(index="along", columns="first", values=column)
-        axes.plot(wide, color=colors[way], alpha=0.25, linewidth=0.8)
-        axes.plot(wide.mean(axis=1), color=colors[way], linewidth=2, label=way)
-        title = "cost" if column == "cost" else "training accuracy"
-        axes.set(title=title, xlabel="from one network to the other", xlim=(0, 1))
+    for axes, (column, title) in zip(places, (("cost", "cost"), ("accuracy", "training accuracy"))):
+        for mark in MARKS:
+            own = lines[lines["way"] == mark.name].pivot(index="first", columns="along", values=column)
+            panels.lines_between(axes, own, mark)
+        axes.set_title(title)
     figures.shared_legend(figure, places[0])
     return figure
 
@@ -136,7 +133,7 @@ def _around(evidence: Evidence, figure: Drawing, axes: Axes, points: int) -> tup
     at = np.linspace(-1, 1, points)
     costs = landscape.plane(evidence.static(MAIN), a, across, up, at, at, *images(evidence))
     _contours(figure, axes, at, at, costs)
-    axes.plot(0, 0, "*", color=figures.LABELS["shuffled"], markersize=10)
+    axes.plot(0, 0, "*", color=palette.VERMILION, markersize=10)
     axes.set(title="around one network", xlabel="random direction 1", ylabel="random direction 2")
     return float(costs.min()), float(costs.max())
 
@@ -152,7 +149,7 @@ def _through(evidence: Evidence, figure: Drawing, axes: Axes, points: int) -> li
     alphas, betas = (np.linspace(low[k], high[k], points) for k in range(2))
     costs = landscape.plane(evidence.static(MAIN), origin, across, up, alphas, betas, *images(evidence))
     _contours(figure, axes, alphas, betas, costs)
-    colors = (figures.LABELS["shuffled"], figures.INPUTS["random_pixels"], figures.INPUTS["gaussian"])
+    colors = (palette.VERMILION, palette.ORANGE, palette.PURPLE)
     for color, corner, (path, _) in zip(colors, corners, paths):
         axes.plot(path[:, 0], path[:, 1], "o-", color=color, markersize=3, linewidth=1.2)
         axes.plot(*corner, "*", color=color, markersize=11, markeredgecolor="white")
