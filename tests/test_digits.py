@@ -168,7 +168,7 @@ def test_an_answer_decides_as_declared():
     """Made-up networks that are as confident of noise as of digits, and never silent."""
     answers = Answers(declarations.read(ROOT / "experiments" / "digits" / "claims.yaml"))
     jitter = np.random.default_rng(0).uniform(0, 0.01, 8)
-    own = pd.DataFrame({"seed": range(8), "status": "completed", "even": 0.0, "silent": 0.01 + jitter})
+    own = pd.DataFrame({"seed": range(8), "status": "completed", "images": 100, "even": 0.0, "silent": 0.01 + jitter})
     own = own.assign(confidence_uniform=0.95 + jitter, same_answers_uniform=0.96, one_answer=0.3 + jitter)
     table = pd.concat([own.assign(arm=arm) for arm in networks.RECIPES], ignore_index=True)
     noise.answer(Tables({"networks": table}), answers)

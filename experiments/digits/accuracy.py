@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from experiments.digits.networks import MAIN, RECIPES, accuracy, by_seed, keyed, name_of, over_arm, share_of
+from experiments.digits.networks import MAIN, RECIPES, accuracy, by_seed, images_of, keyed, name_of, over_arm, share_of
 from memo.commands.evidence import Evidence
 from memo.networks import mlp
 from memo.networks.losses import LOSSES
@@ -108,18 +108,22 @@ def called_threes(evidence: Evidence) -> pd.DataFrame:
 def answer(tables: Tables, answers: Answers) -> None:
     """Answer how it starts, and which accuracies are reached."""
     networks = tables["networks"]
-    answers.give("start-accuracy", over_arm(networks, MAIN, "initial_accuracy", (0, 1)))
+    images = images_of(networks, MAIN)
+    answers.give("start-accuracy", over_arm(networks, MAIN, "initial_accuracy", (0, 1)), images)
     falls = by_seed(networks, MAIN, "initial_cost") / by_seed(networks, MAIN, "final_train_loss")
-    answers.give("start-cost", over_arm(networks, MAIN, falls))
+    answers.give("start-cost", over_arm(networks, MAIN, falls), images)
     for name, stage in (("start-mess", "start"), ("trained-three", "end")):
         for image in IMAGES:
             called = by_seed(networks, MAIN, f"{image}_three_{stage}")
             which = (called == THREE).astype(float).mask(called.isna())
-            answers.give(name if image == "typical" else f"{name}-{image}", share_of(networks, MAIN, which))
+            claim = name if image == "typical" else f"{name}-{image}"
+            answers.give(claim, share_of(networks, MAIN, which), images)
     for arm in RECIPES:
-        answers.give("ninety-six-last-{arm}", accuracy(networks, arm, tables["images_right"]), arm=arm)
+        answers.give(
+            "ninety-six-last-{arm}", accuracy(networks, arm, tables["images_right"]), images_of(networks, arm), arm=arm
+        )
     for arm in TWEAKS:
-        answers.give("ninety-eight-{arm}", accuracy(networks, arm), arm=arm)
+        answers.give("ninety-eight-{arm}", accuracy(networks, arm), images_of(networks, arm), arm=arm)
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:

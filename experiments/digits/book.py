@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from experiments.digits.networks import by_seed, keyed, over_arm, share_of
+from experiments.digits.networks import by_seed, images_of, keyed, over_arm, share_of
 from memo.commands.evidence import Evidence
 from memo.probes.answers import read
 from memo.reporting import figures, palette
@@ -73,11 +73,12 @@ def answer(tables: Tables, answers: Answers) -> None:
         own = networks[networks["arm"] == arm]
         evaluated = f"best of {own['evaluated'].max():.0f} evaluated epochs" if len(own) else ""
         note = "; ".join(filter(None, (evaluated, ROWS[arm].note, note)))
-        answers.give(arm, (estimate, note))
+        answers.give(arm, (estimate, note), images_of(networks, arm))
     best = by_seed(networks, BIMODAL, "best_epoch")
     reaches = (best >= _his(BIMODAL) - TOLERANCE).astype(float).mask(best.isna())
-    answers.give("book_100_quadratic-reaches", share_of(networks, BIMODAL, reaches))
-    answers.give("book-first-epoch", over_arm(networks, "book_30_quadratic", "first_epoch", (0, 1)))
+    answers.give("book_100_quadratic-reaches", share_of(networks, BIMODAL, reaches), images_of(networks, BIMODAL))
+    first = over_arm(networks, "book_30_quadratic", "first_epoch", (0, 1))
+    answers.give("book-first-epoch", first, images_of(networks, "book_30_quadratic"))
 
 
 def _his(arm: str) -> float:

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 from scipy import stats
 
-from experiments.digits.networks import MAIN, over_arm
+from experiments.digits.networks import MAIN, images_of, over_arm
 from memo.commands.evidence import Evidence
 from memo.probes.gradients import PERCENT
 from memo.reporting import figures, palette, panels
@@ -44,15 +44,15 @@ def stages(gradients: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def answer(tables: Tables, answers: Answers) -> None:
     """Answer how much the largest components achieve, and how steps and slopes shrink."""
     networks, gradients = tables["networks"], tables["gradients"]
-    stage = stages(gradients)
+    stage, images = stages(gradients), images_of(networks, MAIN)
     for share in PERCENT:
         for name, own in stage.items():
             more = own[f"decrease_top_{share}"] - own[f"decrease_random_{share}"]
             shares = more / own["decrease_full"].where(own["decrease_full"] > 0)
-            answers.give(f"top-{share}-{{stage}}", over_arm(networks, MAIN, shares), stage=name)
+            answers.give(f"top-{share}-{{stage}}", over_arm(networks, MAIN, shares), images, stage=name)
     for claim, column in (("steps-shrink", "step_length"), ("slope-shrinks", "norm")):
-        answers.give(claim, over_arm(networks, MAIN, stage["end"][column] / stage["start"][column]))
-    answers.give("steps-follow-cost", over_arm(networks, MAIN, rank_correlations(gradients), (-1, 1)))
+        answers.give(claim, over_arm(networks, MAIN, stage["end"][column] / stage["start"][column]), images)
+    answers.give("steps-follow-cost", over_arm(networks, MAIN, rank_correlations(gradients), (-1, 1)), images)
 
 
 def rank_correlations(gradients: pd.DataFrame) -> pd.Series:

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from experiments.digits.accuracy import answered
-from experiments.digits.networks import RECIPES, between, by_seed, keyed, over_arm
+from experiments.digits.networks import RECIPES, between, by_seed, images_of, keyed, over_arm
 from experiments.digits.noise import NOISE
 from memo.commands.evidence import Evidence
 from memo.measures import calibration
@@ -34,9 +34,16 @@ def answer(tables: Tables, answers: Answers) -> None:
     """Answer how confident networks are of test images, and what an incentive to doubt changes."""
     networks = tables["networks"]
     for arm in RECIPES:
-        answers.give("utterly-confident-{arm}", over_arm(networks, arm, "confidence_test", (0, 1)), arm=arm)
+        answers.give(
+            "utterly-confident-{arm}",
+            over_arm(networks, arm, "confidence_test", (0, 1)),
+            images_of(networks, arm),
+            arm=arm,
+        )
         excess = by_seed(networks, arm, "confidence_test") - by_seed(networks, arm, "final_test_accuracy")
-        answers.give("over-confident-{arm}", over_arm(networks, arm, excess, (-1, 1)), arm=arm)
+        answers.give(
+            "over-confident-{arm}", over_arm(networks, arm, excess, (-1, 1)), images_of(networks, arm), arm=arm
+        )
     for kind in NOISE:
         change = between(networks, "incentive", "chosen", f"confidence_{kind}")
         answers.give("incentive-{inputs}", change, inputs=kind)

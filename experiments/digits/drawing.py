@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from experiments.digits.networks import MAIN, keyed, over_arm
+from experiments.digits.networks import MAIN, images_of, keyed, over_arm
 from memo.commands.evidence import Evidence
 from memo.probes import drawings
 from memo.reporting import figures, panels
@@ -49,11 +49,12 @@ def by_others(right: np.ndarray, readers: pd.Series, drawers: pd.Series) -> pd.S
 def answer(tables: Tables, answers: Answers) -> None:
     """Answer whether drawings are confident, and whether other networks recognise them."""
     networks = tables["networks"]
+    images = images_of(networks, MAIN)
     for start in STARTS:
         sure = over_arm(networks, MAIN, f"drawn_confidence_{start}", (0, 1))
-        answers.give("draws-confidently-{start}", sure, start=start)
+        answers.give("draws-confidently-{start}", sure, images, start=start)
         agreed = over_arm(networks, MAIN, f"drawn_agreed_{start}", (0, 1))
-        answers.give("draws-unreadably-{start}", agreed, start=start)
+        answers.give("draws-unreadably-{start}", agreed, images, start=start)
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:

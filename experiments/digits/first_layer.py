@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from experiments.digits.networks import RECIPES, between, by_seed, over_arm
+from experiments.digits.networks import RECIPES, between, by_seed, images_of, over_arm
 from memo.commands.evidence import Evidence
 from memo.probes import first_layer
 from memo.reporting import figures, palette, panels
@@ -61,10 +61,12 @@ def answer(tables: Tables, answers: Answers) -> None:
     networks = tables["networks"]
     for arm in TRUE:
         looks = over_arm(networks, arm, "autocorrelation_end", (-1, 1))
-        answers.give("random-looking-{arm}", looks, arm=arm)
+        answers.give("random-looking-{arm}", looks, images_of(networks, arm), arm=arm)
         gain = by_seed(networks, arm, "middle_end") - by_seed(networks, arm, "middle_start")
-        answers.give("in-the-middle-{arm}", over_arm(networks, arm, gain, (-1, 1)), arm=arm)
-        answers.give("not-edges-{arm}", over_arm(networks, arm, "participation_end", (0, 1)), arm=arm)
+        answers.give("in-the-middle-{arm}", over_arm(networks, arm, gain, (-1, 1)), images_of(networks, arm), arm=arm)
+        answers.give(
+            "not-edges-{arm}", over_arm(networks, arm, "participation_end", (0, 1)), images_of(networks, arm), arm=arm
+        )
     answers.give("patterns-need-labels", between(networks, "chosen", "shuffled", "autocorrelation_end"))
     for arm in CHANGES:
         answers.give("smoother-{change}", between(networks, arm, "chosen", "autocorrelation_end"), change=arm)

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from experiments.digits.accuracy import answered
-from experiments.digits.networks import MAIN, RECIPES, keyed, over_arm
+from experiments.digits.networks import MAIN, RECIPES, images_of, keyed, over_arm
 from memo.commands.evidence import Evidence
 from memo.probes.answers import read
 from memo.reporting import figures, panels
@@ -40,9 +40,10 @@ def shared_errors(wrong: np.ndarray) -> np.ndarray:
 
 def answer(tables: Tables, answers: Answers) -> None:
     """Answer whether networks make the same errors."""
+    networks = tables["networks"]
     for arm in RECIPES:
-        shared = over_arm(tables["networks"], arm, "errors_shared", (0, 1))
-        answers.give("slack-shared-{arm}", shared, arm=arm)
+        shared = over_arm(networks, arm, "errors_shared", (0, 1))
+        answers.give("slack-shared-{arm}", shared, images_of(networks, arm), arm=arm)
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:

@@ -72,6 +72,12 @@ def name_of(networks: pd.DataFrame, arm: str) -> str:
     return own.iloc[0] if len(own) else arm
 
 
+def images_of(networks: pd.DataFrame, *arms: str) -> int | None:
+    """Return the number of training images of these arms, the larger where they differ; None without such networks."""
+    own = networks[networks["arm"].isin(arms)]["images"]
+    return int(own.max()) if len(own) else None
+
+
 def keyed(evidence: Evidence, arm: str, **columns: Sequence[float] | np.ndarray) -> pd.DataFrame:
     """Return trial, arm and seed of an arm's networks, by seed, with columns in that order."""
     return evidence.of(arm)[["trial", "arm", "seed"]].assign(**columns)

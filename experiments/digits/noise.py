@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from experiments.digits.networks import MAIN, RECIPES, by_seed, over_arm, share_of
+from experiments.digits.networks import MAIN, RECIPES, by_seed, images_of, over_arm, share_of
 from memo.commands.evidence import Evidence
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
@@ -53,14 +53,14 @@ def answer(tables: Tables, answers: Answers) -> None:
     networks = tables["networks"]
     for arm in RECIPES:
         gap = by_seed(networks, arm, "confidence_uniform") - by_seed(networks, arm, "same_answers_uniform")
-        answers.give("as-sure-{arm}", over_arm(networks, arm, gap, (-1, 1)), arm=arm)
+        answers.give("as-sure-{arm}", over_arm(networks, arm, gap, (-1, 1)), images_of(networks, arm), arm=arm)
         sure = over_arm(networks, arm, "confidence_uniform", (0, 1))
-        answers.give("confident-noise-{arm}", sure, arm=arm)
+        answers.give("confident-noise-{arm}", sure, images_of(networks, arm), arm=arm)
         even = by_seed(networks, arm, "even")
         seldom = (even <= EVEN).astype(float).mask(even.isna())
-        answers.give("never-even-{arm}", share_of(networks, arm, seldom), arm=arm)
+        answers.give("never-even-{arm}", share_of(networks, arm, seldom), images_of(networks, arm), arm=arm)
         for claim, column in (("never-silent", "silent"), ("one-answer", "one_answer")):
-            answers.give(f"{claim}-{{arm}}", over_arm(networks, arm, column, (0, 1)), arm=arm)
+            answers.give(f"{claim}-{{arm}}", over_arm(networks, arm, column, (0, 1)), images_of(networks, arm), arm=arm)
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:

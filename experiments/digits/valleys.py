@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from experiments.digits.networks import MAIN
+from experiments.digits.networks import MAIN, images_of
 from memo.commands.evidence import Evidence
 from memo.data.randomness import generator
 from memo.measures import landscape
@@ -76,11 +76,11 @@ def _over_pairs(values: pd.Series, high: float) -> Answer:
 
 def answer(tables: Tables, answers: Answers) -> None:
     """Answer how high the barriers between networks are, and whether the order of hidden units makes them."""
-    found = barriers(tables["valleys"])
+    found, trained_on = barriers(tables["valleys"]), images_of(tables["networks"], MAIN)
     for way in WAYS:
         height = _over_pairs(found[way] / found["own"], np.inf)
-        answers.give("barrier-{way}", height, way=way.split()[0])
-    answers.give("matching-removes", _over_pairs(1 - found["matched"] / found["as they are"], 1))
+        answers.give("barrier-{way}", height, trained_on, way=way.split()[0])
+    answers.give("matching-removes", _over_pairs(1 - found["matched"] / found["as they are"], 1), trained_on)
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
