@@ -1,9 +1,6 @@
 """The digit network's chapters: their statistics against known answers, and the whole report from a tiny run."""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +9,7 @@ import pytest
 
 from experiments.digits import accuracy, book, descent, doubt, drawing, first_layer, mistakes, networks, noise, valleys
 from experiments.digits.analysis import CHAPTERS, analyse
-from memo.commands import arms, audit, hydra_app
+from memo.commands import arms, audit
 from memo.commands.evidence import paired
 from memo.config import make_trials
 from memo.networks import mlp
@@ -21,9 +18,8 @@ from memo.reporting.answers import Answers
 from memo.reporting.results import Experiment
 from memo.statistics.intervals import accuracy_interval, share
 from memo.storage.run_folders import Tables
+from tests.builders import ROOT, compose, python
 from tests.pages import NO_NUMBER, visible
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_errors_that_all_networks_share_are_shared_by_most():
@@ -186,11 +182,7 @@ def test_an_answer_decides_as_declared():
 @pytest.fixture(scope="module")
 def composed():
     """The arms of the experiment as it stands in conf/, at standard scale."""
-    from hydra import compose, initialize_config_dir
-
-    with initialize_config_dir(str(hydra_app.CONF), version_base=None):
-        config = hydra_app.read(compose("config", ["experiment=digits"]))
-    return {name: one for name, (one,) in arms.arms(config).items()}
+    return {name: one for name, (one,) in arms.arms(compose("digits")).items()}
 
 
 def test_the_talks_network_is_the_talks(composed):
@@ -240,9 +232,7 @@ def report(tmp_path_factory):
     small = [f"experiment.arms.{name}.{key}" for name in roots for key in ("epochs=1", "evaluations=2")]
     small += [f"experiment.arms.{name}.dataset.n_train=100" for name in ("nielsen", "chosen")]
     small += ["experiment.arms.book_1000.dataset.n_train=100", "dataset.n_test=300"]
-    command = [sys.executable, "-m", "experiments.digits", "scale=quick", f"hydra.run.dir={folder}", *small]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr
+    python("-m", "experiments.digits", "scale=quick", f"hydra.run.dir={folder}", *small, check=True)
     return folder
 
 
