@@ -190,7 +190,7 @@ class Optimizer:
         {},
         "finite numbers by the names that this optimiser has (memo.networks.optimizers)",
         lambda v: all(math.isfinite(_as_float32(number)) for number in v.values()),
-        "hyper-parameters that only this optimiser has",
+        "hyper-parameters that only this optimiser has, as in `+optimizer.options.b2=0.99`",
     )
 
 
