@@ -20,7 +20,7 @@ from memo.data import datasets
 from memo.data.treatments import INPUTS, LABELS
 from memo.errors import Refusal
 from memo.networks.losses import LOSSES
-from memo.networks.mlp import ACTIVATIONS, INITIALISERS
+from memo.networks.mlp import ACTIVATIONS, INITIALISERS, describe_widths
 from memo.networks.optimizers import OPTIMIZERS, SCHEDULES
 from memo.probes import PROBES, known
 
@@ -434,7 +434,7 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 def describe(recipe: Recipe) -> str:
     """Return a short name for people and folders, such as `mnist-64x64-shuffled`."""
-    widths = "x".join(map(str, recipe.model.widths)) or "linear"
+    widths = describe_widths(recipe.model.widths)
     side = recipe.dataset.image_side
     parts = [recipe.dataset.name, *([] if side is None else [f"{side}px"]), widths, recipe.labels.kind]
     if recipe.labels.kind != "true" and recipe.labels.fraction < 1:

@@ -74,3 +74,14 @@ def test_layers_and_keys_draw_on_their_own(init):
     np.testing.assert_array_equal(one[0].weights, again[0].weights)
     for independent in (one[1].weights, other[0].weights):
         assert abs(np.corrcoef(one[0].weights.ravel(), independent.ravel())[0, 1]) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("widths", "style", "name"),
+    [
+        ((64, 64), "×", "64"), ((64,), "×", "1×64"), ((8, 8, 8), "×", "3×8"), ((8, 4), "×", "8×4"), ((), "×", "0"),
+        ([64, 64], "x", "64x64"), ([], "x", "linear"), ((784, 16, 10), "-", "784-16-10"),
+    ],
+)  # fmt: skip
+def test_widths_are_named_in_one_place(widths, style, name):
+    assert mlp.describe_widths(widths, style) == name

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from memo.statistics import over_seeds
 from memo.statistics.intervals import mean_interval, paired_difference, paired_ratio
@@ -76,10 +75,3 @@ def test_rows_that_meet_every_condition():
     frame = pd.DataFrame({"arm": ["a", "a", "b"], "labels.kind": ["true", "random", "true"]})
     assert over_seeds.where(frame, **{"arm": "a", "labels.kind": "true"}).index.tolist() == [0]
     assert over_seeds.where(frame) is frame
-
-
-@pytest.mark.parametrize(
-    ("widths", "name"), [((64, 64), "64"), ((64,), "1×64"), ((8, 8, 8), "3×8"), ((8, 4), "8×4"), ((), "0")]
-)
-def test_names_of_widths(widths, name):
-    assert over_seeds.width_name(widths) == name

@@ -5,8 +5,8 @@ from functools import partial
 import pandas as pd
 
 from memo.commands.evidence import Evidence
+from memo.networks.mlp import describe_widths
 from memo.networks.status import DIVERGED
-from memo.statistics.over_seeds import width_name
 from memo.storage.run_folders import Tables
 
 KINDS = ("true", "shuffled")
@@ -17,7 +17,8 @@ def with_width(evidence: Evidence) -> pd.DataFrame:
     widths = evidence.tables.trials.set_index("trial")["model.widths"]
     own = evidence.networks[["trial", "arm", "seed"]]
     return own.assign(
-        width=own["trial"].map(widths.map(width_name)), units=own["trial"].map(widths.map(partial(min, default=0)))
+        width=own["trial"].map(widths.map(partial(describe_widths, style="×"))),
+        units=own["trial"].map(widths.map(partial(min, default=0))),
     )
 
 

@@ -21,6 +21,7 @@ from matplotlib.lines import Line2D
 from memo.commands import experiment
 from memo.config import Config
 from memo.data import datasets
+from memo.networks.mlp import describe_widths
 from memo.networks.status import DIVERGED
 from memo.reporting import figures, panels
 from memo.reporting.legacy import Claim, ledger
@@ -40,7 +41,7 @@ TALK, TALK_ON_ARPIT = "the talk, of its digit network", "the talk, of Arpit et a
 def analyse(tables: Tables, config: Config, folder: Path) -> Report:
     """Return the report of the trials in `tables`, drawing its figures into `folder`."""
     trials = tables.trials.sort_values(["parameters", "seed"])
-    trials["width"] = [over_seeds.width_name(widths) for widths in trials["model.widths"]]
+    trials["width"] = [describe_widths(widths, "×") for widths in trials["model.widths"]]
     trials["labels"] = trials["labels.kind"]
     trials["epochs_trained"] = trials["trial"].map(tables.curves.groupby("trial")["epoch"].max())
     facts = trials.set_index("trial")[["width", "labels"]]

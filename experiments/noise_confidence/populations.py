@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from memo.commands.evidence import Evidence
+from memo.networks.mlp import describe_widths
 from memo.reporting import figures, palette
 from memo.statistics.intervals import mean_interval
-from memo.statistics.over_seeds import width_name
 
 # What the labels are called here; half: each redrawn with probability 0.5.
 LABELS = {"true": "true labels", "half": "half random labels", "shuffled": "shuffled labels"}
@@ -56,7 +56,7 @@ def networks(evidence: Evidence, *arms: str, diverged: bool = False) -> pd.DataF
     parts = [frame[frame["arm"].isin(arms)] for frame in frames]
     trials = pd.concat([part for part in parts if len(part)] or parts[:1]).drop_duplicates("trial")
     trials = trials.sort_values(["parameters", "seed"], ignore_index=True)
-    trials["width"] = [width_name(widths) for widths in trials["model.widths"]]
+    trials["width"] = [describe_widths(widths, "×") for widths in trials["model.widths"]]
     trials["depth"] = [len(widths) for widths in trials["model.widths"]]
     trials["labels"] = trials["labels.kind"].replace("random", "half")
     return trials

@@ -235,7 +235,7 @@ def _row(common: Signature, shares: list[list[Trial]], settings: Settings, how: 
 
 
 def _network(common: Signature) -> str:
-    return "-".join(map(str, common.static.sizes))
+    return mlp.describe_widths(common.static.sizes, "-")
 
 
 def _hours(planned: Sequence[cutting.Task], at_once: int, known: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pandas as pd
 from memo.commands.arms import arms_or_sweep
 from memo.config import Config, Trial, make_trials
 from memo.data import datasets
-from memo.networks.mlp import Layers
+from memo.networks.mlp import Layers, describe_widths
 from memo.networks.program import Static
 from memo.networks.status import DIVERGED
 from memo.probes import weights
@@ -54,7 +54,7 @@ class Evidence:
             "status": own["status"],
             "images": [signature(self._by_id[trial]).n_train for trial in own["trial"]],
             "parameters": own["parameters"],
-            "network": ["-".join(map(str, self.static_of(trial).sizes)) for trial in own["trial"]],
+            "network": [describe_widths(self.static_of(trial).sizes, "-") for trial in own["trial"]],
             "labels": own["labels.kind"],
             "inputs": own["inputs.kind"],
             "epochs": own["trial"].map(epochs),

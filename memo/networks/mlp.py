@@ -1,9 +1,9 @@
 """Fully connected networks as tuples of layers, written for one network and one batch; `jax.vmap` makes populations."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -111,6 +111,18 @@ def apply(
     for depth, layer in enumerate(layers[:-1]):
         values = read(depth + 1, ACTIVATIONS[activation](values @ layer.weights + layer.biases[None]))
     return values @ layers[-1].weights + layers[-1].biases[None]
+
+
+def describe_widths(widths: Sequence[int], style: Literal["x", "-", "×"] = "x") -> str:
+    """Return layers as text: 64x64 (hidden ones), 784-16-10 (all), or 64, 1×64, 3×64 for two, one, three equal ones.
+
+    Layers that are not equal are all named, 64×32. A network without hidden layers is `linear`, and its width (×) is 0.
+    """
+    if not widths:
+        return "0" if style == "×" else "linear"
+    if style == "×" and len(set(widths)) == 1:
+        return str(widths[0]) if len(widths) == 2 else f"{len(widths)}×{widths[0]}"
+    return style.join(map(str, widths))
 
 
 def count_parameters(sizes: tuple[int, ...], receptive_field: int | None = None) -> int:

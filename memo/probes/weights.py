@@ -28,7 +28,9 @@ def layers(rows: Sequence[bytes], sizes: tuple[int, ...]) -> Layers:
     """
     parameters = mlp.count_parameters(sizes)
     if any(len(row) != 4 * parameters for row in rows):
-        raise ValueError(f"A network of {'-'.join(map(str, sizes))} has {parameters} parameters, these rows do not.")
+        raise ValueError(
+            f"A network of {mlp.describe_widths(sizes, '-')} has {parameters} parameters, these rows do not."
+        )
     flat = np.frombuffer(b"".join(rows), "<f4").astype(np.float32).reshape(len(rows), parameters)
     found, start = [], 0
     for inputs, outputs in pairwise(sizes):

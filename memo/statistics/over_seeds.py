@@ -6,7 +6,7 @@ An answer is an estimate, or None where no seed gives one, and the note. Frames 
 `labels` and `width` too.
 """
 
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable
 from typing import Any
 
 import numpy as np
@@ -29,13 +29,6 @@ def where(frame: pd.DataFrame, **conditions: Any) -> pd.DataFrame:
     for column, value in conditions.items():
         frame = frame[frame[column] == value]
     return frame
-
-
-def width_name(widths: Sequence[int]) -> str:
-    """Return "64" for two layers of 64, "1×64" for one, "3×64" for three, and all layers where they are not equal."""
-    if len(set(widths)) != 1:
-        return "×".join(map(str, widths)) or "0"
-    return str(widths[0]) if len(widths) == 2 else f"{len(widths)}×{widths[0]}"
 
 
 def over_seeds(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from memo.networks.mlp import count_parameters
+from memo.networks.mlp import count_parameters, describe_widths
 from memo.training.population import Layout, Population, slabs
 
 
@@ -91,6 +91,6 @@ class ProgressBar:
             self._on_progress(self._left)
 
     def _describe(self) -> None:
-        widths = "x".join(map(str, self._group.signature.static.sizes[1:-1])) or "linear"
+        widths = describe_widths(self._group.signature.static.sizes[1:-1])
         networks = f"{len(self._group.trials)} networks, {self._done} of {self._wanted} done"
         self._bar.set_description_str(f"{widths} ({networks})")

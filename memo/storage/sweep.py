@@ -93,7 +93,7 @@ def _planned(group: population.Population, how: Execution) -> dict[str, Any]:
     static = group.signature.static
     layout = population.lay_out(group, machine.this_machine(how), how)
     return {
-        "network": "-".join(map(str, static.sizes)),
+        "network": mlp.describe_widths(static.sizes, "-"),
         "networks": len(group.trials),
         "share minibatches": layout.pack_size,
         "at once": layout.workers * layout.packs * layout.pack_size,

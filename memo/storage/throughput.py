@@ -81,7 +81,7 @@ def expected(common: Signature, platform: str, partition: str | None = None) -> 
     nearest = min(map(unlike, found))
     like = [line for line in found if unlike(line) == nearest][-LATEST:]
     flop = statistics.median(line["flop"] / line["seconds"] / line["workers"] for line in like)
-    return Throughput(flop, "-".join(map(str, like[-1]["sizes"])), like[-1]["device"], len(like), source)
+    return Throughput(flop, mlp.describe_widths(like[-1]["sizes"], "-"), like[-1]["device"], len(like), source)
 
 
 def _read() -> list[dict[str, Any]]:
