@@ -144,9 +144,11 @@ def completed(frame: pd.DataFrame) -> pd.DataFrame:
         sentence=[view.anchor(*texts)[:70].strip("-") for texts in zip(frame["source"], frame["statement"])],
         source=[source if source in known else own for source in named],
         judged=frame["verdict"],
+        basis="",
+        scale="",
         **dict(ranges.items()),
     )
-    return claims.typed(frame.reindex(columns=list(claims.COLUMNS)).fillna({"basis": "", "scale": ""}))
+    return claims.typed(frame.reindex(columns=list(claims.COLUMNS)))
 
 
 _RANGES = ("accept_low", "accept_high", "direction_low", "direction_high")
