@@ -216,7 +216,7 @@ def make_tables(config, slow=3.0):
                 seen.add(trial.id)
                 recipe, common = trial.recipe, signature(trial)
                 random = recipe.labels.fraction if recipe.labels.kind == "random" else 0.0
-                draw = np.random.default_rng(trial.seed + 1)
+                draw = np.random.default_rng([trial.seed, round(10 * random)])  # steps differ between seeds
                 end = 2 * (1 + (slow - 1) * random) * (1 + 0.1 * draw.random())
                 steps = common.evaluation_steps
                 epochs = steps / common.static.steps_per_epoch
@@ -290,7 +290,8 @@ def test_the_report_of_networks_that_behave(written, tmp_path):
     ledger = made.ledger.set_index("claim")
     assert ledger.loc["Z3-factor-t99-1", "measured"] == pytest.approx(3, rel=0.1)
     assert ledger.loc["Z3-factor-t99-1", "verdict"] == claims.REPRODUCED
-    assert ledger.loc["Z3-monotone-t99", "verdict"] == claims.REPRODUCED
+    # Evaluations lie further apart than the times of neighbouring levels.
+    assert ledger.loc["Z3-monotone-t99", "verdict"] == claims.UNDECIDED
     assert ledger.loc["Z1-fits-1", "verdict"] == claims.UNDECIDED  # all seeds fit every label: no interval
     assert ledger.loc["Z4-t99-gaussian", "measured"] == pytest.approx(3, rel=0.1)
     assert ledger.loc["Z2-rises", "verdict"] == claims.REPRODUCED
