@@ -39,4 +39,4 @@ def test_where_every_network_diverged_the_columns_are_there():
 
 @pytest.mark.parametrize(("asked", "count"), [(None, 60_000), (np.nan, 60_000), (300.0, 300)])
 def test_no_number_of_images_means_all(asked, count):
-    assert curve_summary.training_images({"dataset.n_train": asked}) == count
+    assert curve_summary.training_images({"dataset.name": "mnist", "dataset.n_train": asked}) == count
