@@ -111,7 +111,7 @@ def answer(tables: Tables, answers: Answers) -> None:
     images = images_of(networks, MAIN)
     answers.give("start-accuracy", over_arm(networks, MAIN, "initial_accuracy", (0, 1)), images)
     falls = by_seed(networks, MAIN, "initial_cost") / by_seed(networks, MAIN, "final_train_loss")
-    answers.give("start-cost", over_arm(networks, MAIN, falls), images)
+    answers.give("start-cost", over_arm(networks, MAIN, falls, (0, np.inf)), images)
     for name, stage in (("start-mess", "start"), ("trained-three", "end")):
         for image in IMAGES:
             called = by_seed(networks, MAIN, f"{image}_three_{stage}")

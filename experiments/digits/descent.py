@@ -51,7 +51,9 @@ def answer(tables: Tables, answers: Answers) -> None:
             shares = more / own["decrease_full"].where(own["decrease_full"] > 0)
             answers.give(f"top-{share}-{{stage}}", over_arm(networks, MAIN, shares), images, stage=name)
     for claim, column in (("steps-shrink", "step_length"), ("slope-shrinks", "norm")):
-        answers.give(claim, over_arm(networks, MAIN, stage["end"][column] / stage["start"][column]), images)
+        answers.give(
+            claim, over_arm(networks, MAIN, stage["end"][column] / stage["start"][column], (0, np.inf)), images
+        )
     answers.give("steps-follow-cost", over_arm(networks, MAIN, rank_correlations(gradients), (-1, 1)), images)
 
 
