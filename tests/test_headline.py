@@ -399,7 +399,7 @@ def test_summary_counts_what_is_missing():
 def test_a_legend_names_each_kind_of_labels_once():
     shapes, _ = frames([1, 2], [3, 4])
     figure, [[axes]] = figures.grid(1, 1)
-    panels.estimates(axes, pd.concat([shapes, shapes.assign(width="16")]), "t99", "width", ["8", "16"])
+    panels.points(axes, pd.concat([shapes, shapes.assign(width="16")]), "t99", "width", ["8", "16"])
     figures.shared_legend(figure, axes)
     texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     plt.close(figure)

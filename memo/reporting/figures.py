@@ -22,18 +22,6 @@ from memo.reporting import palette
 from memo.statistics.intervals import Estimate
 from memo.storage.run_folders import replacing
 
-# Names of before memo.reporting.palette, until no experiment uses them.
-BLACK, GREY, CYCLE = palette.BLACK, palette.GREY, palette.CYCLE
-BLUE, SKY, GREEN, ORANGE = palette.BLUE, palette.SKY, palette.GREEN, palette.ORANGE
-VERMILION, PURPLE = palette.VERMILION, palette.PURPLE
-LABELS = {kind: mark.color for kind, mark in palette.LABELS.items()}
-MARKERS = {kind: mark.marker for kind, mark in palette.LABELS.items()}
-DASHES: dict[str, Any] = {kind: mark.dashes for kind, mark in palette.LABELS.items()}
-INPUTS = {kind: mark.color for kind, mark in palette.INPUTS.items()}
-INPUT_NAMES = {kind: mark.name for kind, mark in palette.INPUTS.items()}
-CHANCE_LINE = palette.REFERENCE
-Style = palette.Style
-
 _LOOK: dict[str, Any] = {
     **sns.plotting_context("paper", font_scale=1.15),
     **sns.axes_style("ticks"),

@@ -310,18 +310,3 @@ def sample_strip(samples: Mapping[str, pd.DataFrame], marks: Mapping[str, Mark] 
                 answer = f"{shown['answer']} ({100 * shown['confidence']:.0f})" if known else "–"
                 cell.text(left, -0.04, answer, transform=cell.transAxes, color=mark.color, **BELOW)
     return figure
-
-
-# Panels of before, until no experiment draws them.
-
-
-def estimates(axes: Axes, frame: pd.DataFrame, column: str, group: str, names: Sequence[str]) -> None:
-    """Draw `points` of true and shuffled labels."""
-    points(axes, frame, column, group, names)
-
-
-def means_by_level(
-    axes: Axes, levels: pd.DataFrame, color: Any, marker: str, label: str, *, linewidth: float = 0.8, alpha: float = 0.6
-) -> None:
-    """Draw joined `means`."""
-    means(axes, levels, Mark(label, color, marker), joined=True)
