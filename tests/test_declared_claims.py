@@ -189,16 +189,16 @@ def test_the_word_for_a_trend_is_chosen_by_its_interval(estimate, word):
 
 
 def test_texts_of_a_chapter(tmp_path, monkeypatch):
-    folder = tmp_path / "mine" / "text"
+    folder = tmp_path / "chaptered" / "text"
     folder.mkdir(parents=True)
-    (tmp_path / "mine" / "__init__.py").write_text("")
+    (tmp_path / "chaptered" / "__init__.py").write_text("")
     (folder / "noise.j2").write_text(
         "{% block sure_title %}Sure{% endblock %}{% block sure_alt %}x{% endblock %}"
         "{% block sure_caption %}It {{ change | trend('grows', 'falls', 'stays') }}\n"
         "  for {{ 2 | counted('network') }}: {{ change | interval }}; {{ 0.25 | percent }}, {{ names | joined }}.{% endblock %}"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    text = chapter.Text("mine", "noise")
+    text = chapter.Text("chaptered", "noise")
     figure = text.figure("figures/sure.svg", change=Estimate(1, 0.5, 1.5, 5), names=["a", "b", "c"])
     assert figure.caption == "It grows for 2 networks: 1.000 [0.500, 1.500] (n = 5); 25 %, a, b and c."
     assert (figure.file, figure.title, figure.alt) == ("figures/sure.svg", "Sure", "x")
