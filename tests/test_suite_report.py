@@ -337,13 +337,12 @@ def test_every_experiment_is_discovered_and_describes_itself():
 
 
 def test_a_new_experiment_appears_by_itself(tmp_path):
-    for folder in ("conf/experiment/scale", "experiments/other"):
-        (tmp_path / folder).mkdir(parents=True)
-    for name in ("conf/experiment/other.yaml", "conf/experiment/scale/other_quick.yaml", "conf/experiment/bare.yaml"):
-        (tmp_path / name).touch()
-    text = '"""What\nelse?\n\n    python -m experiments.other     a day\n    python -m experiments.other scale=quick   an hour\n"""\n'
-    (tmp_path / "experiments" / "other" / "__init__.py").write_text(text)
-    assert results.experiments(tmp_path) == [Experiment("bare", "Bare", ""), Experiment("other", "What else?", "a day")]
+    (tmp_path / "experiment" / "scale").mkdir(parents=True)
+    (tmp_path / "experiment" / "scale" / "other_quick.yaml").touch()
+    (tmp_path / "experiment" / "other.yaml").write_text(
+        "experiment: {name: other, question: "What else?", takes: a day}\n"
+    )
+    assert results.experiments(tmp_path) == [Experiment("other", "What else?", "a day")]
 
 
 @pytest.fixture

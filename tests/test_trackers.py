@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 import memo
 from memo.commands import experiment
-from memo.config import Config, Tracking, flatten, make_trials, run_name
+from memo.config import Config, Experiment, Tracking, flatten, make_trials, run_name
 from memo.data import datasets
 from memo.errors import Refusal
 from memo.storage import sweep, trackers
@@ -220,7 +220,7 @@ def ended(status=JobStatus.COMPLETED):
 def test_jobs_send_what_they_asked_for_with_its_arms(tmp_path, tiny, small_mnist, monkeypatch, calls):
     monkeypatch.setattr(datasets, "load", lambda name, folder=None: small_mnist)
     arms = {"plain": {"seeds": 2}, "again": {"seed": 1}, "faster": {"optimizer": {"learning_rate": 0.3}}}
-    config = tiny({"experiment": {"name": "unlike", "arms": arms}, "tracking": Tracking("fake", uri="there")})
+    config = tiny({"experiment": Experiment(name="unlike", arms=arms), "tracking": Tracking("fake", uri="there")})
     for runs, probes, _, _ in experiment.requests(config, tmp_path):
         sweep.complete(runs, probes)
     composed = job(tmp_path, **{key: getattr(config, key) for key in Config.__dataclass_fields__})

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from memo.config import CONF
 from memo.errors import Refusal
 from memo.reporting import claims, report
 from memo.reporting.report import Figure, Section
@@ -22,7 +23,6 @@ from memo.storage import run_folders
 from memo.storage.run_folders import Tables
 
 COMPLETE, HALF, MISSING = "complete", "half finished", "missing"
-SUITE = Path(__file__).resolve().parents[2]
 _TEXTS = (
     "title",
     "in_short",
@@ -88,9 +88,9 @@ class Result:
         return self.experiment.name
 
 
-def experiments(root: Path = SUITE, first: str = "headline") -> list[Experiment]:
-    """Return every experiment of conf/experiment/ in the order of their names, but that called `first` before all."""
-    files = sorted(root.glob("conf/experiment/*.yaml"), key=lambda file: (file.stem != first, file.stem))
+def experiments(conf: Path = CONF, first: str = "headline") -> list[Experiment]:
+    """Return every experiment of a folder of configurations in the order of their names, but that called `first` before all."""
+    files = sorted(conf.glob("experiment/*.yaml"), key=lambda file: (file.stem != first, file.stem))
     return [_described(file) for file in files]
 
 
