@@ -339,7 +339,8 @@ def test_every_experiment_is_discovered_and_describes_itself():
 def test_a_new_experiment_appears_by_itself(tmp_path):
     (tmp_path / "experiment" / "scale").mkdir(parents=True)
     (tmp_path / "experiment" / "scale" / "other_quick.yaml").touch()
-    (tmp_path / "experiment" / "other.yaml").write_text(
+    text = "experiment: {name: other, question: 'What else?', takes: a day}"
+    (tmp_path / "experiment" / "other.yaml").write_text(text)
         "experiment: {name: other, question: "What else?", takes: a day}\n"
     )
     assert results.experiments(tmp_path) == [Experiment("other", "What else?", "a day")]
