@@ -341,8 +341,6 @@ def test_a_new_experiment_appears_by_itself(tmp_path):
     (tmp_path / "experiment" / "scale" / "other_quick.yaml").touch()
     text = "experiment: {name: other, question: 'What else?', takes: a day}"
     (tmp_path / "experiment" / "other.yaml").write_text(text)
-        "experiment: {name: other, question: "What else?", takes: a day}\n"
-    )
     assert results.experiments(tmp_path) == [Experiment("other", "What else?", "a day")]
 
 
