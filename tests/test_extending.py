@@ -176,7 +176,7 @@ def test_storing_from_python(package):
 def test_an_experiment_inside_the_suite_is_found_by_its_report(tmp_path):
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
     (tmp_path / "conf" / "experiment" / "decided.yaml").write_text(FILES["mine/conf/experiment/decided.yaml"])
-    (found,) = results.experiments(tmp_path)
+    (found,) = results.experiments(tmp_path / "conf")
     assert found.question == "Is a network less decided when all its labels are wrong in the same way?"
     assert results.read(found, tmp_path / "results" / "decided").state == results.MISSING
 

@@ -10,7 +10,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 import memo
-from experiments import headline, train
+from experiments import train
+from experiments.headline.analysis import analyse
 from memo.commands import experiment, hydra_app
 from tests import builders
 
@@ -264,6 +265,6 @@ def test_refusals_of_an_experiment(refused, tmp_path, monkeypatch, arguments, pa
         f"hydra.run.dir={tmp_path}/run",
         "scale=quick",
         *arguments.split(),
-        start=lambda: experiment.run("headline", headline.analyse),
+        start=lambda: experiment.run("headline", analyse),
     )
     assert_refused(sentence, *parts)

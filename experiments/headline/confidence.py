@@ -5,6 +5,7 @@ from matplotlib.figure import Figure as Drawing
 
 from experiments.headline.networks import KINDS, read, widths_of
 from memo.commands.evidence import Evidence
+from memo.probes.networks import INPUTS
 from memo.reporting import figures, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
@@ -15,7 +16,9 @@ from memo.storage.run_folders import Tables
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Return each network's mean confidence on each kind of input."""
     sure = evidence.of_all("confidence")
-    wide = sure.pivot(index=["trial", "arm", "seed"], columns="inputs", values="mean_confidence")
+    wide = sure.pivot(index=["trial", "arm", "seed"], columns="inputs", values="mean_confidence").reindex(
+        columns=list(INPUTS)
+    )
     return {"networks": wide.add_prefix("confidence_").reset_index()}
 
 

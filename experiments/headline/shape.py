@@ -36,7 +36,8 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
             rise = loss_progress(values) if kind == "loss" else values
             found[f"{kind}_start"] = start(curve["epoch"], rise, level, 0 if kind == "loss" else CHANCE)
         rows.append(keys | found)
-    return {"networks": pd.DataFrame(rows)}
+    columns = [f"{kind}_{name}" for kind in LEVELS for name in (*SHAPES, "start")]
+    return {"networks": pd.DataFrame(rows, columns=["trial", "arm", "seed", *columns])}
 
 
 def answer(tables: Tables, answers: Answers) -> None:

@@ -24,7 +24,8 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
             for level in LEVELS
         }
         rows.append(keys | times)
-    return {"networks": pd.DataFrame(rows)}
+    columns = [f"{kind}_t{level}" for kind in ("accuracy", "loss") for level in LEVELS]
+    return {"networks": pd.DataFrame(rows, columns=["trial", "arm", "seed", *columns])}
 
 
 def answer(tables: Tables, answers: Answers) -> None:

@@ -52,10 +52,10 @@ def _check_axes(needs: Experiment) -> None:
 
 def _check_arms(config: Config, overridden: set[str]) -> None:
     """Raise Refusal for arms beside a sweep, arms that are not those of the analysis, and keys that arms set themselves."""
-    needs, named = config.experiment, set(arms(config))
+    needs, named = config.experiment, arms(config)
     if named and needs.sweep:
         raise Refusal("experiment has arms and a sweep; allowed is one of them.")
-    if needs.reads is not None and named != set(needs.reads):
+    if needs.reads is not None and set(named) != set(needs.reads):
         raise Refusal(
             f"experiment.arms are {', '.join(sorted(named))}; this experiment reads {', '.join(needs.reads)}."
         )

@@ -102,6 +102,9 @@ def networks(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     keys = ["trial", "arm", "seed"]
     joint = pd.DataFrame(columns=keys)
     for part in parts:
+        if part.empty:  # nothing of the chapter's was trained to the end; its columns stay
+            joint = joint.reindex(columns=joint.columns.union(part.columns, sort=False))
+            continue
         shared = (set(part.columns) & set(joint.columns)) - set(keys)
         if part.duplicated(keys).any():
             raise ValueError("A table of networks has one row per trial and arm.")

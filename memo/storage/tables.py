@@ -8,7 +8,6 @@ import pyarrow as pa
 
 from memo.config import flatten
 from memo.networks import mlp
-from memo.networks.status import DIVERGED
 from memo.training.population import signature
 from memo.training.slab import Trained
 
@@ -20,7 +19,7 @@ def tables_of(
 ) -> dict[str, pa.Table]:
     """Return the tables of trained networks, and of what `memo.measure` has found by these probes."""
     curves = _curves(trained)
-    frames = {"trials": _trials(trained, curves, probes), "curves": curves}
+    frames = {"trials": _trials(trained, probes), "curves": curves}
     ids, seeds = _identities(trained)
     for name, columns in measured.items():
         frame = as_frame(columns)
@@ -49,13 +48,11 @@ def _curves(trained: Trained) -> pd.DataFrame:
     return frame[np.isfinite(frame["train_loss"])].reset_index(drop=True)
 
 
-def _trials(trained: Trained, curves: pd.DataFrame, probes: Sequence[str]) -> pd.DataFrame:
+def _trials(trained: Trained, probes: Sequence[str]) -> pd.DataFrame:
     """Return a row per trial: its recipe, how it ended and what it reached; no final values where it diverged."""
     ids, seeds = _identities(trained)
     recipes = [flatten(trial.recipe) for trial in trained.trials]
     static = signature(trained.trials[0]).static
-    last = curves.groupby("trial").last().reindex(ids)
-    diverged = np.array(trained.status) == DIVERGED
     return pd.DataFrame(
         {
             "trial": ids,
@@ -65,7 +62,7 @@ def _trials(trained: Trained, curves: pd.DataFrame, probes: Sequence[str]) -> pd
             "parameters": mlp.count_parameters(static.sizes, static.receptive_field),
             "status": trained.status,
             "steps": trained.stopped_at,
-            **{f"final_{name}": np.where(diverged, np.nan, last[name]) for name in trained.curves._fields},
+            **{f"final_{name}": values for name, values in trained.final._asdict().items()},
             "probes": [list(probes)] * len(ids),
         }
     )

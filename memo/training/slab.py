@@ -59,6 +59,13 @@ class Trained:
     statistics: PixelStatistics
     seconds: dict[str, float] = field(default_factory=dict)  # prepare, compile, train
 
+    @property
+    def final(self) -> Evaluation:
+        """Return losses and accuracies [T] at the last evaluation of each trial; NaN where it diverged."""
+        last = np.isfinite(self.curves.train_loss).cumsum(1).argmax(1)
+        diverged = np.array(self.status) == DIVERGED
+        return jax.tree.map(lambda leaf: np.where(diverged, np.nan, leaf[np.arange(len(last)), last]), self.curves)
+
 
 @dataclass
 class SlabState:
