@@ -1,138 +1,96 @@
-"""A1: are some examples easy? How often 100 networks get each one wrong, against what chance alone would do (figure 1)."""
+"""A1: are some examples easy? How often 100 networks get each one wrong, beside what chance alone would do (figure 1)."""
 
 import math
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
 
-from experiments.closer_look.networks import ARPIT
+from experiments.closer_look.networks import images_of, of_arms
 from memo.commands.evidence import Evidence
 from memo.data.randomness import generator
 from memo.probes.training_answers import WATCHED
 from memo.reporting import figures, palette
-from memo.reporting.legacy import Chapter, Claim
-from memo.reporting.report import Figure, number, with_interval
-from memo.statistics.intervals import Estimate
+from memo.reporting.answers import Answers
+from memo.reporting.chapter import Chapter, Text
+from memo.reporting.palette import Mark
+from memo.statistics.intervals import UNBOUNDED, Bounds, Estimate, student
+from memo.statistics.over_seeds import Answer
+from memo.storage.run_folders import Tables
 
+REAL, INPUTS, LABELS = "easy_real", "easy_random_inputs", "easy_random_labels"
 ARMS = {
-    "easy_real": "real data",
-    "easy_random_inputs": "random inputs (randX)",
-    "easy_random_labels": "random labels (randY)",
+    REAL: Mark("real data", palette.BLUE),
+    INPUTS: Mark("random inputs (randX)", palette.PURPLE),
+    LABELS: Mark("random labels (randY)", palette.VERMILION),
 }
-CHANCE = "easy_random_inputs"  # where the paper finds no more than chance
-COLORS = {"easy_real": palette.BLUE, "easy_random_inputs": palette.PURPLE, "easy_random_labels": palette.VERMILION}
 NETWORKS = 100  # of the paper, and so of the ratio that its figure shows
 DRAWS = 1000
 MATCHED = 0.5  # the mean error rate at which the three are compared once more
-RANGES = {
-    "easy_real": (2, np.inf),
-    "easy_random_inputs": (0.8, 1.3),
-}
+MOMENTS = {"epoch": "after one epoch", "matched": f"at a mean error rate of {MATCHED:g}"}
+KEYS = ["trial", "arm", "seed"]
 
 
-def chapter(evidence: Evidence) -> Chapter:
-    """Return the claims and the figure on easy examples."""
-    made = Chapter()
-    errors = {arm: errors_along(evidence, arm) for arm in ARMS}
-    moments = {
-        "one epoch": {arm: after_an_epoch(own) for arm, own in errors.items()},
-        f"mean error {MATCHED:g}": {arm: at_mean(own, MATCHED) for arm, own in errors.items()},
-    }
-    spread = {
-        (moment, arm): dispersion(found[1])
-        for moment, each in moments.items()
-        for arm, found in each.items()
-        if found is not None and len(found[1]) > 1
-    }
-    within = {}
-    for moment, each in moments.items():
-        if (found := each[CHANCE]) is not None:
-            _, given = next(iter(evidence.training_sets(CHANCE).values()))
-            within[moment] = dispersion(found[1], given[:WATCHED])
-    _claims(moments, spread, within, made)
-    _draw(evidence, moments, spread, made)
-    rows = [
-        {
-            "moment": moment,
-            "arm": ARMS[arm],
-            "epoch": found[0],
-            "networks": len(found[1]),
-            "mean_error": found[1].mean(),
-            "sd_of_rates": found[1].mean(axis=0).std(ddof=1),
-            **dict(zip(("ratio", "low", "high"), spread.get((moment, arm)) or (np.nan,) * 3)),
-        }
-        for moment, each in moments.items()
-        for arm, found in each.items()
-        if found is not None
-    ]
-    made.tables["easy_examples"] = pd.DataFrame(rows)
-    made.methods.append(
-        f"Easy examples: {NETWORKS} networks (starts and orders of minibatches of their own) on one set of images, of which the "
-        f"first {WATCHED:,} are watched; random inputs and labels are one draw for all. The rate of an example is the share of "
-        "networks that give it another than its given label. Ratio: the standard deviation of the rates over examples, divided "
-        f"by the binomial one at their mean, for {NETWORKS} networks; computed from the correlation between two networks' "
-        "errors that the rates imply, so that it does not depend on how many networks there are, with a jackknife interval "
-        "over networks. It says nothing of other draws of images. The paper's network and data set are not named in the text "
-        f"that we read. Matched: for each, the evaluation with a mean rate nearest to {MATCHED:g}. The rows within classes were "
-        "added, to test an explanation, when a first run had shown more than chance on noise inputs."
-    )
-    return made
-
-
-def errors_along(evidence: Evidence, arm: str) -> dict[float, np.ndarray]:
-    """Return by epoch which networks of an arm get which watched example wrong, [networks, examples] bool."""
-    rows = evidence.of(arm, "training_answers_along")
-    given = {trial: labels for trial, (_, labels) in evidence.training_sets(arm).items()}
+def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """Return by moment and example how many networks get it wrong, and by network the spread of the rates without it."""
+    examples, networks = [], []
+    for arm in ARMS:
+        (_, given), *_ = evidence.training_sets(arm).values()  # one data set for all
+        errors = errors_along(evidence, arm)
+        found = {"epoch": after_an_epoch(errors), "matched": at_mean(errors, MATCHED)}
+        without = {}
+        for moment, (epoch, wrong) in ((moment, each) for moment, each in found.items() if each is not None):
+            seen = {"epoch": epoch, "networks": len(wrong), "example": wrong.columns, "label": given[:WATCHED]}
+            examples.append(pd.DataFrame({"moment": moment, "arm": arm} | seen | {"errors": wrong.sum().to_numpy()}))
+            without[f"without_{moment}"] = pd.Series(leave_one_out(wrong.to_numpy()), wrong.index)
+            if arm == INPUTS:
+                alone = leave_one_out(wrong.to_numpy(), given[:WATCHED])
+                without[f"within_without_{moment}"] = pd.Series(alone, wrong.index)
+        if without:
+            networks.append(pd.DataFrame(without).rename_axis(KEYS).reset_index())
+    columns = ["moment", "arm", "epoch", "networks", "example", "label", "errors"]
     return {
-        float(epoch): np.stack(
-            [np.frombuffer(answers, np.uint8) != given[trial][:WATCHED] for trial, answers in zip(own["trial"], own["training_answers"])]
-        )
-        for epoch, own in rows.groupby("epoch")
-    }  # fmt: skip
+        "networks": pd.concat(networks, ignore_index=True) if networks else pd.DataFrame(columns=KEYS),
+        "easy_examples": pd.concat(examples, ignore_index=True) if examples else pd.DataFrame(columns=columns),
+    }
 
 
-def after_an_epoch(errors: dict[float, np.ndarray]) -> tuple[float, np.ndarray] | None:
+def errors_along(evidence: Evidence, arm: str) -> dict[float, pd.DataFrame]:
+    """Return by epoch which networks of an arm (KEYS) get which watched example wrong."""
+    rows = evidence.of(arm, "training_answers_along").assign(arm=arm)
+    given = {trial: labels[:WATCHED] for trial, (_, labels) in evidence.training_sets(arm).items()}
+    found = {}
+    for epoch, own in rows.groupby("epoch"):
+        each = zip(own["trial"], own["training_answers"])
+        wrong = [np.frombuffer(answers, np.uint8) != given[trial] for trial, answers in each]
+        found[float(epoch)] = pd.DataFrame(np.stack(wrong), index=pd.MultiIndex.from_frame(own[KEYS]))
+    return found
+
+
+def after_an_epoch(errors: dict[float, pd.DataFrame]) -> tuple[float, pd.DataFrame] | None:
     """Return (epoch, errors) at the end of the first epoch, or None where there is no network."""
     return (1.0, errors[1.0]) if 1.0 in errors else None
 
 
-def at_mean(errors: dict[float, np.ndarray], mean: float) -> tuple[float, np.ndarray] | None:
+def at_mean(errors: dict[float, pd.DataFrame], mean: float) -> tuple[float, pd.DataFrame] | None:
     """Return (epoch, errors) where the mean error rate is nearest to `mean`, or None where it stays 0.1 away or more.
 
     Only evaluations at which every network still trains.
     """
     most = max((len(own) for own in errors.values()), default=0)
-    whole = {epoch: own for epoch, own in errors.items() if len(own) == most}
-    if not whole:
-        return None
-    nearest = min(whole, key=lambda epoch: abs(whole[epoch].mean() - mean))
-    return (nearest, whole[nearest]) if abs(whole[nearest].mean() - mean) < 0.1 else None
+    away = {epoch: abs(own.to_numpy().mean() - mean) for epoch, own in errors.items() if len(own) == most}
+    nearest = min(away, key=away.__getitem__, default=None)
+    return None if nearest is None or away[nearest] >= 0.1 else (nearest, errors[nearest])
 
 
-def ratio(errors: np.ndarray, classes: np.ndarray | None = None) -> float:
-    """Return sd of the rates over examples / binomial sd at their mean, for 100 networks, from errors [networks, examples].
+def ratio(rates: np.ndarray, count: int, classes: np.ndarray | None = None) -> float:
+    """Return sd of error rates [examples] / binomial sd at their mean, for 100 networks, from the rates of `count` networks.
 
     The variance of a rate over N networks is p (1 - p) / N (1 + (N - 1) rho), with rho the correlation of two networks'
-    errors on an example: rho is estimated from the N there are, and put in for 100. With `classes` [examples] both variances
-    are those within classes, pooled. NaN where every answer is wrong, or right.
+    errors on an example: rho is estimated from the `count` there are, and put in for 100. With `classes` [examples] both
+    variances are those within classes, pooled. NaN where every answer is wrong, or right.
     """
-    return _ratio_of_rates(errors.mean(axis=0), len(errors), classes)
-
-
-def dispersion(errors: np.ndarray, classes: np.ndarray | None = None) -> Estimate | None:
-    """Return `ratio` with its 95 % jackknife interval over networks (Student's t), n the number of networks."""
-    whole, count = ratio(errors, classes), len(errors)
-    if count < 3 or not math.isfinite(whole):
-        return None
-    total = errors.sum(axis=0)
-    without = np.array([_ratio_of_rates((total - own) / (count - 1), count - 1, classes) for own in errors])
-    error = math.sqrt((count - 1) / count * np.sum((without - without.mean()) ** 2))
-    reach = stats.t.ppf(0.975, count - 1) * error
-    return Estimate(whole, whole - reach, whole + reach, count)
-
-
-def _ratio_of_rates(rates, count, classes=None):
     groups = [rates] if classes is None else [rates[classes == k] for k in np.unique(classes)]
     groups = [own for own in groups if len(own) > 1]
     found = sum((len(own) - 1) * own.var(ddof=1) for own in groups)
@@ -143,116 +101,106 @@ def _ratio_of_rates(rates, count, classes=None):
     return math.sqrt(max(0.0, 1 + (NETWORKS - 1) * rho))
 
 
-def _claims(moments, spread, within, made):
-    statement = "On real data some examples are easier than others; on noise inputs the errors are those of chance."
-    for arm, accept in RANGES.items():
-        for moment, each in moments.items():
-            claim = Claim(
-                f"A1-{arm.removeprefix('easy_')}-{'epoch' if moment == 'one epoch' else 'matched'}",
-                ARPIT if moment == "one epoch" else "protocol after Arpit et al. 2017",
-                statement,
-                f"sd of error rates over examples / binomial sd, {ARMS[arm]}",
-                accept,
-                (1.0001, np.inf) if arm == "easy_real" else None,
-                "easy",
-                condition=moment,
-            )
-            made.rows.append((claim, *_found(each, spread, moment, arm)))
-    statement = (
-        "What is more than chance on noise inputs is how often each class occurs: within classes there is nothing more."
-    )
-    for moment, each in moments.items():
-        claim = Claim(
-            f"A1-within-classes-{'epoch' if moment == 'one epoch' else 'matched'}", "this suite", statement,
-            f"sd of error rates over examples / binomial sd, within classes, {ARMS[CHANCE]}", (0.8, 1.3), None, "easy",
-            condition=moment,
-        )  # fmt: skip
-        made.rows.append((claim, *_found(each, {(moment, CHANCE): within.get(moment)}, moment, CHANCE)))
-    statement = "Random labels lie between: the networks share some patterns, but fewer than on real data."
-    for moment, each in moments.items():
-        random, real = (spread.get((moment, arm)) for arm in ("easy_random_labels", "easy_real"))
-        claim = Claim(
-            f"A1-labels-not-binomial-{'epoch' if moment == 'one epoch' else 'matched'}", ARPIT, statement,
-            f"sd of error rates over examples / binomial sd, {ARMS['easy_random_labels']}", (1.0001, np.inf), None, "easy",
-            condition=moment,
-        )  # fmt: skip
-        made.rows.append((claim, *_found(each, spread, moment, "easy_random_labels")))
-        for name, words, pair in (
-            ("below-real", "ratio of real data − of random labels", (real, random)),
-            ("above-inputs", "ratio of random labels − of random inputs", (random, spread.get((moment, "easy_random_inputs")))),
-        ):  # fmt: skip
-            claim = Claim(
-                f"A1-labels-{name}-{'epoch' if moment == 'one epoch' else 'matched'}", ARPIT, statement, words,
-                (0.0001, np.inf), None, "easy", condition=moment,
-            )  # fmt: skip
-            made.rows.append((claim, *_difference(*pair)))
-    first = "one epoch"
-    made.findings.append(
-        "<b>Easy examples.</b> Sd of the error rates of single images over 100 networks, as a multiple of the binomial sd: "
-        + "; ".join(
-            f"{ARMS[arm]} {with_interval(spread.get((first, arm)), count=False)} after one epoch (mean rate "
-            f"{_mean(moments[first][arm])}) and {with_interval(spread.get((second, arm)), count=False)} at a mean rate of "
-            f"{_mean(moments[second][arm])}"
-            for second in list(moments)[1:]
-            for arm in ARMS
-        )
-        + f". Within classes random inputs have {with_interval(within.get(first), count=False)} after one epoch."
+def leave_one_out(errors: np.ndarray, classes: np.ndarray | None = None) -> np.ndarray:
+    """Return `ratio` without each network in turn, from errors [networks, examples]."""
+    total, others = errors.sum(axis=0), len(errors) - 1
+    return np.array([ratio((total - own) / max(others, 1), others, classes) for own in errors])
+
+
+def jackknife(value: float, without: pd.Series, bounds: Bounds = UNBOUNDED) -> Estimate | None:
+    """Return a value with Student's interval from what it is `without` each network; None from fewer than three.
+
+    No interval where no network makes a difference.
+    """
+    count = len(without)
+    if count < 3 or not math.isfinite(value) or without.isna().any():
+        return None
+    error = math.sqrt((count - 1) * without.var(ddof=0))
+    return (
+        student(value, error, count - 1, count, bounds=bounds) if error else Estimate(value, math.nan, math.nan, count)
     )
 
 
-def _mean(found):
-    return "n/a" if found is None else number(found[1].mean())
+def spread(tables: Tables, arm: str, moment: str, within: bool = False) -> tuple[Answer, pd.Series]:
+    """Return the ratio of one arm at a moment as an answer, and what it is without each network, by seed."""
+    table, networks = tables["easy_examples"], tables["networks"]
+    own = table[(table["arm"] == arm) & (table["moment"] == moment)]
+    if own.empty:
+        return (None, f"{ARMS[arm].name}: the mean error rate never lies there"), pd.Series(dtype=float)
+    count, errors = int(own["networks"].iloc[0]), own["errors"].to_numpy()
+    column = f"{'within_' if within else ''}without_{moment}"
+    without = networks[networks["arm"] == arm].set_index("seed")[column].dropna()
+    value = ratio(errors / count, count, own["label"].to_numpy() if within else None)
+    found = jackknife(value, without, (0, math.inf))
+    where = f"mean error rate {(errors / count).mean():.3f} after {own['epoch'].iloc[0]:.2f} epochs"
+    return (found, where if found else f"{where}; too few networks, or no spread at all"), without
 
 
-def _found(each, spread, moment, arm):
-    if each[arm] is None:
-        return None, f"the mean error rate of {ARMS[arm]} never lies there"
-    estimate = spread.get((moment, arm))
-    where = f"{ARMS[arm]}: mean error rate {_mean(each[arm])} after {number(each[arm][0], 2)} epochs"
-    return estimate, where if estimate is not None else f"{where}; too few networks or no spread at all"
+def difference(tables: Tables, one: str, other: str, moment: str) -> Answer:
+    """Return the ratio of one arm minus that of another; networks of one seed share images, start and order."""
+    (left, note), left_without = spread(tables, one, moment)
+    (right, other_note), right_without = spread(tables, other, moment)
+    if left is None or right is None:
+        return None, note if left is None else other_note
+    return jackknife(left.value - right.value, (left_without - right_without).dropna()), ""
 
 
-def _difference(one, other):
-    if one is None or other is None:
-        return None, "one of the two has no value"
-    value = one.value - other.value
-    # Two populations of networks that share their images and starts; taken as independent, which the interval then is.
-    reach = math.hypot((one.high - one.low) / 2, (other.high - other.low) / 2)
-    return Estimate(value, value - reach, value + reach, min(one.n, other.n)), ""
+def answer(tables: Tables, answers: Answers) -> None:
+    """Answer how much more error rates vary between examples than by chance: after an epoch, and at one mean rate."""
+    images = images_of(of_arms(tables["networks"], ARMS))
+    for moment in MOMENTS:
+        for name, arm in (("real", REAL), ("random_inputs", INPUTS), ("labels-not-binomial", LABELS)):
+            answers.give(f"A1-{name}-{moment}", spread(tables, arm, moment)[0], images)
+        answers.give("A1-within-classes-{moment}", spread(tables, INPUTS, moment, True)[0], images, moment=moment)
+        for name, pair in (("below-real", (REAL, LABELS)), ("above-inputs", (LABELS, INPUTS))):
+            answers.give(f"A1-labels-{name}-{{moment}}", difference(tables, *pair, moment), images, moment=moment)
 
 
-def _draw(evidence, moments, spread, made):
-    figure, axes = figures.grid(2, 3, width=3.0, height=2.5, sharey=True)
-    for row, (moment, each) in zip(axes, moments.items()):
-        for place, (arm, found) in zip(row, each.items()):
-            place.set_title(f"{ARMS[arm]}\n{moment}", fontsize=9)
-            place.set(ylim=(-0.02, 1.02))
-            if found is None:
-                place.text(0.5, 0.5, "not reached", transform=place.transAxes, ha="center")
-                continue
-            rates = np.sort(found[1].mean(axis=0))
-            drawn = generator(0, "noise", "binomial_errors").binomial(len(found[1]), rates.mean(), (DRAWS, len(rates)))
-            low, high = np.quantile(np.sort(drawn / len(found[1]), axis=1), (0.005, 0.995), axis=0)
-            place.fill_between(
-                range(len(rates)), low, high, color="0.6", alpha=0.6, linewidth=0, label=f"{DRAWS:,} binomial draws"
-            )
-            place.plot(rates, color=COLORS[arm], linewidth=1.6, label="networks")
+def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
+    """Draw the sorted error rates of examples beside those of chance."""
+    table, text = tables["easy_examples"], Text("experiments.closer_look", "easy_examples")
+    ids = {REAL: "real", INPUTS: "random_inputs", LABELS: "labels-not-binomial"}
+    facts = {
+        "spread": {moment: {arm: answers[f"A1-{name}-{moment}"] for arm, name in ids.items()} for moment in MOMENTS},
+        "within": {moment: answers[f"A1-within-classes-{moment}"] for moment in MOMENTS},
+        "arms": {arm: mark.name for arm, mark in ARMS.items()},
+        "networks": sorted(int(count) for count in table["networks"].unique()),
+        "draws": DRAWS,
+        "matched": MATCHED,
+        "watched": table["example"].nunique(),
+        "images": images_of(of_arms(tables["networks"], ARMS)),
+    }
+    return Chapter(
+        title="Easy examples",
+        findings=[text.block("finding", **facts)],
+        figures=[text.figure(figures.save(draw_rates(table), evidence.folder, "easy"), **facts)],
+        methods=[text.block("methods", **facts)],
+    )
+
+
+def draw_rates(table: pd.DataFrame) -> Drawing:
+    """Return error rates of examples, sorted, by arm and moment, each with the range of binomial draws."""
+    figure, grid = figures.grid(len(MOMENTS), len(ARMS), width=3.0, height=2.5, sharey=True)
+    for row, (moment, words) in zip(grid, MOMENTS.items()):
+        for axes, (arm, mark) in zip(row, ARMS.items()):
+            own = table[(table["arm"] == arm) & (table["moment"] == moment)]
+            axes.set_title(f"{mark.name}\n{words}", fontsize=9)
+            axes.set(ylim=(-0.02, 1.02))
+            if own.empty:
+                axes.text(0.5, 0.5, "not reached", transform=axes.transAxes, ha="center")
+            else:
+                _rates(axes, own["errors"].to_numpy(), int(own["networks"].iloc[0]), mark)
         row[0].set_ylabel("error rate")
-    for place in axes[-1]:
-        place.set_xlabel("example, sorted by rate")
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    says = []
-    for (moment, arm), estimate in spread.items():
-        says.append(f"{ARMS[arm]}, {moment}: {with_interval(estimate, count=False)}")
-    counts = {len(found[1]) for each in moments.values() for found in each.values() if found is not None}
-    made.figures.append(
-        Figure(
-            figures.save(figure, evidence.folder, "easy"),
-            "Error rates of single examples, sorted (the paper's figure 1)",
-            f"Spread of the rates over examples as a multiple of the binomial one: {'; '.join(says) or 'n/a'}. Grey: the middle "
-            f"99 % of {DRAWS:,} draws in which every example has the mean rate. n = {' or '.join(map(str, sorted(counts)))} "
-            "networks on one set of images; intervals over networks. Upper row: after one epoch; lower row: where the mean rate "
-            f"is nearest to {MATCHED:g}.",
-            "Sorted error rates of training examples over networks, beside binomial draws, for real data, random inputs and labels.",
-        )
-    )
+    for axes in grid[-1]:
+        axes.set_xlabel("example, sorted by rate")
+    if handles := grid[0][0].get_legend_handles_labels()[0]:
+        figure.legend(handles, [f"{DRAWS:,} binomial draws", "networks"], loc="outside upper center", ncols=2)
+    return figure
+
+
+def _rates(axes: Axes, errors: np.ndarray, networks: int, mark: Mark) -> None:
+    rates = np.sort(errors / networks)
+    drawn = generator(0, "noise", "binomial_errors").binomial(networks, rates.mean(), (DRAWS, len(rates)))
+    low, high = np.quantile(np.sort(drawn / networks, axis=1), (0.005, 0.995), axis=0)
+    axes.fill_between(range(len(rates)), low, high, color="0.6", alpha=0.6, linewidth=0, label="chance")
+    axes.plot(rates, linewidth=1.6, label="networks", **mark.line)

@@ -1,281 +1,168 @@
-"""A3 and A4: noise on inputs and on labels. Validation accuracy peaks before memorisation; critical samples (figure 7)."""
+"""A3 and A4: noise on inputs and on labels. Test accuracy peaks before memorisation; critical samples (figure 7)."""
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
-from matplotlib.colors import to_hex
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
 
-from experiments.closer_look.networks import ARPIT, COLORS, SHADES, percent, rank_correlation, with_levels
+from experiments.closer_look.networks import (
+    DIVERGED,
+    KINDS,
+    images_of,
+    level_marks,
+    mean_share,
+    names,
+    treated,
+    with_levels,
+)
 from memo.commands.evidence import Evidence
-from memo.networks.status import DIVERGED
 from memo.probes.critical_samples import RADII
-from memo.reporting import figures, palette, panels
-from memo.reporting.legacy import Chapter, Claim
-from memo.reporting.palette import Mark
-from memo.reporting.report import Figure, number, with_interval
-from memo.statistics.over_seeds import over_seeds
+from memo.reporting import figures, panels
+from memo.reporting.answers import Answers
+from memo.reporting.chapter import Chapter, Text, percent
+from memo.statistics.intervals import share
+from memo.statistics.over_seeds import Answer, over_seeds, where
 from memo.statistics.trends import by_level, smallest_step
+from memo.storage.run_folders import Tables
 
-ARMS = ["noise_inputs", "noise_labels"]
-KINDS = {"inputs": "noise on inputs", "labels": "noise on labels"}
-PAPERS_RADIUS = RADII[0]
-
-
-def chapter(evidence: Evidence, networks: pd.DataFrame) -> Chapter:
-    """Return the claims and figures along training with noise."""
-    made = Chapter()
-    own = networks[networks["arm"].isin(ARMS)]
-    levels = {noise: with_levels(own, noise) for noise in KINDS}
-    ratios = critical(evidence, levels)
-    made.tables["noise"] = pd.concat([frame.assign(series=noise) for noise, frame in levels.items()]).drop(
-        columns="trial"
-    )
-    made.tables["critical_samples"] = ratios.drop(columns="trial")
-    _peaks(levels, made)
-    _critical_claims(levels, ratios, made)
-    _draw_curves(evidence, levels, ratios, made)
-    _draw_radii(evidence, ratios, made)
-    made.methods.append(
-        "Noise: a share of the training inputs replaced by Gaussian noise with the mean and sd of the data (with the labels "
-        "that their images had), or of the labels redrawn uniformly, so that 0.9 of those change. Test images stay natural and "
-        "test labels true. They choose the best evaluation and measure it, which flatters it. All levels of a seed share "
-        "images, starts and minibatches."
-    )
-    made.methods.append(
-        "Critical samples: of 500 test (or training) images, the share for which the LASS search of the authors' code finds "
-        "another answer within a box of radius r a pixel; steps of 0.25 / 0.3 r along the sign of the gradient and Gaussian "
-        "noise of sd 0.2 / 0.3 r, which at r = 0.3 / 255 are the paper's 0.25 and 0.2; at most 100 iterations, and none after "
-        "one that finds fewer than 20 new ones of 500; what is once critical stays counted. No projection onto [0, 1], as in "
-        "the authors' code."
-    )
-    return made
+ARMS = ("noise_inputs", "noise_labels")
+# At the largest radius nearly every image is critical without any noise: it is drawn, and decides nothing.
+DECIDING = RADII[:3]
+FITTED = 0.99  # training accuracy from which noise counts as memorised
+RATIO = "critical_sample_ratio"
 
 
-def critical(evidence: Evidence, levels: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return the critical sample ratios along training with their networks' noise and level, a row a series."""
-    measured = (
-        evidence.tables["critical_samples_along"]
-        .drop(columns="seed")
-        .drop_duplicates(["trial", "step", "inputs", "radius"])
-    )
-    return pd.concat(
-        [
-            measured.merge(frame[["trial", "seed", "level", "best_step"]], on="trial").assign(noise=noise)
-            for noise, frame in levels.items()
-        ],
-        ignore_index=True,
-    )
+def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """Return what came of training with noise, and the critical sample ratios along it."""
+    along = evidence.of_all("critical_samples_along").drop_duplicates(["trial", "step", "inputs", "radius"])
+    columns = ["trial", "seed", "step", "epoch", "inputs", "radius", RATIO]
+    return {"networks": treated(evidence, ARMS), "critical_samples": along[columns]}
 
 
-def at_the_end(ratios: pd.DataFrame) -> pd.DataFrame:
-    """Return the last row of each network, set of images and radius."""
-    keys = ["noise", "trial", "inputs", "radius"]
-    return ratios.sort_values("step").groupby(keys, as_index=False).last()
+def by_noise(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Return the networks of each kind of noise, those without any among them, by level and seed."""
+    return {noise: with_levels(tables["networks"], noise, ARMS) for noise in KINDS}
 
 
-def rise_after_peak(ratios: pd.DataFrame) -> pd.DataFrame:
-    """Return by network, set of images and radius the ratio at the end minus that at the best test accuracy.
+def critical(ratios: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
+    """Return by network, set of images and radius the ratio at the `end`, and its `rise` since the best test accuracy.
 
-    Between two measurements linear in log(1 + step), as which they are spaced.
+    Between two measurements the ratio is linear in log(1 + step), as which they are spaced. NaN for diverged networks.
     """
-
-    def of_network(own):
-        own, best = own.sort_values("step"), own["best_step"].iloc[0]
-        if not np.isfinite(best):  # a diverged network
-            return np.nan
-        at_best = np.interp(np.log1p(best), np.log1p(own["step"]), own["critical_sample_ratio"])
-        return own["critical_sample_ratio"].iloc[-1] - at_best
-
-    keys = ["noise", "level", "seed", "inputs", "radius"]
-    rows = [(*key, of_network(own)) for key, own in ratios.groupby(keys)]
-    return pd.DataFrame(rows, columns=[*keys, "rise"])
+    rows = []
+    joined = ratios.sort_values("step").merge(networks[["trial", "level", "best_step"]], on="trial")
+    for key, own in joined.groupby(["level", "seed", "inputs", "radius"]):
+        end, best = own[RATIO].iloc[-1], own["best_step"].iloc[0]
+        at_best = np.interp(np.log1p(best), np.log1p(own["step"]), own[RATIO])
+        rows.append((*key, end, end - at_best))
+    return pd.DataFrame(rows, columns=["level", "seed", "inputs", "radius", "end", "rise"])
 
 
-def _peaks(levels, made):
-    statement = "With random labels, accuracy on new images peaks before the training set is fitted, then falls as noise is memorised."
-    labels = levels["labels"]
-    noisy = labels[labels["level"] > 0]
-    falls = {}
+def lowest_step(levels: pd.DataFrame) -> Answer:
+    """Return the smallest mean rise from one level to the next, of values [seeds, levels]."""
+    if levels.shape[1] < 2:
+        return None, "only one level of noise has values"
+    return over_seeds(levels, DIVERGED, estimate=smallest_step)
+
+
+def answer(tables: Tables, answers: Answers) -> None:
+    """Answer where test accuracy peaks under label noise, what noise costs, and how critical samples go with it."""
+    levels, images = by_noise(tables), images_of(by_noise(tables)["labels"])
+    noisy = levels["labels"][levels["labels"]["level"] > 0]
+    answers.conditions(level=names(sorted(noisy["level"].unique())), radius=[f"{radius:g}" for radius in DECIDING])
+    answers.give("sanity-fitted", (share(noisy["final_train_accuracy"] >= FITTED), ""), images)
     for level, own in noisy.groupby("level"):
-        claim = Claim(
-            f"A3-before-{100 * level:g}", ARPIT, statement, "training accuracy where test accuracy is best", (0, 0.9), None,
-            "noise", condition=percent(level),
-        )  # fmt: skip
-        made.rows.append((claim, *over_seeds(own["train_accuracy_at_best"])))
-    for level, own in noisy.groupby("level"):
-        claim = Claim(
-            f"A3-falls-{100 * level:g}", ARPIT, statement, "best − final test accuracy", (0.02, 1), (0.0001, 1), "noise",
-            condition=percent(level),
-        )  # fmt: skip
-        falls[level] = over_seeds(own["best_test_accuracy"] - own["test_accuracy"])
-        made.rows.append((claim, *falls[level]))
-    for level, own in noisy.groupby("level"):
-        claim = Claim(
-            f"sanity-fitted-{100 * level:g}", "this suite", "Every network had the time to memorise.",
-            "final training accuracy", (0.99, 1), None, "noise", condition=percent(level),
-        )  # fmt: skip
-        made.rows.append((claim, *over_seeds(own["train_accuracy"])))
-    statement = "The more noise, the lower the best and the final accuracy on new images."
+        percents = f"{100 * level:g}"
+        memorised = own["train_accuracy_at_best"] - (1 - own["changed"])
+        answers.give("A3-before-{level}", over_seeds(memorised, DIVERGED), images, level=percents)
+        fall = own["best_test_accuracy"] - own["final_test_accuracy"]
+        answers.give("A3-falls-{level}", over_seeds(fall, DIVERGED, estimate=mean_share), images, level=percents)
     for noise, own in levels.items():
-        for column, words in (("best_test_accuracy", "best"), ("test_accuracy", "final")):
-            claim = Claim(
-                f"A3-order-{words}-{noise}", ARPIT, statement, f"smallest mean fall of the {words} test accuracy to the next level",
-                (0.0001, 1), None, "noise", condition=KINDS[noise],
-            )  # fmt: skip
-            table = -by_level(own, column)
-            fall = (
-                over_seeds(table, estimate=smallest_step)
-                if table.shape[1] > 1
-                else (None, "no level of noise was trained")
-            )
-            made.rows.append((claim, *fall))
-    if falls:
-        made.findings.append(
-            "<b>Early peak.</b> With a share of labels redrawn, test accuracy ends below its best by "
-            + "; ".join(
-                f"{with_interval(found, count=False)} at {percent(level)}" for level, (found, _) in falls.items()
-            )
-            + ". Training accuracy where it is best: "
-            + "; ".join(
-                f"{with_interval(over_seeds(own['train_accuracy_at_best'])[0], count=False)} at {percent(level)}"
-                for level, own in noisy.groupby("level")
-            )
-            + f" (n = {noisy['seed'].nunique()} seeds)."
-        )
+        for which in ("best", "final"):
+            falls = lowest_step(-by_level(own, f"{which}_test_accuracy"))
+            answers.give("A3-order-{which}-{noise}", falls, images, which=which, noise=noise)
+        near = critical(tables["critical_samples"], own)
+        for radius in DECIDING:
+            at = where(near, inputs="test", radius=radius)
+            rises = lowest_step(by_level(at, "end"))
+            answers.give("A4-more-{noise}-{radius}", rises, images, noise=noise, radius=f"{radius:g}")
+            for level in noisy["level"].unique() if noise == "labels" else ():
+                values = own[own["level"] == level][["seed"]].merge(where(at, level=level), on="seed", how="left")
+                keys = {"level": f"{100 * level:g}", "radius": f"{radius:g}"}
+                answers.give("A4-rises-{level}-{radius}", over_seeds(values["rise"], DIVERGED), images, **keys)
 
 
-def _critical_claims(levels, ratios, made):
-    ends, rises = at_the_end(ratios), rise_after_peak(ratios)
-    statement = "The more noise, the more test images are critical."
-    found = {}
-    for noise in KINDS:
-        for radius in RADII:
-            own = ends[(ends["noise"] == noise) & (ends["inputs"] == "test") & (ends["radius"] == radius)]
-            ranks = rank_correlation(by_level(own, "critical_sample_ratio"))
-            claim = Claim(
-                f"A4-more-{noise}-{radius:g}", ARPIT if radius == PAPERS_RADIUS else "protocol after Arpit et al. 2017",
-                statement, f"Spearman correlation of level and final ratio, {KINDS[noise]}", (0.9, 1), (0.0001, 1), "critical",
-                condition=f"r = {radius:g} / 255",
-            )  # fmt: skip
-            found[noise, radius] = over_seeds(ranks, "no two levels differ, fewer than three, or a diverged network")
-            made.rows.append((claim, *found[noise, radius]))
-    statement = "While test accuracy falls from its peak, the critical sample ratio goes on rising."
-    for level in sorted(level for level in levels["labels"]["level"].unique() if level > 0):
-        for radius in RADII:
-            own = rises[
-                (rises["noise"] == "labels") & (rises["level"] == level) & (rises["inputs"] == "test") & (rises["radius"] == radius)
-            ]  # fmt: skip
-            claim = Claim(
-                f"A4-rises-{100 * level:g}-{radius:g}",
-                ARPIT if radius == PAPERS_RADIUS else "protocol after Arpit et al. 2017",
-                statement, f"ratio, end − best test accuracy, {percent(level)} of labels", (0.0001, 1), None, "critical",
-                condition=f"r = {radius:g} / 255",
-            )  # fmt: skip
-            made.rows.append((claim, *over_seeds(own["rise"])))
-    paper = ends[(ends["radius"] == PAPERS_RADIUS) & (ends["inputs"] == "test")]
-    top = {
-        noise: paper[(paper["noise"] == noise) & (paper["level"] == paper[paper["noise"] == noise]["level"].max())]
-        for noise in KINDS
-    }
-    made.findings.append(
-        "<b>Critical samples.</b> Rank correlation of noise level and final ratio over test images, by radius (of 255): "
-        + "; ".join(
-            f"{KINDS[noise]} "
-            + ", ".join(f"{with_interval(found[noise, radius][0], count=False)} at {radius:g}" for radius in RADII)
-            for noise in KINDS
-        )
-        + ". At the paper's radius the ratio itself is "
-        + " and ".join(
-            f"{with_interval(over_seeds(own['critical_sample_ratio'])[0])} at the highest level of {KINDS[noise]}"
-            for noise, own in top.items()
-        )
-        + "."
-    )
-
-
-def shade(noise: str, level: float, most: float) -> str:
-    """Return the colour of a level of noise, of which `most` is the highest."""
-    if level == 0:
-        return COLORS["true"]
-    return to_hex(colormaps[SHADES[noise]](0.35 + 0.6 * level / most))
-
-
-def _draw_curves(evidence, levels, ratios, made):
-    middle = RADII[2]
-    figure, axes = figures.grid(2, 4, width=2.7, height=2.5, sharex=True)
-    for row, (noise, frame) in zip(axes, levels.items()):
-        sound = frame[frame["status"] != DIVERGED]
-        curves = evidence.tables.curves.merge(sound[["trial", "level"]], on="trial")
-        most = frame["level"].max() or 1
-        for level in sorted(frame["level"].unique()):
-            style: palette.Style = {"color": shade(noise, level, most), "label": percent(level)}
-            own = curves[curves["level"] == level]
-            panels.mean_line(row[0], own, "train_accuracy", **style)
-            panels.mean_line(row[1], own, "test_accuracy", **style)
-            for place, radius in ((row[2], PAPERS_RADIUS), (row[3], middle)):
-                near = ratios[
-                    (ratios["noise"] == noise) & (ratios["level"] == level) & (ratios["inputs"] == "test") & (ratios["radius"] == radius)
-                ]  # fmt: skip
-                panels.mean_line(place, near, "critical_sample_ratio", **style)
-        row[0].set_ylabel(f"{KINDS[noise]}\n\ntraining accuracy")
-        row[1].set_ylabel("test accuracy")
-        row[2].set_ylabel(f"critical, r = {PAPERS_RADIUS:g} / 255")
-        row[3].set_ylabel(f"critical, r = {middle:g} / 255")
-        for place in row[:2]:
-            place.set_ylim(0, 1.03)
-        for place in row:
-            figures.epoch_axis(place, curves["epoch"].max())
-            if row is axes[0]:
-                place.set_xlabel("")
-        figures.legend(row[0], loc="lower right", title="share replaced", title_fontsize=8)
+def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
+    """Draw accuracies and critical samples along training, and critical samples at its end, by noise."""
+    levels, text = by_noise(tables), Text("experiments.closer_look", "noise")
     labels = levels["labels"]
-    says = []
-    for level, own in labels.groupby("level"):
-        epoch, best = over_seeds(own["best_epoch"])[0], over_seeds(own["best_test_accuracy"])[0]
-        if epoch is not None and best is not None:
-            says.append(f"{percent(level)}: {number(best.value)} at epoch {number(epoch.value, 1)}")
-    made.figures.append(
-        Figure(
-            figures.save(figure, evidence.folder, "noise"),
-            "Accuracy and critical samples along training, with noise (the paper's figure 7)",
-            f"Best test accuracy by share of labels redrawn: {'; '.join(says) or 'n/a'} (means of the networks' own best "
-            f"evaluations). Lines: means over n = {labels['seed'].nunique()} seeds, bands: all of them. Vertical line: the end "
-            "of the first epoch. Ratios are over test images.",
-            "Training accuracy, test accuracy and critical sample ratios by epoch, for noise on inputs and on labels.",
-        )
+    shown = names(sorted(level for level in labels["level"].unique() if level))
+    ends = {noise: critical(tables["critical_samples"], own) for noise, own in levels.items()}
+    paper = {noise: where(own, inputs="test", radius=RADII[0]) for noise, own in ends.items()}
+    facts = {
+        "falls": {level: answers[f"A3-falls-{level}"] for level in shown},
+        "more": {noise: {f"{r:g}": answers[f"A4-more-{noise}-{r:g}"] for r in DECIDING} for noise in KINDS},
+        "top": {
+            noise: over_seeds(own[own["level"] == own["level"].max()]["end"], estimate=mean_share)[0]
+            for noise, own in paper.items()
+        },
+        "rises": [answers[f"A4-rises-{level}-{r:g}"] for level in shown for r in DECIDING],
+        "ceiling": where(ends["labels"], inputs="test", radius=RADII[-1], level=0)["end"].mean(),
+        "widest": RADII[-1],
+        "kinds": {noise: mark.name for noise, mark in KINDS.items()},
+        "best_epoch": {percent(level): over_seeds(own["best_epoch"])[0] for level, own in labels.groupby("level")},
+        "seeds": labels["seed"].nunique(),
+        "images": images_of(labels),
+        "fitted": FITTED,
+    }
+    curves = draw_curves(evidence.tables.curves, levels, tables["critical_samples"])
+    return Chapter(
+        title="Noise: early peaks and critical samples",
+        findings=[text.block("finding_peak", **facts), text.block("finding_critical", **facts)],
+        figures=[
+            text.figure(figures.save(curves, evidence.folder, "noise"), **facts),
+            text.figure(figures.save(draw_radii(ends), evidence.folder, "critical"), **facts),
+        ],
+        methods=[text.block("methods_noise", **facts), text.block("methods_critical")],
     )
 
 
-def _draw_radii(evidence, ratios, made):
-    ends = at_the_end(ratios)
-    figure, axes = figures.grid(2, len(RADII), width=2.6, height=2.3, sharex=True)
-    said = []
-    for row, inputs in zip(axes, ("test", "train")):
-        for place, radius in zip(row, RADII):
-            for noise in KINDS:
-                own = by_level(
-                    ends[(ends["noise"] == noise) & (ends["inputs"] == inputs) & (ends["radius"] == radius)],
-                    "critical_sample_ratio",
-                )
-                marker = "o" if noise == "inputs" else "s"
-                panels.means(place, own, Mark(KINDS[noise], COLORS[noise], marker), joined=True)
-                means = own.mean().dropna()
-                if len(means) and inputs == "test" and noise == "labels":
-                    said.append(f"r = {radius:g} / 255: {number(means.iloc[0])} to {number(means.iloc[-1])}")
-            place.set_ylim(bottom=0)
-            if inputs == "test":
-                place.set_title(f"r = {radius:g} / 255")
-            else:
-                place.set_xlabel("share replaced")
-        row[0].set_ylabel(f"critical share of\n{inputs if inputs == 'test' else 'training'} images")
-    figures.shared_legend(figure, axes[0][0])
-    made.figures.append(
-        Figure(
-            figures.save(figure, evidence.folder, "critical"),
-            "Critical samples at the end of training, by noise and radius",
-            f"Without noise, and with the most on labels, on test images: {'; '.join(said) or 'n/a'}. The paper reports its radius "
-            "of 0.3 (of 255). Points: means over seeds with 95 % intervals, "
-            f"n = {ends['seed'].nunique()}; axes differ in scale.",
-            "Critical sample ratio against the share of noise for four radii, on test and on training images.",
-        )
-    )
+def draw_curves(curves: pd.DataFrame, levels: dict[str, pd.DataFrame], ratios: pd.DataFrame) -> Drawing:
+    """Return accuracies and critical sample ratios at two radii by epoch, one row per kind of noise, a line per level."""
+    radii = (RADII[0], RADII[2])
+    figure, grid = figures.grid(len(levels), 2 + len(radii), width=2.7, height=2.5, sharex=True)
+    for row, (noise, networks) in zip(grid, levels.items()):
+        sound = networks[networks["best_step"].notna()][["trial", "level"]]
+        along = curves.merge(sound, on="trial")
+        near = where(ratios, inputs="test").merge(sound, on="trial")
+        panels_of = [(along, "train_accuracy", "training accuracy"), (along, "test_accuracy", "test accuracy")]
+        panels_of += [(where(near, radius=r), RATIO, f"critical, r = {r:g} / 255") for r in radii]
+        for axes, (frame, column, words) in zip(row, panels_of):
+            _by_level(axes, frame, column)
+            figures.epoch_axis(axes, along["epoch"].max())
+            axes.set(ylabel=words, xlabel="" if row is grid[0] else "epoch")
+        for axes in row[:2]:
+            axes.set_ylim(0, 1.03)
+        row[0].set_ylabel(f"{KINDS[noise].name}\n\ntraining accuracy")
+        figures.legend(row[0], loc="lower right", title="share replaced", title_fontsize=8)
+    return figure
+
+
+def _by_level(axes: Axes, frame: pd.DataFrame, column: str) -> None:
+    for level, mark in level_marks(frame["level"]).items():
+        panels.mean_line(axes, frame[frame["level"] == level], column, label=mark.name, **mark.line)
+
+
+def draw_radii(ends: dict[str, pd.DataFrame]) -> Drawing:
+    """Return the critical sample ratio at the end of training against the share of noise, by radius and set of images."""
+    figure, grid = figures.grid(2, len(RADII), width=2.6, height=2.3, sharex=True)
+    for row, (inputs, words) in zip(grid, (("test", "test"), ("train", "training"))):
+        for axes, radius in zip(row, RADII):
+            for noise, mark in KINDS.items():
+                own = by_level(where(ends[noise], inputs=inputs, radius=radius), "end")
+                panels.means(axes, own, mark, joined=True)
+            axes.set_ylim(bottom=0)
+            axes.set(**{"title": f"r = {radius:g} / 255"} if inputs == "test" else {"xlabel": "share replaced"})
+        row[0].set_ylabel(f"critical share of\n{words} images")
+    figures.shared_legend(figure, grid[0][0])
+    return figure

@@ -1,202 +1,179 @@
 """A6: what regularisers take from the memory, and what from the accuracy (figures 10 and 11)."""
 
-import itertools
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure as Drawing
 
-from experiments.closer_look.networks import ARPIT
+from experiments.closer_look.networks import images_of, of_arms, treated
 from memo.commands.evidence import Evidence
 from memo.reporting import figures, palette
-from memo.reporting.legacy import Chapter, Claim
-from memo.reporting.report import Figure, Shown, number, with_interval
-from memo.statistics.intervals import paired_difference
-from memo.statistics.over_seeds import over_seeds
+from memo.reporting.answers import Answers
+from memo.reporting.chapter import Chapter, Text
+from memo.reporting.palette import Mark
+from memo.reporting.report import Shown, with_interval
+from memo.statistics.over_seeds import Answer, over_pairs, over_seeds
+from memo.storage.run_folders import Tables
 
-NEAR = 0.005  # of the best mean accuracy on true labels: half a point
+NEAR = 0.005  # below the accuracy without a regulariser: half a point
 LOWEST = 0.12  # below the best accuracy: what is worse is left out of the figure, and named
-# By arm: its name, the column of its strength, and its look.
-REGULARISERS = {
-    "free": ("none", None, palette.BLACK, "o"),
-    "dropout": ("dropout", "dropout", palette.VERMILION, "s"),
-    "dropout_attack": ("dropout and adversarial", "dropout", palette.PURPLE, "D"),
-    "attack": ("adversarial", "adversarial_radius", palette.ORANGE, "^"),
-    "input_dropout": ("input dropout", "input_dropout", palette.BLUE, "v"),
-    "input_noise": ("input noise", "input_noise", palette.SKY, "<"),
-    "hidden_noise": ("hidden noise", "hidden_noise", palette.GREEN, ">"),
-    "decay": ("weight decay", "weight_decay", palette.GREY, "P"),
+
+
+class Regulariser(NamedTuple):
+    """How a regulariser is drawn, and the key of its strength in a recipe."""
+
+    mark: Mark
+    key: str
+
+
+ARMS = {
+    "free": Regulariser(Mark("none", palette.BLACK, "o"), ""),
+    "dropout": Regulariser(Mark("dropout", palette.VERMILION, "s"), "regularization.dropout"),
+    "dropout_attack": Regulariser(Mark("dropout and adversarial", palette.PURPLE, "D"), "regularization.dropout"),
+    "attack": Regulariser(Mark("adversarial", palette.ORANGE, "^"), "regularization.adversarial_radius"),
+    "input_dropout": Regulariser(Mark("input dropout", palette.BLUE, "v"), "regularization.input_dropout"),
+    "input_noise": Regulariser(Mark("input noise", palette.SKY, "<"), "regularization.input_noise"),
+    "hidden_noise": Regulariser(Mark("hidden noise", palette.GREEN, ">"), "regularization.hidden_noise"),
+    "decay": Regulariser(Mark("weight decay", palette.GREY, "P"), "optimizer.weight_decay"),
 }
+PLAIN = [arm for arm in ARMS if not arm.startswith("dropout")]
 
 
-def chapter(evidence: Evidence, networks: pd.DataFrame) -> Chapter:
-    """Return the claims and figures on regularisers."""
-    made = Chapter()
-    pairs = by_setting(networks)
-    summary = means(pairs)
-    made.tables["regularisers"] = pairs
-    _claims(pairs, summary, made)
-    _draw(evidence, pairs, summary, made)
-    _table(pairs, summary, made)
-    trial = evidence.asked_trials("free")[0].recipe
-    attack = evidence.asked_trials("dropout_attack")[0].recipe.regularization
-    made.methods.append(
-        f"Regularisers: {len(trial.model.widths)} layers of {trial.model.widths[0]}, {trial.dataset.n_train:,} images, "
-        f"{trial.epochs} epochs for every setting, none stopped early; noise and dropout act in training only. Adversarial "
-        f"training: fast gradient sign method, weight {attack.adversarial:g} on the moved images, {attack.adversarial_radius:g} "
-        "a pixel where dropout is used as well. The second reading, of what costs no accuracy as what costs none beside no "
-        "regulariser, was added when a first run had shown that no setting of dropout comes near the best. The paper has a convolutional network and CIFAR-10, and up to 0.9 of dropout."
-    )
-    return made
+def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """Return what came of training with each regulariser, with its strength."""
+    recipes = evidence.tables.trials.set_index("trial")
+    networks = treated(evidence, ARMS)
+    strengths = [
+        recipes.loc[trial, ARMS[arm].key] if ARMS[arm].key else 0.0
+        for trial, arm in zip(networks["trial"], networks["arm"])
+    ]
+    return {"networks": networks.assign(strength=strengths)}
 
 
 def by_setting(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a regulariser, strength and seed: training accuracy on random labels, best test accuracy on true ones."""
-    parts = []
-    for arm, (_, column, *_) in REGULARISERS.items():
-        own = networks[networks["arm"] == arm]
-        own = own.assign(strength=0.0 if column is None else own[column])
-        keys = ["strength", "seed"]
-        true = own[own["labels"] == "true"].set_index(keys)["best_test_accuracy"]
-        random = own[own["labels"] == "random"].set_index(keys)["train_accuracy"]
-        parts.append(pd.DataFrame({"validation": true, "memory": random}).reset_index().assign(regulariser=arm))
-    return pd.concat(parts, ignore_index=True)[["regulariser", "strength", "seed", "validation", "memory"]]
+    """Return by arm, strength and seed `accuracy`, the best on test images with true labels, and `memory`, of random labels."""
+    keys = ["arm", "strength", "seed"]
+    own = of_arms(networks, ARMS)
+    true = own[own["labels"] == "true"].set_index(keys)["best_test_accuracy"]
+    random = own[own["labels"] == "random"].set_index(keys)["final_train_accuracy"]
+    pairs = pd.DataFrame({"accuracy": true, "memory": random}).reset_index()
+    return pairs.sort_values(
+        ["arm", "strength"], key=lambda column: column.map(list(ARMS).index) if column.name == "arm" else column
+    )
 
 
 def means(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return the means over the seeds of each setting, and whether it is `near` and `harmless`.
+    """Return the means over seeds of each setting, and whether it is `harmless`.
 
-    Near: within half a point of the best mean accuracy on true labels. Harmless: at most as much below the accuracy without
-    any regulariser. A setting with a diverged network is neither.
+    That is at most half a point less accurate on true labels than networks without any regulariser; a setting with a
+    diverged network is not.
     """
-    grouped = pairs.groupby(["regulariser", "strength"], sort=False)[["validation", "memory"]]
+    grouped = pairs.groupby(["arm", "strength"], sort=False)[["accuracy", "memory"]]
     frame = grouped.mean()
     whole = grouped.count().eq(grouped.size(), axis=0).all(axis=1)
-    best = frame["validation"][whole].max()
-    free = frame["validation"].get(("free", 0.0), np.nan)
-    return frame.assign(
-        near=whole & (frame["validation"] >= best - NEAR), harmless=whole & (frame["validation"] >= free - NEAR)
-    )
+    free = frame["accuracy"].get(("free", 0.0), np.nan)
+    return frame.assign(harmless=whole & (frame["accuracy"] >= free - NEAR))
 
 
-def least_memory(pairs: pd.DataFrame, summary: pd.DataFrame, arms: list[str], among: str = "near") -> pd.Series:
-    """Return by seed the training accuracy on random labels of the setting of some regularisers with the lowest mean.
-
-    `among` says of which: those that are `near`, or `harmless`. Empty where there is none.
-    """
-    own = summary[summary[among] & summary.index.get_level_values("regulariser").isin(arms)]
+def least_memory(pairs: pd.DataFrame, arms: list[str]) -> pd.Series:
+    """Return by seed the accuracy on random labels of the harmless setting of some arms that fits them least; or nothing."""
+    summary = means(pairs)
+    own = summary[summary["harmless"] & summary.index.get_level_values("arm").isin(arms)]
     if own.empty:
         return pd.Series(dtype=float)
     arm, strength = own["memory"].idxmin()
-    return pairs[(pairs["regulariser"] == arm) & (pairs["strength"] == strength)].set_index("seed")["memory"]
+    return pairs[(pairs["arm"] == arm) & (pairs["strength"] == strength)].set_index("seed")["memory"]
 
 
-def _claims(pairs, summary, made):
-    statement = "Of regularisers that cost no accuracy on real data, dropout holds memorisation back most, and more with adversarial training."
-    others = [arm for arm in REGULARISERS if not arm.startswith("dropout")]
-    answers = {}
-    readings = {
-        "near": ("", ARPIT, "of the best accuracy"),
-        "harmless": ("-harmless", "this suite, a second reading", "of the accuracy without a regulariser, or above it"),
-    }
-    for (among, (suffix, source, bound)), (name, words, one, other) in itertools.product(
-        readings.items(),
-        (
-            ("A6-dropout", "the others − dropout", others, ["dropout"]),
-            ("A6-adversarial", "dropout − dropout with adversarial training", ["dropout"], ["dropout_attack"]),
-        ),
-    ):
-        name += suffix
-        quantity = f"training accuracy on random labels, best setting within half a point {bound}, {words}"
-        claim = Claim(name, source, statement, quantity, (0.0001, 1), None, "regularisers")
-        found = [least_memory(pairs, summary, arms, among) for arms in (one, other)]
-        missing = [words for words, values in zip(("the first", "the second"), found) if values.empty]
-        note = (
-            f"{' and '.join(missing)} of the two has no setting that near"
-            if missing
-            else "settings were chosen by the same networks"
-        )
-        estimate = None if missing else paired_difference(found[0].sort_index(), found[1].sort_index())
-        answers[name] = (estimate, note)
-        made.rows.append((claim, estimate, note))
-    near = summary[summary["near"]]
-    if near.empty:
-        return
-    arm, strength = near["memory"].idxmin()
-    made.findings.append(
-        f"<b>Regularisers.</b> Of {len(summary)} settings {len(near)} come within half a point of the best accuracy on true "
-        f"labels; of these {named(arm, strength)} fits random labels least, to "
-        f"{with_interval(over_seeds(least_memory(pairs, summary, [arm]))[0])}. The best of the others minus the best with dropout: "
-        f"{with_interval(answers['A6-dropout'][0], count=False)}"
-        + (f" ({answers['A6-dropout'][1]})" if answers["A6-dropout"][0] is None else "")
-        + f"; among those that cost at most half a point beside no regulariser, "
-        f"{with_interval(answers['A6-dropout-harmless'][0], count=False)}."
-    )
+def answer(tables: Tables, answers: Answers) -> None:
+    """Answer how much less dropout, and dropout with adversarial training, let networks fit than what they are held against."""
+    pairs, images = by_setting(tables["networks"]), images_of(of_arms(tables["networks"], ARMS))
+    dropout = least_memory(pairs, ["dropout"])
+    answers.give("A6-dropout-harmless", _less(least_memory(pairs, PLAIN), dropout), images)
+    answers.give("A6-adversarial-harmless", _less(dropout, least_memory(pairs, ["dropout_attack"])), images)
+
+
+def _less(one: pd.Series, other: pd.Series) -> Answer:
+    if one.empty or other.empty:
+        return None, "one of the two has no setting that costs so little accuracy"
+    estimate, note = over_pairs(one, other)
+    return estimate, "; ".join(filter(None, ("settings were chosen by the same networks", note)))
 
 
 def named(arm: str, strength: float) -> str:
     """Return the name of a setting, such as "dropout 0.5"."""
-    name, column, *_ = REGULARISERS[arm]
-    return name if column is None else f"{name} {strength:g}"
+    return f"{ARMS[arm].mark.name} {strength:g}" if ARMS[arm].key else ARMS[arm].mark.name
 
 
-def _draw(evidence, pairs, summary, made):
-    figure, [[place]] = figures.grid(1, 1, width=6.0, height=4.0)
-    for arm, (name, _, color, marker) in REGULARISERS.items():
-        points = []
-        for strength, own in pairs[pairs["regulariser"] == arm].groupby("strength"):
-            x, y = over_seeds(own["memory"])[0], over_seeds(own["validation"])[0]
-            if x is None or y is None:
-                continue
-            style: palette.Style = {
-                "color": color,
-                "marker": marker,
-                "markersize": 6,
-                "linestyle": "",
-                "linewidth": 1,
-                "capsize": 2,
-            }
-            place.errorbar(x.value, y.value, figures.reach(y), figures.reach(x), label=name, **style)
-            points.append((x.value, y.value))
-            if arm != "free":
-                place.annotate(
-                    f"{strength:g}", points[-1], xytext=(4, 4), textcoords="offset points", fontsize=7, color=color
-                )
-        place.plot(*np.array(points).T if points else ([], []), color=color, linewidth=0.9, alpha=0.6)
-    best = summary["validation"].max()
-    if np.isfinite(best):
-        place.axhline(best - NEAR, **palette.REFERENCE)
-        place.set_ylim(max(best - LOWEST, summary["validation"].min() - 0.01), best + 0.02)
-    below = [named(*setting) for setting, row in summary.iterrows() if row["validation"] < best - LOWEST]
-    place.set(xlabel="final training accuracy on random labels", ylabel="best test accuracy on true labels")
-    figures.legend(place, loc="best", ncols=2)
-    near = summary[summary["near"]].sort_values("memory")
-    says = ", ".join(f"{named(*setting)} ({number(row['memory'])})" for setting, row in near.head(4).iterrows())
-    made.figures.append(
-        Figure(
-            figures.save(figure, evidence.folder, "regularisers"),
-            "What regularisers cost, and what they keep from being memorised (the paper's figure 10)",
-            f"Within half a point of the best accuracy on true labels (above the dotted line), the settings that fit random "
-            f"labels least: {says or 'none'}. Up and left is better"
-            f"{'; below the frame: ' + ', '.join(below) if below else ''}. Points: means over n = {pairs['seed'].nunique()} seeds with "
-            "95 % intervals both ways; numbers: strengths; lines join strengths of one regulariser.",
-            "Best test accuracy on true labels against training accuracy on random ones, by regulariser and strength.",
-        )
+def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
+    """Draw accuracy on true labels against accuracy on random ones, by regulariser and strength."""
+    pairs, text = by_setting(tables["networks"]), Text("experiments.closer_look", "regularisers")
+    summary = means(pairs)
+    lowest = summary["accuracy"].max() - LOWEST
+    harmless = summary[summary["harmless"]].sort_values("memory")
+    recipe = evidence.asked_trials("free")[0].recipe
+    facts = {
+        "settings": len(summary),
+        "harmless": {named(*setting): row["memory"] for setting, row in harmless.iterrows()},
+        "dropout": answers["A6-dropout-harmless"],
+        "below": [named(*setting) for setting, row in summary.iterrows() if row["accuracy"] < lowest],
+        "seeds": pairs["seed"].nunique(),
+        "near": NEAR,
+        "recipe": recipe,
+        "attack": evidence.asked_trials("dropout_attack")[0].recipe.regularization,
+        "images": images_of(of_arms(tables["networks"], ARMS)),
+    }
+    return Chapter(
+        title="Regularisers",
+        findings=[text.block("finding", **facts)],
+        figures=[text.figure(figures.save(draw_settings(pairs), evidence.folder, "regularisers"), **facts)],
+        shown=[Shown("Regularisers", text.block("table", **facts), as_table(pairs))],
+        methods=[text.block("methods", **facts)],
     )
 
 
-def _table(pairs, summary, made):
+def draw_settings(pairs: pd.DataFrame) -> Drawing:
+    """Return means over seeds of each setting with intervals both ways, strengths of one regulariser joined."""
+    figure, [[axes]] = figures.grid(1, 1, width=6.0, height=4.0)
+    for arm, own in pairs.groupby("arm", sort=False):
+        mark, points = ARMS[arm].mark, []
+        for strength, each in own.groupby("strength"):
+            x, y = over_seeds(each["memory"])[0], over_seeds(each["accuracy"])[0]
+            if x is None or y is None:
+                continue
+            reach = figures.reach(y), figures.reach(x)
+            axes.errorbar(x.value, y.value, *reach, label=mark.name, linewidth=1, capsize=2, **mark.points)
+            points.append((x.value, y.value))
+            if ARMS[arm].key:
+                place: palette.Style = {
+                    "xytext": (4, 4),
+                    "textcoords": "offset points",
+                    "fontsize": 7,
+                    "color": mark.color,
+                }
+                axes.annotate(f"{strength:g}", points[-1], **place)
+        axes.plot(*np.array(points).T if points else ([], []), color=mark.color, linewidth=0.9, alpha=0.6)
+    summary = means(pairs)["accuracy"]
+    if summary.notna().any():
+        axes.axhline(summary.get(("free", 0.0), np.nan) - NEAR, **palette.REFERENCE)
+        axes.set_ylim(max(summary.max() - LOWEST, summary.min() - 0.01), summary.max() + 0.02)
+    axes.set(xlabel="final training accuracy on random labels", ylabel="best test accuracy on true labels")
+    figures.legend(axes, loc="best", ncols=2)
+    return figure
+
+
+def as_table(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return the means over seeds of each setting as they are to be read."""
     rows = []
-    for (arm, strength), own in pairs.groupby(["regulariser", "strength"], sort=False):
+    for (arm, strength), row in means(pairs).iterrows():
+        own = pairs[(pairs["arm"] == arm) & (pairs["strength"] == strength)]
         rows.append(
             {
                 "regulariser": named(arm, strength),
-                "best test accuracy, true labels": with_interval(over_seeds(own["validation"])[0], count=False),
+                "best test accuracy, true labels": with_interval(over_seeds(own["accuracy"])[0], count=False),
                 "training accuracy, random labels": with_interval(over_seeds(own["memory"])[0], count=False),
-                "within half a point": "yes" if summary.loc[(arm, strength), "near"] else "no",
+                f"at most {100 * NEAR:g} points worse than without": "yes" if row["harmless"] else "no",
             }
         )
-    made.shown.append(
-        Shown(
-            "Regularisers", f"Means over n = {pairs['seed'].nunique()} seeds with 95 % intervals.", pd.DataFrame(rows)
-        )
-    )
+    return pd.DataFrame(rows)

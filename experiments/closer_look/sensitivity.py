@@ -1,14 +1,14 @@
-"""A2: does the loss hang on a few examples? Loss sensitivity through all updates, its Gini, class by class (figures 3, 4)."""
+"""A2: does the loss depend on a few examples? Loss sensitivity through all updates, its Gini, class by class (figures 3, 4)."""
 
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure as Drawing
 
-from experiments.closer_look.networks import ARPIT, COLORS
 from memo.commands.evidence import Evidence
 from memo.data.datasets import MNIST
 from memo.data.randomness import generator, purpose_key
@@ -16,64 +16,64 @@ from memo.data.treatments import PixelStatistics, gaussian_images
 from memo.measures import sensitivity
 from memo.measures.sensitivity import Setting, gini
 from memo.reporting import figures, palette
-from memo.reporting.legacy import Chapter, Claim
+from memo.reporting.answers import Answers
+from memo.reporting.chapter import Chapter, Text
+from memo.reporting.palette import Mark
 from memo.reporting.panels import mean_line
-from memo.reporting.report import Figure, number, with_interval
+from memo.reporting.report import number
+from memo.statistics.curve_shape import at_level
+from memo.statistics.intervals import share
 from memo.statistics.over_seeds import over_pairs, over_seeds
-from memo.storage.run_folders import RUNS, replacing
+from memo.storage.run_folders import RUNS, Tables, replacing
 
-KINDS = {"real": "real inputs", "random": "random inputs (randX)"}
-PAINT = {"real": COLORS["true"], "random": COLORS["inputs"]}
+KINDS = {
+    "real": Mark("real inputs", palette.BLUE, "o", palette.SOLID),
+    "random": Mark("random inputs (randX)", palette.PURPLE, "s", palette.DASHED),
+}
+KEYS = ["inputs", "seed"]
+MOST = 0.9  # of the checkpoints
+CLASSES = range(MNIST.classes)
 # Raise it when the measurement changes: part of the name under which its table is kept.
 VERSION = 1
 
 
-def chapter(evidence: Evidence, asked: Mapping) -> Chapter:
-    """Return the claims and figures on loss sensitivity; `asked` is `experiment.sensitivity` of the config."""
-    made = Chapter()
-    images, classes = measured(evidence, asked)
-    by_time = ginis(images)
-    made.tables["sensitivity_gini"] = by_time
-    made.tables["sensitivity_classes"] = classes
-    _claims(images, by_time, classes, made)
-    _draw_gini(evidence, images, by_time, asked, made)
-    _draw_classes(evidence, classes, made)
-    made.methods.append(
-        f"Loss sensitivity: {asked['side']}×{asked['side']} pixels, layers of {', '.join(map(str, asked['widths']))}, "
-        f"{asked['images']:,} images, plain gradient descent on batches of {asked['batch_size']} at {asked['rate']:g} for "
-        f"{asked['epochs']} epochs (the paper's optimiser settings for this network are not known to us). "
-        "g<sub>x</sub><sup>t</sup> is the l1 norm of the total derivative of the mean training loss after t updates with respect "
-        "to the image x, exactly and back through all t updates. The mean over t is one over the "
-        f"{asked['checkpoints']} numbers of updates, evenly spaced. Random inputs are Gaussian with the mean and sd of the "
-        "data; they keep the labels, starts and minibatches of their twins."
-    )
-    return made
+def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """Return the Gini of sensitivities along training and of their mean over it, and the sensitivity between classes."""
+    images, classes = measured(evidence)
+    mean = images.groupby([*KEYS, "image"])["sensitivity"].mean()
+    over_time = mean.groupby(KEYS).agg(images="size", gini=lambda values: float(gini(values.to_numpy())))
+    return {
+        "sensitivity_gini": ginis(images),
+        "sensitivity_mean": over_time.reset_index(),
+        "sensitivity_classes": classes,
+    }
 
 
-def measured(evidence: Evidence, asked: Mapping) -> tuple[pd.DataFrame, pd.DataFrame]:
+def measured(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return g by kind, seed, update and image, and by kind, seed, class of the loss and class of the image; kept on disk."""
-    first = min(trial.seed for arm in ("noise_inputs",) for trial in evidence.asked_trials(arm))
+    asked = evidence.settings["sensitivity"]
+    first = min(trial.seed for trial in evidence.asked_trials("noise_inputs"))
     text = json.dumps([VERSION, first, dict(asked)], sort_keys=True)
     folder = evidence.folder / RUNS / f"sensitivity-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    names = ("images", "classes")
-    if not all((folder / f"{name}.parquet").exists() for name in names):
-        for name, frame in zip(names, _measure(evidence, asked, first)):
-            with replacing(folder / f"{name}.parquet") as path:
+    files = [folder / f"{name}.parquet" for name in ("images", "classes")]
+    if not all(file.exists() for file in files):
+        for file, frame in zip(files, _measure(evidence, asked, first)):
+            with replacing(file) as path:
                 frame.to_parquet(path, index=False)
-    images, classes = (pd.read_parquet(Path(folder / f"{name}.parquet")) for name in names)
+    images, classes = (pd.read_parquet(file) for file in files)
     return images, classes
 
 
-def _measure(evidence, asked, first):
+def _measure(evidence: Evidence, asked: Mapping[str, Any], first: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     dataset = evidence.dataset.at_side(asked["side"])
     n, batch = asked["images"], asked["batch_size"]
     steps = asked["epochs"] * (n // batch)
     setting = Setting((asked["side"] ** 2, *asked["widths"], MNIST.classes), "relu", "he", batch, steps)
     times = np.unique(np.round(np.linspace(0, steps, asked["checkpoints"] + 1)[1:]).astype(int)).tolist()
+    towards, of = np.indices((MNIST.classes, MNIST.classes))
     per_image, per_class = [], []
     for seed in range(first, first + asked["seeds"]):
         rows = generator(seed, "subset").permutation(len(dataset.train_labels))[:n]
-        labels = dataset.train_labels[rows]
         statistics = PixelStatistics(*dataset.pixel_statistics)
         pixels = {
             "real": dataset.train_images[rows].astype(np.float32) / 255,
@@ -81,32 +81,21 @@ def _measure(evidence, asked, first):
         }
         keys, orders = [purpose_key(seed, "initialisation")], [purpose_key(seed, "order")]
         for kind, own in pixels.items():
-            found = sensitivity.measure(setting, asked["rate"], tuple(times), keys, orders, own[None], labels[None])
+            given = own[None], dataset.train_labels[rows][None]
+            found = sensitivity.measure(setting, asked["rate"], tuple(times), keys, orders, *given)
             for place, time in enumerate(times):
-                per_image.append(
-                    pd.DataFrame(
-                        {
-                            "inputs": kind,
-                            "seed": seed,
-                            "update": time,
-                            "epoch": time / (n // batch),
-                            "image": np.arange(n),
-                            "sensitivity": found.images[0, place],
-                            "train_loss": found.train_loss[0, place],
-                            "train_accuracy": found.train_accuracy[0, place],
-                        }
-                    )
-                )
-            towards, of = np.indices((MNIST.classes, MNIST.classes))
-            columns = {"inputs": kind, "seed": seed, "loss_of": towards.ravel(), "image_of": of.ravel()}
-            per_class.append(pd.DataFrame(columns | {"sensitivity": found.classes[0].ravel()}))
+                moment = {"inputs": kind, "seed": seed, "update": time, "epoch": time / (n // batch)}
+                seen = {"image": np.arange(n), "sensitivity": found.images[0, place]}
+                fit = {name: getattr(found, name)[0, place] for name in ("train_loss", "train_accuracy")}
+                per_image.append(pd.DataFrame(moment | seen | fit))
+            classes = {"inputs": kind, "seed": seed, "loss_of": towards.ravel(), "image_of": of.ravel()}
+            per_class.append(pd.DataFrame(classes | {"sensitivity": found.classes[0].ravel()}))
     return pd.concat(per_image, ignore_index=True), pd.concat(per_class, ignore_index=True)
 
 
 def ginis(images: pd.DataFrame) -> pd.DataFrame:
     """Return the Gini of the sensitivities over images by inputs, seed and update, with the training accuracy there."""
-    keys = ["inputs", "seed", "update", "epoch"]
-    grouped = images.groupby(keys)
+    grouped = images.groupby([*KEYS, "update", "epoch"])
     frame = grouped.agg(train_accuracy=("train_accuracy", "first"), mean_sensitivity=("sensitivity", "mean"))
     frame["gini"] = grouped["sensitivity"].apply(lambda values: float(gini(values.to_numpy())))
     return frame.reset_index()
@@ -118,119 +107,92 @@ def share_higher(by_time: pd.DataFrame) -> pd.Series:
     return (both["real"] > both["random"]).groupby("seed").mean() if len(both) else pd.Series(dtype=float)
 
 
+def matched(by_time: pd.DataFrame) -> pd.Series:
+    """Return by seed the Gini of real inputs where they are first fitted as well as random ones at the end − that of these."""
+    gaps = {}
+    for seed, own in by_time.sort_values("update").groupby("seed"):
+        real, random = (own[own["inputs"] == kind] for kind in KINDS)
+        end = random.iloc[-1]
+        gaps[seed] = at_level(real["train_accuracy"], real["gini"], end["train_accuracy"]) - end["gini"]
+    return pd.Series(gaps, dtype=float)
+
+
 def off_diagonal(classes: pd.DataFrame) -> pd.Series:
     """Return by inputs and seed the mean sensitivity of a class to images of others over that to its own images.
 
     1 where classes do not matter; 0 where no class knows of another.
     """
     own = classes["loss_of"] == classes["image_of"]
-    keys = ["inputs", "seed"]
-    return classes[~own].groupby(keys)["sensitivity"].mean() / classes[own].groupby(keys)["sensitivity"].mean()
+    return classes[~own].groupby(KEYS)["sensitivity"].mean() / classes[own].groupby(KEYS)["sensitivity"].mean()
 
 
-def _over_time(images):
-    """Return by inputs and seed the Gini over images of the mean over t."""
-    mean = images.groupby(["inputs", "seed", "image"])["sensitivity"].mean()
-    return mean.groupby(["inputs", "seed"]).apply(lambda values: float(gini(values.to_numpy())))
+def answer(tables: Tables, answers: Answers) -> None:
+    """Answer how much less evenly the loss depends on images with real inputs, and how far between classes."""
+    by_time, over_time = tables["sensitivity_gini"], tables["sensitivity_mean"]
+    images = int(over_time["images"].max())
+    answers.give("A2-checkpoints", (share(share_higher(by_time) >= MOST), ""), images)
+    by_kind = over_time.pivot(index="seed", columns="inputs", values="gini")
+    answers.give("A2-mean", over_pairs(by_kind["real"], by_kind["random"]), images)
+    answers.give("A2-matched", over_seeds(matched(by_time), "real inputs that are never fitted as well"), images)
+    spread = off_diagonal(tables["sensitivity_classes"]).unstack("inputs")
+    answers.give("A2-classes", over_pairs(spread["real"], spread["random"]), images)
 
 
-def _claims(images, by_time, classes, made):
-    statement = (
-        "On real data only some examples are sensitive: the sensitivity is spread less evenly than on noise inputs."
-    )
-    claim = Claim(
-        "A2-checkpoints",
-        ARPIT,
-        statement,
-        "share of checkpoints with Gini, real > random inputs",
-        (0.9, 1),
-        (0.5001, 1),
-        "gini",
-    )
-    share = share_higher(by_time)
-    made.rows.append((claim, *over_seeds(share)))
-    claim = Claim(
-        "A2-mean", ARPIT, statement, "Gini of the mean over training, real − random inputs", (0.0001, 1), None, "gini"
-    )
-    over_time = _over_time(images).unstack("inputs")
-    gap = over_pairs(over_time["real"], over_time["random"])
-    made.rows.append((claim, *gap))
-    statement = "On real data the classes share more: sensitivity is spread further over other classes."
-    claim = Claim(
-        "A2-classes", ARPIT, statement, "sensitivity to other classes' images / to its own, real − random inputs",
-        (0.0001, np.inf), None, "classes",
-    )  # fmt: skip
-    shares = off_diagonal(classes).unstack("inputs")
-    shared = over_pairs(shares["real"], shares["random"])
-    made.rows.append((claim, *shared))
-    made.findings.append(
-        "<b>Sensitivity.</b> The loss depends on single images more unevenly with real inputs than with random ones at a share "
-        f"{with_interval(over_seeds(share)[0])} of the checkpoints; Gini of the mean over training, real − random: "
-        f"{with_interval(gap[0], count=False)}. Sensitivity to images of other classes over that to its own, at the end, real − "
-        f"random: {with_interval(shared[0], count=False)}."
+def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
+    """Draw Gini and Lorenz curves of the sensitivities, and the sensitivity between classes."""
+    by_time, classes = tables["sensitivity_gini"], tables["sensitivity_classes"]
+    ends, spread = by_time[by_time["update"] == by_time["update"].max()], off_diagonal(classes)
+    facts = {
+        "asked": evidence.settings["sensitivity"],
+        "mean": answers["A2-mean"],
+        "matched": answers["A2-matched"],
+        "classes": answers["A2-classes"],
+        "ends": {mark.name: over_seeds(ends[ends["inputs"] == kind]["gini"])[0] for kind, mark in KINDS.items()},
+        "spread": {mark.name: over_seeds(spread[kind])[0] for kind, mark in KINDS.items()},
+    }
+    images, text = measured(evidence)[0], Text("experiments.closer_look", "sensitivity")
+    drawn = {"gini": draw_gini(images, by_time), "classes": draw_classes(classes)}
+    return Chapter(
+        title="On which images the loss depends",
+        findings=[text.block("finding", **facts)],
+        figures=[text.figure(figures.save(figure, evidence.folder, name), **facts) for name, figure in drawn.items()],
+        methods=[text.block("methods", **facts)],
     )
 
 
-def _draw_gini(evidence, images, by_time, asked, made):
+def draw_gini(images: pd.DataFrame, by_time: pd.DataFrame) -> Drawing:
+    """Return the Gini by epoch, Lorenz curves of the mean over training, and the training accuracy by epoch."""
     figure, [[curve, lorenz, fits]] = figures.grid(1, 3, width=3.1, height=2.8)
-    for kind, name in KINDS.items():
+    for kind, mark in KINDS.items():
         own = by_time[by_time["inputs"] == kind]
-        style: palette.Style = {"color": PAINT[kind], "marker": "o", "markersize": 3, "label": name}
-        mean_line(curve, own, "gini", **style)
-        mean_line(fits, own, "train_accuracy", **style)
+        for axes, column in ((curve, "gini"), (fits, "train_accuracy")):
+            mean_line(axes, own, column, marker=mark.marker, markersize=3, label=mark.name, **mark.line)
         mean = images[images["inputs"] == kind].groupby(["seed", "image"])["sensitivity"].mean()
-        sorted_shares = [np.cumsum(np.sort(values)) / values.sum() for _, values in mean.groupby("seed")]
-        lorenz.plot(np.linspace(0, 1, asked["images"]), np.mean(sorted_shares, axis=0), color=PAINT[kind], label=name)
+        shares = [np.cumsum(np.sort(values)) / values.sum() for _, values in mean.groupby("seed")]
+        lorenz.plot(np.linspace(0, 1, len(shares[0])), np.mean(shares, axis=0), label=mark.name, **mark.line)
     lorenz.plot([0, 1], [0, 1], **palette.REFERENCE)
     curve.set(xlabel="epoch", ylabel="Gini of sensitivities")
     fits.set(xlabel="epoch", ylabel="training accuracy", ylim=(0, 1.02))
     lorenz.set(xlabel="share of images, least sensitive first", ylabel="share of all sensitivity")
     figures.shared_legend(figure, curve)
-    ends = by_time[by_time["update"] == by_time["update"].max()]
-    says = "; ".join(
-        f"{name} {with_interval(over_seeds(ends[ends['inputs'] == kind]['gini'])[0])}" for kind, name in KINDS.items()
-    )
-    made.figures.append(
-        Figure(
-            figures.save(figure, evidence.folder, "gini"),
-            "How unevenly the loss depends on its images (the paper's figure 3)",
-            f"Gini of the sensitivities at the end of training: {says}. Left: along training; middle: Lorenz curves of the mean "
-            "over training (dotted: all images alike); right: the training accuracy then, which differs between the two. Lines: "
-            "means over seeds, bands: all of them.",
-            "Gini coefficient of the loss sensitivity along training, Lorenz curves and training accuracy.",
-        )
-    )
+    return figure
 
 
-def _draw_classes(evidence, classes, made):
-    figure, axes = figures.grid(1, 2, width=3.6, height=3.0)
-    for place, (kind, name) in zip(axes[0], KINDS.items()):
+def draw_classes(classes: pd.DataFrame) -> Drawing:
+    """Return maps of the sensitivity of each class's loss to each class's images, one per kind of inputs."""
+    figure, [row] = figures.grid(1, len(KINDS), width=3.6, height=3.0)
+    for axes, (kind, mark) in zip(row, KINDS.items()):
         own = classes[classes["inputs"] == kind]
-        mean = own.pivot_table(index="loss_of", columns="image_of", values="sensitivity")
+        mean = own.pivot_table(index="loss_of", columns="image_of", values="sensitivity").reindex(
+            CLASSES, columns=CLASSES
+        )
         # Over its largest entry: the two differ in scale, and the question is the spread.
-        peak = np.nanmax(mean) if mean.size else np.nan
-        picture = place.imshow(
-            mean / peak if mean.size else np.zeros((MNIST.classes, MNIST.classes)), vmin=0, vmax=1, cmap="viridis"
+        peak = np.nanmax(mean)
+        picture = axes.imshow(mean / peak, vmin=0, vmax=1, cmap="viridis")
+        axes.grid(visible=False)
+        axes.set(
+            title=f"{mark.name}\nlargest entry: {number(peak)}", xlabel="class of the image", ylabel="class of the loss"
         )
-        place.grid(visible=False)
-        place.set(
-            title=f"{name}\nlargest entry: {number(peak)}", xlabel="class of the image", ylabel="class of the loss"
-        )
-        place.set_xticks(range(MNIST.classes))
-        place.set_yticks(range(MNIST.classes))
-    figure.colorbar(picture, ax=axes[0], label="relative to the largest entry", shrink=0.8)
-    spread = off_diagonal(classes)
-    says = []
-    for kind, name in KINDS.items():
-        values = spread[kind] if kind in spread.index.get_level_values(0) else []
-        says.append(f"{name} {with_interval(over_seeds(values)[0])}")
-    made.figures.append(
-        Figure(
-            figures.save(figure, evidence.folder, "classes"),
-            "Which class's images move which class's loss (the paper's figure 4)",
-            f"Mean sensitivity to images of other classes as a multiple of that to a class's own: {'; '.join(says)}. Mean over "
-            "seeds of the l1 norm of the derivative of the mean loss of one class (row) with respect to an image of another "
-            "(column), at the end of training and through all updates.",
-            "Two maps of class-to-class loss sensitivity, for real and for random inputs.",
-        )
-    )
+        axes.set(xticks=CLASSES, yticks=CLASSES)
+    figure.colorbar(picture, ax=row, label="relative to the largest entry", shrink=0.8)
+    return figure

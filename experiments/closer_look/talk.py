@@ -1,137 +1,127 @@
-"""What the talk says of this paper, word for word, over widths, numbers of images and learning rates."""
+"""What the talk says of this paper, over widths, numbers of images and learning rates."""
 
-import numpy as np
+import itertools
+from typing import NamedTuple
+
 import pandas as pd
+from matplotlib.figure import Figure as Drawing
 
+from experiments.closer_look.networks import of_arms, treated
 from memo.commands.evidence import Evidence
-from memo.reporting import figures, palette
-from memo.reporting.legacy import REPRODUCED, Chapter, Claim, judge
-from memo.reporting.report import Figure
-from memo.statistics import over_seeds
-from memo.statistics.over_seeds import Answer
+from memo.reporting import figures, palette, panels
+from memo.reporting.answers import Answers
+from memo.reporting.chapter import Chapter, Text
+from memo.statistics.curve_summary import shapes
+from memo.statistics.over_seeds import NEVER, Answer, mean, over_seeds, ratio, slowdown, twins
+from memo.statistics.trends import log_slope
+from memo.storage.run_folders import Tables
 
-TALK = "the talk, of Arpit et al. 2017"
-SLOWLY = "On random labels the curve 'went down very, very slowly in almost a linear fashion'."
-FAST = "On structured labels it would 'fiddle around a little bit in the beginning, but then dropped very fast'."
-# As in the headline experiment: name, statement, words, column, labels (or "ratio"), accept, direction, straight line.
-MEASURES = (
-    ("linear-loss", SLOWLY, "R² of a straight line, training loss, shuffled", "loss_linearity", "shuffled", (0.98, 1), None, 1),
-    ("linear-accuracy", SLOWLY, "R² of a straight line, training accuracy, shuffled", "accuracy_linearity", "shuffled",
-     (0.98, 1), None, 1),
-    ("slower", SLOWLY, "epochs to 90 % training accuracy, shuffled / true", "t90", "slower", (2, np.inf), (1, np.inf), 1),
-    ("fiddles", FAST, "share of the time in the first tenth of the rise (straight line: 0.1), training loss, true",
-     "loss_early_share", "true", (0.1, 1), None, 0.1),
-    ("steeper", FAST, "steepest over mean slope, training loss, true / shuffled", "loss_steepness", "ratio", (2, np.inf),
-     (1, np.inf), 1),
-)  # fmt: skip
-SHORT = {
-    "linear-loss": "R² of a line,\nloss, shuffled",
-    "linear-accuracy": "R² of a line,\naccuracy, shuffled",
-    "slower": "time to 90 %,\nshuffled / true",
-    "fiddles": "time in first tenth,\nloss, true",
-    "steeper": "steepest slope,\ntrue / shuffled",
+ARM = "talk"
+
+
+class Measure(NamedTuple):
+    """A number of one setting: its column, its name in the figure, and what it is for a straight line or equal curves."""
+
+    column: str
+    words: str
+    null: float
+
+
+MEASURES = {
+    "linear-loss": Measure("loss_linearity", "R² of a line,\nloss, shuffled", 1),
+    "linear-accuracy": Measure("accuracy_linearity", "R² of a line,\naccuracy, shuffled", 1),
+    "slower": Measure("t90", "time to 90 %,\nshuffled / true", 1),
+    "fiddles": Measure("loss_start", "time to 10 % / 10 to 50 %,\nloss, true", 0.25),
+    "steeper": Measure("loss_steepness", "steepest slope, loss,\ntrue / shuffled", 1),
 }
-COLORS = (palette.SKY, palette.BLUE, palette.PURPLE, palette.VERMILION, palette.BLACK)
 
 
-def chapter(evidence: Evidence, networks: pd.DataFrame) -> Chapter:
-    """Return the claims and the map of where the quoted sentences hold."""
-    made = Chapter()
-    own = networks[networks["arm"] == "talk"]
-    cells = []
-    for (rate, width, n), cell in own.groupby(["rate", "width", "n"]):
-        for name, statement, words, column, labels, accept, direction, _ in MEASURES:
-            claim = Claim(
-                f"talk-{name}-{width}-{n}-{rate:g}", TALK, statement, f"{words}, learning rate {rate:g}", accept, direction,
-                "talk", condition=f"{width} units, n = {n:,}",
-            )  # fmt: skip
-            estimate, note = measured(cell, column, labels)
-            made.rows.append((claim, estimate, note))
-            cells.append(
-                {
-                    "measure": name,
-                    "rate": rate,
-                    "width": width,
-                    "n": n,
-                    "verdict": judge(claim, estimate),
-                    **dict(zip(("value", "low", "high", "seeds"), estimate or (np.nan, np.nan, np.nan, 0))),
-                }
-            )
-    frame = pd.DataFrame(cells)
-    made.tables["talk"] = frame
-    held = frame.groupby("measure", sort=False)["verdict"].agg(lambda verdicts: (verdicts == REPRODUCED).sum())
-    count = len(frame) // len(MEASURES)
-    made.findings.append(
-        f"<b>The talk.</b> Of {count} settings of width, number of images and learning rate, the sentences hold, measured as "
-        "in the headline experiment, in: "
-        + "; ".join(f"{SHORT[name].replace(chr(10), ' ')}: {held[name]}" for name in held.index)
-        + "."
+def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """Return the outcomes of the talk's arm with the statistics of the shape of its training curves."""
+    columns = ["loss_linearity", "loss_steepness", "loss_start", "accuracy_linearity"]
+    found = [keys | shapes(curve) for keys, curve in evidence.curves() if keys["arm"] == ARM]
+    networks = treated(evidence, [ARM])
+    table = pd.DataFrame(found, columns=["trial", *columns])
+    return {"networks": networks.merge(table, on="trial", how="left")}
+
+
+def settings(tables: Tables) -> dict[tuple[float, int, int], pd.DataFrame]:
+    """Return the networks of each rate, width and number of images."""
+    own = of_arms(tables["networks"], [ARM])
+    own = own.assign(epochs_trained=own["epochs"])
+    return {(rate, int(width), int(n)): cell for (rate, width, n), cell in own.groupby(["rate", "width", "images"])}
+
+
+def measured(cell: pd.DataFrame, name: str) -> Answer:
+    """Return the estimate of one statistic in one setting: of one kind of labels, or a ratio of twins."""
+    column, width, seeds = MEASURES[name].column, cell["width"].iloc[0], cell["seed"].nunique()
+    if name == "slower":
+        return slowdown(cell, cell, column, width)
+    if name == "steeper":
+        return ratio(cell, column, width, seeds, inverse=True)
+    return mean(cell, column, "true" if name == "fiddles" else "shuffled", width, seeds)
+
+
+def exponent(cells: dict[int, pd.DataFrame]) -> Answer:
+    """Return the exponent in n of the factor of times to 90 %, from the networks of one rate and width by n."""
+    pairs = {n: twins(cell, "t90", cell["width"].iloc[0]) for n, cell in cells.items()}
+    return over_seeds(log_slope(pd.DataFrame({n: own["shuffled"] / own["true"] for n, own in pairs.items()})), NEVER)
+
+
+def answer(tables: Tables, answers: Answers) -> None:
+    """Answer where the curves are as the talk says, and how the factor by which shuffled labels take longer grows with n."""
+    found = settings(tables)
+    rates, widths, counts = (sorted(set(values)) for values in zip(*found))
+    answers.conditions(rate=[f"{rate:g}" for rate in rates], width=widths, n=counts)
+    for (rate, width, n), cell in found.items():
+        for name in MEASURES:
+            keys = {"width": width, "n": n, "rate": f"{rate:g}"}
+            answers.give(f"talk-{name}-{{width}}-{{n}}-{{rate}}", measured(cell, name), n, **keys)
+    for rate, width in itertools.product(rates, widths):
+        cells = {n: cell for (own_rate, own_width, n), cell in found.items() if (own_rate, own_width) == (rate, width)}
+        grows = exponent(cells) if len(cells) > 1 else (None, "one number of images has no exponent")
+        answers.give("talk-exponent-{width}-{rate}", grows, max(counts), width=width, rate=f"{rate:g}")
+
+
+def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
+    """Draw the statistics of all settings against the number of images."""
+    found, text = settings(tables), Text("experiments.closer_look", "talk")
+    rates, widths, counts = (sorted(set(values)) for values in zip(*found))
+    ids = {name: [f"talk-{name}-{w}-{n}-{rate:g}" for rate, w, n in found] for name in MEASURES}
+    grows = [answers[f"talk-exponent-{width}-{rate:g}"] for rate, width in itertools.product(rates, widths)]
+    facts = {
+        "settings": len(found),
+        "widths": widths,
+        "counts": counts,
+        "rates": [f"{rate:g}" for rate in rates],
+        "held": {name: sum(answers.verdict(id) == "reproduced" for id in each) for name, each in ids.items()},
+        "exponents": [one for one in grows if one],
+        "seeds": of_arms(tables["networks"], [ARM])["seed"].nunique(),
+    }
+    cells = {name: {key: measured(cell, name)[0] for key, cell in found.items()} for name in MEASURES}
+    return Chapter(
+        title="What the talk says, at other settings",
+        findings=[text.block("finding", **facts)],
+        figures=[text.figure(figures.save(draw_settings(cells, rates, widths), evidence.folder, "talk"), **facts)],
+        methods=[text.block("methods", **facts)],
     )
-    _draw(evidence, frame, made)
-    made.methods.append(
-        "The talk's sentences: shape statistics of the training curve as in the headline experiment, the loss until 90 % of "
-        "the initial one is lost, the accuracy from chance to 99 %; a seed whose curve does not get there is left out and "
-        "counted. Bounds are those of the headline experiment, fixed before these runs."
-    )
-    return made
 
 
-def measured(cell: pd.DataFrame, column: str, labels: str) -> Answer:
-    """Return the estimate and note of one statistic over the seeds of a setting: of one kind of labels, or a ratio of twins."""
-    width, seeds = cell["width"].iloc[0], cell["seed"].nunique()
-    if labels in over_seeds.KINDS:
-        return over_seeds.mean(cell, column, labels, width, seeds)
-    if (over_seeds.twins(cell, column, width).dropna() <= 0).any(axis=None):
-        return None, "a value of 0 has no ratio"
-    return over_seeds.ratio(cell, column, width, seeds, inverse=labels != "slower")
-
-
-def _draw(evidence, frame, made):
-    rates = sorted(frame["rate"].unique())
-    figure, axes = figures.grid(len(rates), len(MEASURES), width=2.4, height=2.3, sharex=True, sharey="col")
-    for row, rate in zip(axes, rates):
-        for place, (name, *_, accept, _, straight) in zip(row, MEASURES):
-            own = frame[(frame["measure"] == name) & (frame["rate"] == rate)]
-            for color, marker, (width, line) in zip(COLORS, "os^Dv", own.groupby("width")):
-                known = line.dropna(subset="value").sort_values("n")
-                for cell in known.itertuples():
-                    place.errorbar(
-                        cell.n,
-                        cell.value,
-                        figures.reach(cell),
-                        color=color,
-                        marker=marker,
-                        markersize=4,
-                        capsize=2,
-                        label=f"{width} units",
-                    )
-                place.plot(known["n"], known["value"], color=color, linewidth=1)
-            place.axhspan(
-                accept[0],
-                min(accept[1], max(accept[0] * 1.001, place.get_ylim()[1])),
-                color=palette.GREEN,
-                alpha=0.12,
-                linewidth=0,
+def draw_settings(cells: dict[str, dict], rates: list[float], widths: list[int]) -> Drawing:
+    """Return each statistic against the number of images, one row per learning rate, a line per width."""
+    figure, grid = figures.grid(len(rates), len(MEASURES), width=2.4, height=2.3, sharex=True, sharey="col")
+    marks = palette.level_marks(widths, "{} units")
+    for row, rate in zip(grid, rates):
+        for axes, (name, each) in zip(row, MEASURES.items()):
+            for width, mark in marks.items():
+                line = {n: found for (r, w, n), found in cells[name].items() if (r, w) == (rate, width)}
+                panels.intervals(axes, line, mark, joined=True)
+            axes.axhline(each.null, **palette.REFERENCE)
+            figures.count_axis(axes, sorted({n for _, _, n in cells[name]}))
+            axes.set(
+                title=each.words if rate == rates[0] else "", xlabel="training images n" if rate == rates[-1] else ""
             )
-            place.axhline(straight, **palette.REFERENCE)
-            figures.count_axis(place, sorted(frame["n"].unique()))
-            if rate == rates[0]:
-                place.set_title(SHORT[name], fontsize=9)
-            if rate == rates[-1]:
-                place.set_xlabel("training images n")
+            axes.title.set_fontsize(9)
         row[0].set_ylabel(f"learning rate {rate:g}")
-    figures.shared_legend(figure, axes[0][0])
-    says = []
-    for name, *_ in MEASURES:
-        values = frame[frame["measure"] == name]["value"].dropna()
-        if len(values):
-            says.append(f"{SHORT[name].replace(chr(10), ' ')} {values.min():.2g} to {values.max():.2g}")
-    made.figures.append(
-        Figure(
-            figures.save(figure, evidence.folder, "talk"),
-            "Where the talk's two sentences hold",
-            f"Over all settings: {'; '.join(says) or 'n/a'}. Green: where the sentence counts as holding; dotted: a straight "
-            f"line. Points: means (ratios: geometric) with 95 % intervals over at most n = {int(frame['seeds'].max())} seeds.",
-            "Shape statistics of training curves against the number of images, by width and learning rate.",
-        )
-    )
+    figures.shared_legend(figure, grid[0][0])
+    return figure

@@ -11,8 +11,8 @@ from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.panels import CHANCE
-from memo.statistics.curve_shape import loss_progress, shape, start
-from memo.statistics.curve_summary import LEVELS, SHAPES
+from memo.statistics.curve_shape import loss_progress
+from memo.statistics.curve_summary import LEVELS, SHAPES, shapes
 from memo.statistics.over_seeds import difference, mean, over_seeds, ratio, twins
 from memo.storage.run_folders import Tables
 
@@ -26,16 +26,7 @@ TITLES["start"] = "time to 10 % / 10 to 50 %"
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Return the statistics of the shape of each network's training curves, of its loss and of its accuracy."""
-    rows = []
-    for keys, curve in evidence.curves():
-        found: dict[str, float] = {}
-        for kind, level in LEVELS.items():
-            values = curve[f"train_{kind}"]
-            measured = shape(curve["epoch"], values, kind, level)
-            found |= {f"{kind}_{name}": measured[name] for name in SHAPES}
-            rise = loss_progress(values) if kind == "loss" else values
-            found[f"{kind}_start"] = start(curve["epoch"], rise, level, 0 if kind == "loss" else CHANCE)
-        rows.append(keys | found)
+    rows = [keys | shapes(curve) for keys, curve in evidence.curves()]
     columns = [f"{kind}_{name}" for kind in LEVELS for name in (*SHAPES, "start")]
     return {"networks": pd.DataFrame(rows, columns=["trial", "arm", "seed", *columns])}
 

@@ -10,8 +10,9 @@ import pandas as pd
 
 from memo.data import datasets
 from memo.networks.status import DIVERGED
-from memo.statistics.curve_shape import shape, time_to
+from memo.statistics.curve_shape import loss_progress, shape, start, time_to
 
+CHANCE = 1 / datasets.MNIST.classes  # accuracy before training
 # The stretch over which a curve's shape is measured: until 90 % of the initial loss is lost, and from chance to 99 %
 # accuracy. A network stops when its accuracy is perfect, and by then not every one has lost 99 % of its loss.
 LEVELS = {"loss": 0.9, "accuracy": 0.99}
@@ -75,7 +76,16 @@ def _of_curve(curve: pd.DataFrame, times: Mapping[str, float]) -> dict[str, Any]
         "start": time_to(epochs, 1 - curve["train_loss"] / curve["train_loss"].iloc[0], 0.1),
     }
     found |= {name: time_to(epochs, curve["train_accuracy"], level) for name, level in times.items()}
+    return found | shapes(curve)
+
+
+def shapes(curve: pd.DataFrame) -> dict[str, float]:
+    """Return SHAPES and `start` (memo.statistics.curve_shape) of a network's training loss and accuracy, as loss_area, ..."""
+    found: dict[str, float] = {}
     for kind, level in LEVELS.items():
-        measured = shape(epochs, curve[f"train_{kind}"], kind, level)
+        values = curve[f"train_{kind}"]
+        measured = shape(curve["epoch"], values, kind, level)
+        rise, chance = (loss_progress(values), 0.0) if kind == "loss" else (values, CHANCE)
         found |= {f"{kind}_{name}": measured[name] for name in SHAPES}
+        found[f"{kind}_start"] = start(curve["epoch"], rise, level, chance)
     return found
