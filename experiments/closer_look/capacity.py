@@ -6,7 +6,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from experiments.closer_look.networks import KINDS, images_of, level_marks, names, of_arms, treated, with_levels
+from experiments.closer_look.networks import (
+    KINDS,
+    images_of,
+    level_marks,
+    mean_share,
+    names,
+    of_arms,
+    treated,
+    with_levels,
+)
 from memo.commands.evidence import Evidence
 from memo.reporting import figures, panels
 from memo.reporting.answers import Answers
@@ -124,7 +133,7 @@ def draw_times(inputs: pd.DataFrame, counts: pd.DataFrame) -> Drawing:
             panels.means(axes, table.loc[:, table.notna().all()], mark, joined=True)
         figures.count_axis(axes, sorted(int(count) for count in frame[axis].unique()))
         figures.log_axis(axes)
-    units.set(xlabel="units per layer", ylabel="passes over the data to fit everything")
+    units.set(xlabel="units per layer", ylabel="passes over the data\nto fit everything")
     images.set(xlabel="training images n")
     figures.legend(units, title="inputs that are noise", title_fontsize=8)
     return figure
@@ -136,7 +145,7 @@ def draw_best(accuracy: dict[str, pd.DataFrame]) -> Drawing:
     for axes, (noise, own) in zip(row, accuracy.items()):
         for level, mark in level_marks(own["level"]).items():
             table = by_level(own[own["level"] == level], "best_test_accuracy", "width")
-            panels.means(axes, table, mark, joined=True)
+            panels.means(axes, table, mark, joined=True, estimate=mean_share)
         figures.count_axis(axes, sorted(int(width) for width in own["width"].unique()))
         axes.set(xlabel="units per layer", title=KINDS[noise].name)
         figures.legend(axes, title="share replaced", title_fontsize=8)

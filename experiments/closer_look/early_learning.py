@@ -100,6 +100,6 @@ def draw_shares(along: pd.DataFrame) -> Drawing:
         panels.chance(axes)
         figures.epoch_axis(axes, own["epoch"].max())
         axes.set(title=f"{percent(level)} of labels redrawn", ylim=(0, 1.02))
-    row[0].set_ylabel("share of wrongly labelled images")
+    row[0].set_ylabel("share of wrongly\nlabelled images")
     figures.shared_legend(figure, row[0])
     return figure

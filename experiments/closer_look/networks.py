@@ -65,7 +65,7 @@ def names(levels: Iterable[float]) -> list[str]:
     return [f"{100 * level:g}" for level in levels]
 
 
-def level_marks(levels: Iterable[float]) -> dict[float, Mark]:
-    """Return the marks of shares of noise, ascending, from light to dark."""
+def level_marks(levels: Iterable[float], name: str = "{}") -> dict[float, Mark]:
+    """Return the marks of shares of noise, ascending, from light to dark; `name` is a format, as "{} replaced"."""
     ascending = sorted(set(levels))
-    return dict(zip(ascending, palette.level_marks([percent(level) for level in ascending]).values()))
+    return dict(zip(ascending, palette.level_marks([percent(level) for level in ascending], name).values()))

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from experiments.closer_look.networks import (
@@ -130,6 +129,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
 def draw_curves(curves: pd.DataFrame, levels: dict[str, pd.DataFrame], ratios: pd.DataFrame) -> Drawing:
     """Return accuracies and critical sample ratios at two radii by epoch, one row per kind of noise, a line per level."""
     radii = (RADII[0], RADII[2])
+    marks = level_marks(pd.concat(list(levels.values()))["level"], "{} replaced")
     figure, grid = figures.grid(len(levels), 2 + len(radii), width=2.7, height=2.5, sharex=True)
     for row, (noise, networks) in zip(grid, levels.items()):
         sound = networks[networks["best_step"].notna()][["trial", "level"]]
@@ -138,19 +138,16 @@ def draw_curves(curves: pd.DataFrame, levels: dict[str, pd.DataFrame], ratios: p
         panels_of = [(along, "train_accuracy", "training accuracy"), (along, "test_accuracy", "test accuracy")]
         panels_of += [(where(near, radius=r), RATIO, f"critical, r = {r:g} / 255") for r in radii]
         for axes, (frame, column, words) in zip(row, panels_of):
-            _by_level(axes, frame, column)
+            for level, mark in marks.items():
+                own = frame[frame["level"] == level]
+                panels.mean_line(axes, own, column, label=mark.name, **mark.line)
             figures.epoch_axis(axes, along["epoch"].max())
             axes.set(ylabel=words, xlabel="" if row is grid[0] else "epoch")
         for axes in row[:2]:
             axes.set_ylim(0, 1.03)
         row[0].set_ylabel(f"{KINDS[noise].name}\n\ntraining accuracy")
-        figures.legend(row[0], loc="lower right", title="share replaced", title_fontsize=8)
+    figures.shared_legend(figure, grid[0][0])
     return figure
-
-
-def _by_level(axes: Axes, frame: pd.DataFrame, column: str) -> None:
-    for level, mark in level_marks(frame["level"]).items():
-        panels.mean_line(axes, frame[frame["level"] == level], column, label=mark.name, **mark.line)
 
 
 def draw_radii(ends: dict[str, pd.DataFrame]) -> Drawing:
@@ -160,7 +157,7 @@ def draw_radii(ends: dict[str, pd.DataFrame]) -> Drawing:
         for axes, radius in zip(row, RADII):
             for noise, mark in KINDS.items():
                 own = by_level(where(ends[noise], inputs=inputs, radius=radius), "end")
-                panels.means(axes, own, mark, joined=True)
+                panels.means(axes, own, mark, joined=True, estimate=mean_share)
             axes.set_ylim(bottom=0)
             axes.set(**{"title": f"r = {radius:g} / 255"} if inputs == "test" else {"xlabel": "share replaced"})
         row[0].set_ylabel(f"critical share of\n{words} images")
