@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.digits import accuracy, book, descent, doubt, drawing, first_layer, mistakes, networks, noise, valleys
+from experiments.digits import accuracy, book, descent, doubt, first_layer, mistakes, networks, noise, valleys
 from experiments.digits.analysis import CHAPTERS, analyse
 from memo.commands import arms, audit
 from memo.commands.evidence import paired
 from memo.config import make_trials
 from memo.networks import mlp
+from memo.probes import drawings
 from memo.reporting import claims, declarations, results
 from memo.reporting.answers import Answers
 from memo.reporting.results import Experiment
@@ -66,10 +67,10 @@ def test_test_images_are_weighted_by_the_answers_to_noise():
 
 def test_drawings_are_read_by_the_others():
     right = np.array([[1, 1, 0, 1], [1, 0, 1, 1], [0, 0, 0, 0]], bool)
-    found = drawing.by_others(right, pd.Series([4, 5, 6]), pd.Series([4, 4, 5, 5]))
-    # Of the drawings of 4, network 5 reads one and 6 none; of those of 5, network 4 one and 6 none.
-    assert found.to_dict() == {4: 1 / 4, 5: 1 / 4}
-    assert drawing.by_others(right[:1, :2], pd.Series([4]), pd.Series([4, 4])).isna().all()
+    found = drawings.read_by_others(right, np.array([4, 5, 6]), np.array([4, 4, 5, 5]))
+    # Of the drawings of 4, network 5 reads the first and 6 none; of those of 5, network 4 the second and 6 none.
+    assert found.tolist() == [1 / 2, 0, 0, 1 / 2]
+    assert np.isnan(drawings.read_by_others(right[:1, :2], np.array([4]), np.array([4, 4]))).all()
 
 
 def test_digits_that_are_never_right_are_counted():

@@ -27,23 +27,13 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
         pixels = np.stack([np.frombuffer(row, np.uint8) for row in drawn["pixels"]])
         called = drawings.read_by(evidence.static(MAIN), evidence.layers(MAIN), pixels).argmax(2)
         right = called == drawn["digit"].to_numpy()
-        networks[f"drawn_agreed_{start}"] = networks["seed"].map(by_others(right, networks["seed"], drawn["seed"]))
+        agreed = drawn.assign(agreed=drawings.read_by_others(right, networks["seed"], drawn["seed"]))
+        networks[f"drawn_agreed_{start}"] = networks["seed"].map(agreed.groupby("seed")["agreed"].mean())
     return {"networks": networks}
 
 
 def _drawings(evidence: Evidence) -> pd.DataFrame:
     return evidence.of(MAIN, "drawings").sort_values(["seed", "start", "digit"], kind="stable")
-
-
-def by_others(right: np.ndarray, readers: pd.Series, drawers: pd.Series) -> pd.Series:
-    """Return by drawer the share of readings by the other networks that are right, of right [readers, drawings].
-
-    `readers` and `drawers` are seeds; NaN for a drawer without any other network.
-    """
-    others = readers.to_numpy()[:, None] != drawers.to_numpy()
-    sums = pd.DataFrame({"seed": drawers.to_numpy(), "right": (right & others).sum(0), "readings": others.sum(0)})
-    total = sums.groupby("seed").sum()
-    return total["right"] / total["readings"].where(total["readings"] > 0)
 
 
 def answer(tables: Tables, answers: Answers) -> None:

@@ -1,154 +1,102 @@
 """Far from the data: does confidence go to 1 as noise is scaled up, as Hein et al. prove of ReLU networks?"""
 
-import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
 
-from experiments.noise_confidence.populations import COLORS, DASHES, INPUTS, distinct, networks, rows_of
+from experiments.noise_confidence.networks import TWINS, names_in, read, read_inputs, share_interval
 from memo.commands.evidence import Evidence
 from memo.probes.out_of_distribution import FACTORS
-from memo.reporting import figures, palette
-from memo.reporting.legacy import Chapter, Claim
-from memo.reporting.panels import CHANCE
-from memo.reporting.report import Figure, with_interval
-from memo.statistics.intervals import mean_interval
+from memo.reporting import figures, panels
+from memo.reporting.answers import Answers
+from memo.reporting.chapter import Chapter, Text
+from memo.statistics.over_seeds import over_seeds, where
 from memo.statistics.trends import smallest_step
+from memo.storage.run_folders import Tables
 
-HEIN = "Hein et al. 2019"
+ARM = "functions"
 SCALED = {1: "uniform", **{factor: f"uniform_x{factor}" for factor in FACTORS}}
-TWINS = ("true", "shuffled")
 LOSSES = {"cross_entropy": "softmax, cross-entropy", "squared_error": "sigmoid outputs, squared error"}
+LOST = "a diverged network"
 
 
-def chapter(evidence: Evidence) -> Chapter:
-    """Return the claims and figures on scaled noise."""
-    made = Chapter()
-    trials = networks(evidence, "functions")
-    table = rows_of(evidence.tables.out_of_distribution, trials, "labels", "model.activation", "loss")
-    table = table[table["inputs"].isin(SCALED.values())]
-    activations = distinct(evidence, "model.activation", "functions")
-    made.tables["scaled"] = table[
-        ["trial", "seed", "labels", "model.activation", "loss", "inputs", "mean_confidence", "share_above_0.999"]
-    ]
-    relu = "For ReLU networks confidence goes to 1 far from the data."
-    saturate = "Networks of saturating units settle far from the data and need not reach 1."
-    for activation in activations:
-        for labels in TWINS:
-            own = table[
-                (table["model.activation"] == activation)
-                & (table["labels"] == labels)
-                & (table["loss"] == "cross_entropy")
-            ]
-            sure = own.pivot(index="seed", columns="inputs", values="mean_confidence")
-            share = own.pivot(index="seed", columns="inputs", values="share_above_0.999")
-            condition = f"{activation}, {labels} labels"
-            name = f"{activation}-{labels}"
-            if activation == "relu":
-                rows = [
-                    (
-                        f"far-{name}",
-                        relu,
-                        "share of uniform noise × 100 with a confidence of at least 0.999",
-                        (0.95, 1),
-                        (0.5, 1),
-                        share.get(SCALED[100]),
-                    ),
-                    (
-                        f"monotone-{name}",
-                        relu,
-                        "smallest mean step of the confidence from × 5 to × 10 to × 100",
-                        (-0.001, np.inf),
-                        None,
-                        sure[[SCALED[5], SCALED[10], SCALED[100]]] if len(sure) else None,
-                    ),
-                ]
-            else:
-                rows = [
-                    (
-                        f"settles-{name}",
-                        saturate,
-                        "mean confidence on uniform noise, × 100 − × 10",
-                        (-0.02, 0.02),
-                        None,
-                        sure[SCALED[100]] - sure[SCALED[10]] if len(sure) else None,
-                    ),
-                    (
-                        f"short-{name}",
-                        saturate,
-                        "share of uniform noise × 100 with a confidence of at least 0.999",
-                        (0, 0.95),
-                        None,
-                        share.get(SCALED[100]),
-                    ),
-                ]
-            for name_, statement, quantity, accept, direction, values in rows:
-                claim = Claim(name_, HEIN, statement, quantity, accept, direction, "scaled", condition=condition)
-                known = np.empty(0) if values is None else values.dropna().to_numpy().T
-                estimate = None if not known.size else smallest_step(*known) if known.ndim > 1 else mean_interval(known)
-                made.rows.append((claim, estimate, "" if estimate else "every network diverged"))
-    _draw(table, activations, evidence, made)
-    made.methods.append(
-        f"Scaled noise: the same uniform images times 1, 2, 5, 10 and 100. Networks of width {', '.join(distinct(evidence, 'width', 'functions'))} "
-        "(two layers), Glorot start, Adam with one learning rate for all, until every training label is fitted or epochs run out; outputs under squared error "
-        "are sigmoids of their own, and confidence is the largest. The theorem is about softmax. That saturating units need "
-        "not reach 1 is our reading of why it is about ReLU, and its ranges are ours."
+def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """Return nothing: confidence on scaled noise is in another chapter's table."""
+    return {}
+
+
+def by_factor(
+    inputs: pd.DataFrame, column: str, activation: str, labels: str, loss: str = "cross_entropy"
+) -> pd.DataFrame:
+    """Return a column by seed (rows) and by factor of the noise (columns)."""
+    own = where(inputs, activation=activation, labels=labels, loss=loss)
+    wide = own.pivot(index="seed", columns="inputs", values=column).reindex(columns=list(SCALED.values()))
+    return wide.set_axis(list(SCALED), axis=1)
+
+
+def answer(tables: Tables, answers: Answers) -> None:
+    """Answer where confidence goes under softmax as the noise is scaled up."""
+    inputs, networks = read_inputs(tables, ARM), read(tables, ARM)
+    seeds = networks["seed"].nunique()
+    others = [name for name in names_in(networks, "activation") if name != "relu"]
+    answers.conditions(activation=others)
+    for labels in TWINS:
+        share = by_factor(inputs, "share_above_0.999", "relu", labels)[100]
+        sure = by_factor(inputs, "mean_confidence", "relu", labels)
+        answers.give("far-relu-{labels}", over_seeds(share, LOST, estimate=share_interval, asked=seeds), labels=labels)
+        steps = over_seeds(sure[[5, 10, 100]], LOST, estimate=smallest_step, asked=seeds)
+        answers.give("monotone-relu-{labels}", steps, labels=labels)
+        for name in others:
+            share = by_factor(inputs, "share_above_0.999", name, labels)[100]
+            sure = by_factor(inputs, "mean_confidence", name, labels)
+            short = over_seeds(share, LOST, estimate=share_interval, asked=seeds)
+            answers.give("short-{activation}-{labels}", short, activation=name, labels=labels)
+            settled = over_seeds(sure[100] - sure[10], LOST, asked=seeds)
+            answers.give("settles-{activation}-{labels}", settled, activation=name, labels=labels)
+
+
+def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
+    """Draw confidence against the scale of the noise."""
+    inputs, networks = read_inputs(tables, ARM), read(tables, ARM)
+    text, activations = Text("experiments.noise_confidence", "far"), names_in(networks, "activation")
+    others = [name for name in activations if name != "relu"]
+    facts = {
+        "far": {labels: answers[f"far-relu-{labels}"] for labels in TWINS},
+        "short": {name: {labels: answers[f"short-{name}-{labels}"] for labels in TWINS} for name in others},
+        "factors": list(SCALED),
+        "networks": names_in(networks),
+    }
+    drawn = draw_scaled(inputs, activations)
+    return Chapter(
+        title="Far from the data",
+        findings=[text.block("finding", **facts)],
+        figures=[text.figure(figures.save(drawn, evidence.folder, "scaled"), **facts)],
+        methods=[text.block("methods", **facts)],
     )
-    return made
 
 
-def _draw(table, activations, evidence, made):
-    figure, axes = figures.grid(len(LOSSES), len(activations), width=3.0, height=2.3, sharex=True, sharey=True)
-    for row, (loss, words) in zip(axes, LOSSES.items()):
-        for place, activation in zip(row, activations):
-            for labels in TWINS:
-                own = table[
-                    (table["loss"] == loss) & (table["model.activation"] == activation) & (table["labels"] == labels)
-                ]
-                sure = own.pivot(index="seed", columns="inputs", values="mean_confidence").reindex(
-                    columns=list(SCALED.values())
-                )
-                style: palette.Style = {"color": COLORS[labels], "linestyle": DASHES[labels]}
-                for _, values in sure.iterrows():
-                    place.plot(list(SCALED), values, linewidth=0.8, alpha=0.5, **style)
-                if len(sure):
-                    place.plot(
-                        list(SCALED),
-                        sure.mean(),
-                        linewidth=2,
-                        marker="o",
-                        markersize=4,
-                        label=f"{labels} labels",
-                        **style,
-                    )
-            place.axhline(CHANCE, **palette.REFERENCE)
-            place.set(xscale="log", ylim=(0, 1.03))
-            place.set_xticks(list(SCALED), [f"{factor}" for factor in SCALED])
-            place.minorticks_off()
+def draw_scaled(inputs: pd.DataFrame, activations: list[str]) -> Drawing:
+    """Return mean confidence on uniform noise by its scale, one row per loss and one column per activation."""
+    figure, grid = figures.grid(len(LOSSES), len(activations), width=3.0, height=2.3, sharex=True, sharey=True)
+    for row, (loss, words) in zip(grid, LOSSES.items()):
+        for axes, activation in zip(row, activations):
+            _scaled(axes, inputs, activation, loss)
         row[0].set_ylabel(f"mean confidence\n{words}", fontsize=8.5)
-    for above, below, activation in zip(axes[0], axes[-1], activations):
+    for above, below, activation in zip(grid[0], grid[-1], activations):
         above.set_title(activation)
         below.set_xlabel("uniform noise times")
-    figures.shared_legend(figure, axes[0][0])
-    spoken = []
-    for activation in activations:
-        own = table[
-            (table["loss"] == "cross_entropy")
-            & (table["model.activation"] == activation)
-            & (table["inputs"] == SCALED[100])
-        ]
-        for labels in TWINS:
-            values = own[own["labels"] == labels]["share_above_0.999"].dropna()
-            if len(values):
-                spoken.append(f"{activation}, {labels} labels {with_interval(mean_interval(values))}")
-    sentence = (
-        f"Share of {INPUTS['uniform_x100']} that is answered with a confidence of at least 0.999, under softmax: "
-    )
-    if spoken:
-        made.findings.append(f"<b>Far away.</b> {sentence}{'; '.join(spoken)}.")
-    made.figures.append(
-        Figure(
-            figures.save(figure, evidence.folder, "scaled"),
-            "Confidence far from the data",
-            f"{sentence}{'; '.join(spoken) or 'no network is left'}. Thick: means over networks; thin: networks. Dotted: even "
-            "doubt between ten classes.",
-            "Mean confidence on uniform noise against its scale, by activation, loss and labels.",
-        )
-    )
+    figures.shared_legend(figure, grid[0][0])
+    return figure
+
+
+def _scaled(axes: Axes, inputs: pd.DataFrame, activation: str, loss: str) -> None:
+    for labels, mark in TWINS.items():
+        sure = by_factor(inputs, "mean_confidence", activation, labels, loss)
+        axes.plot(list(SCALED), sure.T, linewidth=0.8, alpha=0.5, **mark.line)
+        if len(sure):
+            axes.plot(
+                list(SCALED), sure.mean(), linewidth=2, marker=mark.marker, markersize=4, label=mark.name, **mark.line
+            )
+    panels.chance(axes)
+    figures.count_axis(axes, list(SCALED))
+    axes.set_ylim(0, 1.03)

@@ -2,126 +2,110 @@
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
+from matplotlib.figure import Figure as Drawing
 
-from experiments.noise_confidence.populations import LABELS, networks, rows_of
+from experiments.noise_confidence.calibration import GIMPEL
+from experiments.noise_confidence.networks import KEYS, TWINS, over_networks, read
 from memo.commands.evidence import Evidence
-from memo.measures import nearest_neighbours
-from memo.reporting import figures
-from memo.reporting.legacy import Chapter, Claim
-from memo.reporting.report import Figure, number, with_interval
-from memo.statistics.intervals import mean_interval
+from memo.probes import drawings, weights
+from memo.reporting import figures, panels
+from memo.reporting.answers import Answers
+from memo.reporting.chapter import Chapter, Text
+from memo.statistics.intervals import share
+from memo.storage.run_folders import Tables
 
-NGUYEN = "Nguyen et al. 2015"
+ARMS = ("fooling", "hendrycks")
+KINDS = {kind: mark.name for kind, mark in TWINS.items()} | {"hendrycks": GIMPEL}
 SURE = 0.9999
-GIMPEL = "Hendrycks and Gimpel's network"
 
 
-def chapter(evidence: Evidence) -> Chapter:
-    """Return the claims and the figure on fooling images."""
-    made = Chapter()
-    twins, gimpel = networks(evidence, "fooling"), networks(evidence, "hendrycks").assign(labels=GIMPEL)
-    trials = pd.concat([twins, gimpel])
-    drawn = rows_of(evidence.tables.drawings, trials, "labels")
-    drawn = drawn[drawn["start"] == "noise"]
-    near = _distance_of_digits(evidence, trials)
-    reached = by_network(drawn)
-    reached["relative"] = reached["distance"] / near
-    made.tables["fooling"] = reached
-    kinds = [kind for kind in ("true", "shuffled", GIMPEL) if (reached["labels"] == kind).any()]
-    for kind in ("true", "shuffled", GIMPEL):
-        own = reached[reached["labels"] == kind]
-        words = kind if kind == GIMPEL else f"{kind} labels"
-        name = {GIMPEL: "hendrycks"}.get(kind, kind)
-        arm = "hendrycks" if kind == GIMPEL else "fooling"
-        for short, quantity, accept, direction, column in (
-            (
-                "fools",
-                f"share of the ten digits reached with a confidence of at least {SURE}",
-                (1, 1),
-                (0.9, 1),
-                "share",
-            ),
-            (
-                "unlike",
-                "median distance to the nearest training image / that of test images",
-                (1.5, np.inf),
-                (1.05, np.inf),
-                "relative",
-            ),
-        ):
-            statement = "From noise, images are grown that are answered with almost certainty and resemble no digit."
-            claim = Claim(f"{short}-{name}", NGUYEN, statement, quantity, accept, direction, "fooling", condition=words)
-            made.rows.append((claim, *evidence.mean(arm, own[column])))
-    _draw(drawn, reached, kinds, evidence, made)
-    made.methods.append(
-        "Fooling images: 200 steps along the sign of the gradient from uniform noise, pixels kept between 0 and 1 and rounded to "
-        "bytes (the probe drawings); Nguyen et al. evolve images of a LeNet instead, and reach 0.9999. Distances are L2 over "
-        f"pixels between 0 and 1; the median test image lies {number(near)} from its nearest training image."
+def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """Return of each network the share of digits that it was fooled into, and how often others call those images so.
+
+    Others are networks on true labels of the same kind; what shuffled labels call a digit has no likeness to read.
+    """
+    drawn = drawn_from_noise(evidence)
+    parts = []
+    for kind in ("true", "hendrycks"):
+        rows = drawn[drawn["kind"] == kind]
+        if len(rows):
+            parts.append(rows.assign(read=_read(evidence, rows)).groupby(KEYS)["read"].mean())
+    read = pd.concat(parts) if parts else np.nan
+    return {"networks": pd.DataFrame({"fooled": fooled(drawn), "read_by_others": read}).reset_index()}
+
+
+def fooled(drawn: pd.DataFrame) -> pd.Series:
+    """Return by network the share of its images that it is sure of; NaN where not all confidences are finite."""
+    own = drawn.groupby(KEYS)["confidence"]
+    return own.agg(lambda sure: (sure >= SURE).mean()).where(own.count() == own.size())
+
+
+def drawn_from_noise(evidence: Evidence) -> pd.DataFrame:
+    """Return the drawings from noise, by network and digit; `kind` is the kind of labels, or Hendrycks and Gimpel's."""
+    drawn = evidence.of_all("drawings").merge(evidence.trials[["trial", "arm", "labels.kind"]], on=["trial", "arm"])
+    drawn = drawn[drawn["arm"].isin(ARMS) & (drawn["start"] == "noise")].sort_values([*KEYS, "digit"])
+    return drawn.assign(kind=drawn["labels.kind"].where(drawn["arm"] != "hendrycks", "hendrycks"))
+
+
+def _read(evidence: Evidence, drawn: pd.DataFrame) -> np.ndarray:
+    """Return of each drawing of one kind of networks the share of the others that call it its digit."""
+    trials, static = drawn["trial"].unique(), evidence.static_of(drawn["trial"].iloc[0])
+    layers = weights.layers(evidence.tables.weights.set_index("trial")["weights"][trials], static.sizes)
+    pixels = np.stack([np.frombuffer(row, np.uint8) for row in drawn["pixels"]])
+    right = drawings.read_by(static, layers, pixels).argmax(2) == drawn["digit"].to_numpy()
+    return drawings.read_by_others(right, trials, drawn["trial"].to_numpy())
+
+
+def answer(tables: Tables, answers: Answers) -> None:
+    """Answer whether networks are fooled into every digit, and whether others are fooled with them."""
+    networks = read(tables, *ARMS)
+    known = networks["fooled"].notna()
+    answers.give("fools", over_networks(networks, (networks["fooled"] == 1).where(known).astype(float), share))
+    for kind in ("true", "hendrycks"):
+        own = of_kind(networks, kind)
+        answers.give("unread-{kind}", over_networks(own, own["read_by_others"]), kind=kind)
+
+
+def of_kind(networks: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Return the networks on one kind of labels, or Hendrycks and Gimpel's."""
+    if kind == "hendrycks":
+        return networks[networks["arm"] == kind]
+    return networks[(networks["arm"] == "fooling") & (networks["labels"] == kind)]
+
+
+def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
+    """Draw the images that fooled the first network of each kind."""
+    text, networks = Text("experiments.noise_confidence", "fooling"), read(tables, *ARMS)
+    facts = {
+        "sure": SURE,
+        "fools": answers["fools"],
+        "fooled": int((networks["fooled"] == 1).sum()),
+        "count": int(networks["fooled"].notna().sum()),
+        "unread": {kind: answers[f"unread-{kind}"] for kind in ("true", "hendrycks")},
+        "steps": drawings.STEPS,
+        "step": drawings.STEP,
+    }
+    drawn, figure = drawn_from_noise(evidence), []
+    if len(drawn):
+        file = figures.save(draw_images(drawn), evidence.folder, "fooling", dense=True)
+        figure.append(text.figure(file, **facts))
+    return Chapter(
+        title="Images grown to fool",
+        findings=[text.block("finding", **facts)],
+        figures=figure,
+        methods=[text.block("methods", **facts)],
     )
-    return made
 
 
-def by_network(drawn: pd.DataFrame) -> pd.DataFrame:
-    """Return for each network the share of digits reached with SURE, the least confidence, and the median distance."""
-    rows = [
-        {
-            "trial": trial,
-            "seed": own["seed"].iloc[0],
-            "labels": own["labels"].iloc[0],
-            "share": np.mean(own["confidence"] >= SURE) if own["confidence"].notna().all() else np.nan,
-            "least": own["confidence"].min(),
-            "distance": own["distance"].median(),
-        }
-        for trial, own in drawn.groupby("trial", sort=False)
-    ]
-    return pd.DataFrame(rows, columns=["trial", "seed", "labels", "share", "least", "distance"])
-
-
-def _distance_of_digits(evidence, trials):
-    """Return the median distance of (at most 500) test images to the nearest of all training images."""
-    if not len(trials):
-        return np.nan
-    images, _ = evidence.test_images_of(trials["trial"].iloc[0])
-    distance, _ = nearest_neighbours.nearest(images[:500], evidence.dataset.train_images)
-    return float(np.median(distance))
-
-
-def _draw(drawn, reached, kinds, evidence, made):
-    spoken = []
-    for kind in kinds:
-        own = reached[reached["labels"] == kind]
-        share = own["share"].dropna()
-        if len(share):
-            spoken.append(f"{LABELS.get(kind, kind)} {with_interval(mean_interval(share))}")
-    if not kinds:
-        made.methods.append("No network is left whose fooling images could be drawn.")
-        return
-    figure, axes = figures.grid(len(kinds), 10, width=1.0, height=1.2)
-    for row, kind in zip(axes, kinds):
-        own = drawn[drawn["labels"] == kind]
-        own = own[own["seed"] == own["seed"].min()].sort_values("digit")
-        for place in row:
-            place.set(xticks=[], yticks=[])
-            place.grid(visible=False)
-            sns.despine(ax=place, left=True, bottom=True)
-        for place, image in zip(row, own.itertuples()):
-            place.imshow(np.frombuffer(image.pixels, np.uint8).reshape(28, 28), cmap="gray_r", vmin=0, vmax=255)
-            sure = f"{image.confidence:.5f}" if np.isfinite(image.confidence) else "–"
-            place.set_xlabel(f"{image.digit}: {sure}", fontsize=7.5, labelpad=2)
-        name = LABELS.get(kind, kind).replace(" and ", " and\n").replace(" labels", "\nlabels").replace("'s ", "'s\n")
-        row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8.5)
-    sentence = "; ".join(spoken) or "no network is left"
-    made.findings.append(
-        f"<b>Fooling images.</b> Share of the ten digits that gradient ascent from noise reaches with a confidence of at least "
-        f"{SURE}: {sentence}."
-    )
-    made.figures.append(
-        Figure(
-            figures.save(figure, evidence.folder, "fooling", dense=True),
-            "What networks take for digits with almost certainty",
-            f"Share of the ten digits reached with a confidence of at least {SURE}: {sentence}. Grown from uniform noise, one image "
-            "a digit; the first network of each kind, with the digit and its confidence below each image.",
-            "Grown images for ten digits with their confidences, by labels.",
-        )
-    )
+def draw_images(drawn: pd.DataFrame) -> Drawing:
+    """Return the ten images of the first network of each kind, with their digits and confidences."""
+    rows: dict[str, list[tuple[panels.Pixels, str]]] = {}
+    for kind, name in KINDS.items():
+        own = drawn[drawn["kind"] == kind]
+        own = own[own["seed"] == own["seed"].min()]
+        if len(own):
+            sure = [f"{value:.5f}" if np.isfinite(value) else "–" for value in own["confidence"]]
+            shown = [f"{digit}: {value}" for digit, value in zip(own["digit"], sure)]
+            words = name.replace(" and ", " and\n").replace(" labels", "\nlabels")
+            rows[words] = list(zip(own["pixels"], shown))
+    return panels.pictures(rows, width=1.0)

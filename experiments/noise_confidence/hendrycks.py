@@ -1,26 +1,31 @@
 """The MNIST row of Hendrycks and Gimpel 2017: confidence as a baseline for errors and for inputs that are no digits."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
 
-from experiments.noise_confidence.populations import networks, rows_of
+from experiments.noise_confidence.networks import GAP, over_networks, read, read_inputs
 from memo.commands.evidence import Evidence
-from memo.reporting import figures, palette
-from memo.reporting.legacy import Chapter, Claim
-from memo.reporting.panels import CHANCE
-from memo.reporting.report import Figure, Shown, with_interval
-from memo.statistics.curve_summary import training_images
-from memo.statistics.intervals import mean_interval
+from memo.reporting import figures, palette, panels
+from memo.reporting.answers import Answers
+from memo.reporting.chapter import Chapter, Text
+from memo.reporting.palette import INPUTS
+from memo.reporting.report import Shown, with_interval
+from memo.statistics.intervals import accuracy_interval, mean_interval
+from memo.storage.run_folders import Tables
 
-HENDRYCKS = "Hendrycks and Gimpel 2017"
+ARM = "hendrycks"
 # In per cent, as printed in the paper and by the authors' notebook; None: not given.
 PRINTED = {
     "test error": (1.69, 1.48),
     "mean confidence, all test images": (None, 99.5),
     "mean confidence, right answers": (None, 99.8),
     "mean confidence, wrong answers": (86, 84.8),
-    "wrong answers told by confidence, AUROC": (97, 97.8),
-    "wrong answers told by confidence, AUPR": (48, 43.9),
+    "errors told by confidence, AUROC": (97, 97.8),
+    "errors told by confidence, AUPR": (48, 43.9),
     "N(0, 1) noise: AUROC": (90, 88.3),
     "N(0, 1) noise: AUROC, right answers only": (None, 89.1),
     "N(0, 1) noise: mean confidence": (91, 91.7),
@@ -29,180 +34,124 @@ PRINTED = {
     "uniform noise: mean confidence": (83, 88.1),
 }
 NOISES = {"normal": "N(0, 1) noise", "uniform": "uniform noise"}
+STYLES = {
+    "test": INPUTS["test"],
+    "normal": INPUTS["gaussian"]._replace(name=NOISES["normal"]),
+    "uniform": INPUTS["uniform"],
+}
 
 
-def chapter(evidence: Evidence) -> Chapter:
-    """Return the row beside the paper's, its claims and its figure."""
-    made = Chapter()
-    trials = networks(evidence, "hendrycks")
-    measured = measure(evidence, trials)
-    made.tables["hendrycks"] = measured.reset_index()
-    _claims(evidence, measured, made)
-    made.shown.append(_table(measured))
-    _draw(evidence, trials, measured, made)
-    if len(trials):
-        recipe = trials.iloc[0]
-        images = training_images(recipe)
-        made.methods.append(
-            f"Hendrycks and Gimpel's network: {'-'.join(map(str, (784, *recipe['model.widths'], 10)))}, "
-            f"{recipe['model.activation'].upper()}, Adam with learning rate {recipe['optimizer.learning_rate']:g}, times "
-            f"{recipe['optimizer.decay']:g} for the last third of {recipe['epochs']} epochs, L2 "
-            f"{recipe['optimizer.weight_decay']:g}, batches of {recipe['batch_size']}, {images:,} images, n = {len(trials)}. "
-            "Unlike theirs: LeCun's start (their columns of weights have lengths 0.84, 1.08, 1.08 and 0.84, ours about 1) and L2 "
-            "on the last layer too. Tolerances: error AUROC ± 1 point, N(0, 1) ± 4, uniform ± 2, fixed before these runs."
-        )
-    return made
+def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """Return the number of test images; what else is needed is in other chapters' tables."""
+    shown = evidence.of_all("out_of_distribution")
+    own = shown[(shown["arm"] == ARM) & (shown["inputs"] == "test")]
+    return {"networks": own[["trial", "arm", "seed", "n"]].rename(columns={"n": "test_images"})}
 
 
-def measure(evidence: Evidence, trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the quantities of PRINTED by seed, as shares of 1."""
-    own = rows_of(evidence.tables.calibration, trials).set_index("seed").sort_index()
+def quantities(tables: Tables) -> pd.DataFrame:
+    """Return the quantities of PRINTED by network, in the order of `read`, as shares of 1; NaN for diverged ones."""
+    networks, inputs = read(tables, ARM), read_inputs(tables, ARM)
+    sure, told, told_right = (
+        inputs.pivot(index="trial", columns="inputs", values=column).reindex(networks["trial"], columns=list(STYLES))
+        for column in ("mean_confidence", "auroc_vs_test", "auroc_vs_right")
+    )
     columns = {
-        "test error": 1 - own["accuracy"],
-        "mean confidence, all test images": own["mean_confidence"],
-        "mean confidence, right answers": own["mean_confidence_right"],
-        "mean confidence, wrong answers": own["mean_confidence_wrong"],
-        "wrong answers told by confidence, AUROC": own["error_auroc"],
-        "wrong answers told by confidence, AUPR": own["error_aupr"],
+        "test error": 1 - networks["final_test_accuracy"].to_numpy(),
+        "mean confidence, all test images": sure["test"].to_numpy(),
+        "mean confidence, right answers": networks["mean_confidence_right"].to_numpy(),
+        "mean confidence, wrong answers": networks["mean_confidence_wrong"].to_numpy(),
+        "errors told by confidence, AUROC": networks["error_auroc"].to_numpy(),
+        "errors told by confidence, AUPR": networks["error_aupr"].to_numpy(),
     }
-    noise = rows_of(evidence.tables.out_of_distribution, trials)
     for kind, name in NOISES.items():
-        rows = noise[noise["inputs"] == kind].set_index("seed").sort_index()
         columns |= {
-            f"{name}: AUROC": rows["auroc_vs_test"],
-            f"{name}: AUROC, right answers only": rows["auroc_vs_right"],
-            f"{name}: mean confidence": rows["mean_confidence"],
+            f"{name}: AUROC": told[kind].to_numpy(),
+            f"{name}: AUROC, right answers only": told_right[kind].to_numpy(),
+            f"{name}: mean confidence": sure[kind].to_numpy(),
         }
     return pd.DataFrame(columns)[list(PRINTED)]
 
 
-def _claims(evidence, measured, made):
-    detects = "Confidence tells wrong answers from right ones, and noise from digits."
-    sure = "Networks are confident of noise, if less so than of digits."
-    everywhere = measured["mean confidence, all test images"]
-    rows = [
-        ("error", "The network learns MNIST.", "test error", (0.012, 0.02), (0, 0.03), measured["test error"]),
-        (
-            "errors",
-            detects,
-            "wrong answers told by confidence, AUROC",
-            (0.965, 0.985),
-            (0.8, 1),
-            measured["wrong answers told by confidence, AUROC"],
-        ),
-        ("normal-auroc", detects, "AUROC, N(0, 1) noise", (0.85, 0.93), (0.6, 1), measured["N(0, 1) noise: AUROC"]),
-        ("uniform-auroc", detects, "AUROC, uniform noise", (0.96, 1), (0.6, 1), measured["uniform noise: AUROC"]),
-    ]
+def answer(tables: Tables, answers: Answers) -> None:
+    """Answer the paper's row for MNIST."""
+    networks, found = read(tables, ARM), quantities(tables)
+    images = int(networks["images"].max()) if len(networks) else None
+    tested = int(networks["test_images"].max()) if networks["test_images"].notna().any() else 0
+    everywhere = found["mean confidence, all test images"]
+    error = over_networks(networks, found["test error"], partial(accuracy_interval, images=tested))
+    answers.give("hendrycks-error", error, images)
+    answers.give("hendrycks-errors", over_networks(networks, found["errors told by confidence, AUROC"]), images)
     for kind, name in NOISES.items():
-        confidence = measured[f"{name}: mean confidence"]
-        rows += [
-            (f"{kind}-sure", sure, f"mean confidence, {name}", (0.8, 0.95), (0.75, 1), confidence),
-            (
-                f"{kind}-less",
-                sure,
-                f"mean confidence, test images − {name}",
-                (0.01, 1),
-                (0.0001, 1),
-                everywhere - confidence,
-            ),
-        ]
-    for name, statement, quantity, accept, direction, values in rows:
-        claim = Claim(f"hendrycks-{name}", HENDRYCKS, statement, quantity, accept, direction, "hendrycks")
-        made.rows.append((claim, *evidence.mean("hendrycks", values)))
+        sure = found[f"{name}: mean confidence"]
+        answers.give(f"hendrycks-{kind}-auroc", over_networks(networks, found[f"{name}: AUROC"]), images)
+        answers.give("hendrycks-{noise}-sure", over_networks(networks, sure), images, noise=kind)
+        less = over_networks(networks, everywhere - sure, partial(mean_interval, bounds=GAP))
+        answers.give("hendrycks-{noise}-less", less, images, noise=kind)
 
 
-def _percent(value):
-    return "" if value is None else f"{value:g}"
-
-
-def _table(measured):
-    rows = []
-    for name, (paper, notebook) in PRINTED.items():
-        values = 100 * measured[name].dropna()
-        here = with_interval(mean_interval(values), count=False) if len(values) else "n/a"
-        rows.append((name, _percent(paper), _percent(notebook), here))
-    frame = pd.DataFrame(rows, columns=["MNIST, in %", "the paper", "the authors' notebook, one run", "here"])
-    return Shown(
-        "Hendrycks and Gimpel's row for MNIST",
-        f"Means with 95 % intervals over n = {len(measured)} networks. AUPR of wrong answers: chance is the test error.",
-        frame,
-    )
-
-
-def _draw(evidence, trials, measured, made):
-    rows = rows_of(evidence.tables.out_of_distribution, trials)
-    figure, [[spread, beside]] = figures.grid(1, 2, width=4.6, height=3.1)
-    styles = {
-        "test": ("test images", palette.BLACK, "-"),
-        "normal": ("N(0, 1) noise", palette.PURPLE, (0, (5, 1.5))),
-        "uniform": ("uniform noise", palette.GREEN, (0, (1.5, 1.5))),
+def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
+    """Draw the distributions of confidence, and the paper's row beside ours."""
+    networks, found = read(tables, ARM), quantities(tables)
+    text, trained = Text("experiments.noise_confidence", "hendrycks"), evidence.of(ARM)
+    facts = {
+        "normal": answers["hendrycks-normal-sure"],
+        "uniform": answers["hendrycks-uniform-sure"],
+        "gaps": [answers[f"hendrycks-{kind}-less"] for kind in NOISES],
+        "errors": answers["hendrycks-errors"],
+        "printed": PRINTED,
+        "count": len(found.dropna()),
+        "recipe": trained.iloc[0] if len(trained) else None,
+        "network": networks["network"].iloc[0] if len(networks) else "",
+        "images": int(networks["images"].max()) if len(networks) else 0,
     }
-    for kind, (name, color, dashes) in styles.items():
-        histograms = rows[rows["inputs"] == kind]["histogram"]
-        if not len(histograms):
-            continue
-        counts = np.stack(histograms.to_list()).astype(float)
-        shares = np.cumsum(counts, axis=1) / counts.sum(axis=1, keepdims=True)
-        edges = np.linspace(0, 1, counts.shape[1] + 1)
-        for number_, share in enumerate(shares):
-            label = name if number_ == 0 else None
-            spread.plot(
-                edges, np.append(0, share), color=color, linestyle=dashes, linewidth=1.1, alpha=0.7, label=label
-            )
-    spread.axvline(CHANCE, **palette.REFERENCE)
-    spread.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="share of inputs with less")
-    figures.legend(spread, loc="upper left")
-    names = list(PRINTED)[3:]
-    for height, name in enumerate(names[::-1]):
-        values = measured[name].dropna()
-        if len(values):
-            beside.scatter(
-                100 * values, np.full(len(values), height), s=14, color=palette.BLUE, alpha=0.6, linewidths=0
-            )
-        for value, marker, label in zip(PRINTED[name], ("D", "x"), ("the paper", "the authors' notebook")):
+    drawn = draw_row(evidence, found)
+    return Chapter(
+        title="Hendrycks and Gimpel's network",
+        findings=[text.block("finding", **facts)],
+        figures=[text.figure(figures.save(drawn, evidence.folder, "hendrycks"), **facts)],
+        methods=[text.block("methods", **facts)] if len(trained) else [],
+        shown=[Shown(text.block("shown_title"), text.block("shown_caption", **facts), table(found))],
+    )
+
+
+def table(found: pd.DataFrame) -> pd.DataFrame:
+    """Return what was printed beside what was measured, in per cent, as texts."""
+    rows = []
+    for name, printed in PRINTED.items():
+        values = 100 * found[name].dropna()
+        here = with_interval(mean_interval(values), count=False) if len(values) else "n/a"
+        rows.append((name, *("" if value is None else f"{value:g}" for value in printed), here))
+    return pd.DataFrame(rows, columns=["MNIST, in %", "the paper", "the authors' notebook, one run", "here"])
+
+
+def draw_row(evidence: Evidence, found: pd.DataFrame) -> Drawing:
+    """Return cumulative distributions of confidence by network, and the paper's row beside ours."""
+    figure, [[spread, beside]] = figures.grid(1, 2, width=4.6, height=3.1)
+    _distributions(spread, evidence.of(ARM, "out_of_distribution"))
+    _beside(beside, 100 * found)
+    return figure
+
+
+def _distributions(axes: Axes, rows: pd.DataFrame) -> None:
+    for kind, mark in STYLES.items():
+        for counts in rows[rows["inputs"] == kind]["histogram"]:
+            shares = np.append(0, np.cumsum(counts) / np.sum(counts))
+            edges = np.linspace(0, 1, len(shares))
+            axes.plot(edges, shares, linewidth=1.1, alpha=0.7, label=mark.name, **mark.line)
+    panels.chance(axes, axis="x")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="share of inputs with less")
+    figures.legend(axes, loc="upper left")
+
+
+def _beside(axes: Axes, found: pd.DataFrame) -> None:
+    names = list(PRINTED)[:2:-1]
+    for height, name in enumerate(names):
+        axes.plot(
+            found[name], [height] * len(found), "o", color=palette.BLUE, alpha=0.6, markersize=4, label="networks here"
+        )
+        for value, marker, label in zip(PRINTED[name], "Dx", ("the paper", "the authors' notebook")):
             if value is not None:
-                beside.scatter(
-                    value,
-                    height,
-                    marker=marker,
-                    color=palette.VERMILION,
-                    s=26,
-                    label=label if height == 0 else None,
-                    zorder=3,
-                )
-    beside.scatter([], [], s=14, color=palette.BLUE, label="networks here")
-    beside.scatter([], [], marker="D", color=palette.VERMILION, s=26, label="the paper")
-    beside.scatter([], [], marker="x", color=palette.VERMILION, s=26, label="the authors' notebook")
-    beside.set_yticks(
-        range(len(names)), [name.replace("wrong answers told by confidence", "errors") for name in names[::-1]]
-    )
-    beside.tick_params(axis="y", labelsize=7.5)
-    figures.legend(beside, fontsize=7.5, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3)
-    beside.set(xlabel="%")
-
-    def spoken(name):
-        values = 100 * measured[name].dropna()
-        return with_interval(mean_interval(values), count=False) if len(values) else "n/a"
-
-    first = (
-        f"N(0, 1) noise is answered with a mean confidence of {spoken('N(0, 1) noise: mean confidence')} %, uniform noise with "
-        f"{spoken('uniform noise: mean confidence')} %, test images with {spoken('mean confidence, all test images')} %"
-    )
-    made.figures.append(
-        Figure(
-            figures.save(figure, evidence.folder, "hendrycks"),
-            "Hendrycks and Gimpel's network: confidence on noise, and their row beside ours",
-            f"{first} (n = {len(measured)}). Left: cumulated distributions, a line a network. Right: networks here beside what "
-            "was printed; chance is 50 % for AUROC of noise and of errors, and the test error for AUPR.",
-            "Distributions of confidence of the GELU network, and its statistics beside the paper's.",
-        )
-    )
-    if len(measured):
-        made.findings.append(
-            f"<b>Hendrycks and Gimpel's network</b> (n = {len(measured)}): {first}; the paper prints "
-            f"{PRINTED['N(0, 1) noise: mean confidence'][0]} and {PRINTED['uniform noise: mean confidence'][0]} % for the "
-            f"noises. AUROC of wrong answers {spoken('wrong answers told by confidence, AUROC')} % "
-            f"(paper {PRINTED['wrong answers told by confidence, AUROC'][0]}), of N(0, 1) noise "
-            f"{spoken('N(0, 1) noise: AUROC')} % (paper {PRINTED['N(0, 1) noise: AUROC'][0]}), of uniform noise "
-            f"{spoken('uniform noise: AUROC')} % (paper {PRINTED['uniform noise: AUROC'][0]})."
-        )
+                axes.plot(value, height, marker, color=palette.VERMILION, markersize=5, label=label)
+    axes.set_yticks(range(len(names)), names, fontsize=7.5)
+    axes.set_xlabel("%")
+    figures.legend(axes, fontsize=7.5, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3)

@@ -1,275 +1,173 @@
-"""What networks say about ten kinds of inputs that are no digits, and whether that tells them from digits."""
+"""What networks say about inputs that are no digits, and whether their confidence tells those from digits."""
 
+from contextlib import suppress
+
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure as Drawing
 
-from experiments.noise_confidence.equal import ASKED, within
-from experiments.noise_confidence.populations import (
-    COLORS,
+from experiments.noise_confidence.equal import gap_axes
+from experiments.noise_confidence.networks import (
+    BY_WIDTH,
     INPUTS,
-    LABELS,
-    OFFSETS,
-    TICKS,
-    count_seeds,
-    distinct,
-    legend,
-    networks,
-    rows_of,
+    MARKS,
+    SHARE,
+    gap,
+    gap_interval,
+    names_in,
+    read,
+    read_inputs,
+    share_interval,
 )
 from memo.commands.evidence import Evidence
 from memo.data import datasets
+from memo.networks.program import as_pixels
 from memo.probes import weights
 from memo.probes.out_of_distribution import of_images
-from memo.reporting import figures, palette
-from memo.reporting.legacy import Chapter, Claim
-from memo.reporting.panels import CHANCE
-from memo.reporting.report import Figure, Shown, number, with_interval
+from memo.reporting import figures, palette, panels
+from memo.reporting.answers import Answers
+from memo.reporting.chapter import Chapter, Text
+from memo.reporting.palette import Mark
+from memo.reporting.report import Shown, number
 from memo.statistics import over_seeds
-from memo.statistics.intervals import mean_interval
+from memo.storage.run_folders import Tables
 from memo.training.inputs import test_rows
 
 SHOWN = ("test", "fashion", "random_pixels", "uniform", "gaussian", "normal", "constant")
+DETECTION = {"auroc_vs_test": "AUROC", "aupr_vs_test": "AUPR"}
+SCALARS = [*panels.QUANTILES, "share_above_0.999", "entropy", *DETECTION, "auroc_vs_right"]
 
 
-def chapter(evidence: Evidence) -> Chapter:
-    """Return the claims and figures on kinds of inputs."""
-    made = Chapter()
-    trials = networks(evidence, "widths", "half")
-    answers = all_kinds(evidence, trials)
-    widths = distinct(evidence, "width", "widths", "half")
-    seeds = count_seeds(evidence, "widths")
-    made.tables["kinds"] = over_seeds.summarise(
-        answers.melt(
-            ["width", "labels", "inputs"],
-            ["mean_confidence", "share_above_0.9", "entropy", "auroc_vs_test", "aupr_vs_test", "auroc_vs_right"],
-            "quantity",
-        ).assign(quantity=lambda long: long["quantity"] + "_" + long["inputs"])
-    )
-    _claims(answers, widths, seeds, made)
-    _draw_distributions(answers, widths[-1], evidence, made)
-    _draw_kinds(answers, widths, evidence, made)
-    _detection(answers, widths, evidence, made)
-    made.methods.append(
-        "Kinds of inputs, as many of each as test images: Fashion-MNIST test images; test images with the pixels of each "
-        "permuted on its own; uniform on [0, 1]; Gaussian with the data's mean and sd, clipped to [0, 1]; N(0, 1), not "
-        "clipped; images of one grey, from black to white; the uniform images times 2 to 100. Networks of one seed are shown "
-        "the same draws. AUROC: the probability that a test image is answered more surely than such an input; AUPR: average "
-        "precision of the test images among as many such inputs (chance: 0.5 both)."
-    )
-    return made
+def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """Return one row per network and kind of inputs: confidence, entropy, and how well confidence tells test images from them.
+
+    Fashion-MNIST is among the kinds where it can be had, for the networks by width.
+    """
+    parts = [evidence.tables.out_of_distribution]
+    with suppress(datasets.DataError):
+        parts.append(fashion(evidence))
+    return {"inputs": pd.concat([part.reindex(columns=["trial", "inputs", *SCALARS]) for part in parts])}
 
 
-def fashion(evidence: Evidence, trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns of the probe out_of_distribution for Fashion-MNIST's test images, of networks with stored weights.
+def fashion(evidence: Evidence) -> pd.DataFrame:
+    """Return the columns of the probe out_of_distribution for Fashion-MNIST's test images, for the networks by width.
 
     Raises DataError where Fashion-MNIST cannot be had.
     """
     images = datasets.load("fashion_mnist").test_images
     stored = evidence.tables.weights.set_index("trial")["weights"]
+    own = evidence.trials[evidence.trials["arm"].isin(BY_WIDTH)]
     rows = []
-    groups: dict = {}
-    for trial in trials["trial"]:
-        groups.setdefault(evidence.static_of(trial), []).append(trial)
-    for static, members in groups.items():
-        test, labels = evidence.test_images_of(members[0])
-        shown = images[test_rows(len(images), len(test))]
-        others, test = (array.astype(np.float32) / np.float32(255) for array in (shown, test))
-        layers = weights.layers([stored[trial] for trial in members], static.sizes)
-        found = of_images(static, layers, others, test, labels)
+    for _, members in own.groupby("model.widths")["trial"]:
+        static = evidence.static_of(members.iloc[0])
+        test, labels = evidence.test_images_of(members.iloc[0])
+        others = images[test_rows(len(images), len(test))]
+        shown, own_test = (np.asarray(as_pixels(jnp.asarray(each))) for each in (others, test))
+        layers = weights.layers(stored[members], static.sizes)
+        found = of_images(static, layers, shown, own_test, labels)
         rows += [{"trial": trial, "inputs": "fashion"} | row for trial, row in zip(members, found)]
-    return pd.DataFrame(rows).drop(columns="histogram", errors="ignore")
+    return pd.DataFrame(rows)
 
 
-def all_kinds(evidence: Evidence, trials: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each network and kind of input, Fashion-MNIST among them where it can be had."""
-    facts = ("width", "labels", "final_train_accuracy")
-    stored = rows_of(evidence.tables.out_of_distribution, trials, *facts)
-    if not len(trials):
-        return stored
-    try:
-        other = fashion(evidence, trials).join(trials.set_index("trial")[["seed", *facts]], on="trial")
-    except datasets.DataError:
-        return stored
-    return pd.concat([stored, other], ignore_index=True)
+def answer(tables: Tables, answers: Answers) -> None:
+    """Answer whether confidence tells test images from noise, where every training label was fitted."""
+    inputs, networks = read_inputs(tables, *BY_WIDTH), read(tables, *BY_WIDTH)
+    inputs["told"] = inputs["auroc_vs_test"].where(inputs["fitted"])
+    answers.conditions(width=names_in(networks))
+    for labels in over_seeds.KINDS:
+        for kind in ("uniform", "gaussian"):
+            own = inputs[inputs["inputs"] == kind]
+            for width in names_in(networks):
+                found = over_seeds.mean(own, "told", labels, width, networks["seed"].nunique(), SHARE)
+                answers.give(f"tells-{labels}-{{inputs}}-{{width}}", found, inputs=kind, width=width)
 
 
-def _fitted(answers, column):
-    """Return a column where every training label is fitted, NaN elsewhere."""
-    return answers.assign(fitted=answers[column].where(answers["final_train_accuracy"] == 1))
-
-
-def _claims(answers, widths, seeds, made):
-    own = _fitted(answers, "auroc_vs_test")
-    for labels, statement, accept in (
-        (
-            "shuffled",
-            "A network that memorised shuffled labels cannot tell digits from noise by its confidence.",
-            (0, 0.6),
-        ),
-        ("true", "A network that learned true labels tells digits from noise by its confidence.", (0.8, 1)),
-    ):
-        for inputs in ("uniform", "gaussian"):
-            frame = own[own["inputs"] == inputs]
-            for width in widths:
-                claim = Claim(
-                    f"tells-{labels}-{inputs}-{width}",
-                    ASKED,
-                    statement,
-                    f"AUROC of test images against {INPUTS[inputs].split(',')[0]}, {labels} labels",
-                    accept,
-                    None,
-                    "detection",
-                    condition=f"width {width}",
-                )
-                made.rows.append((claim, *over_seeds.mean(frame, "fitted", labels, width, seeds)))
-
-
-def _kinds_in(answers):
-    return [kind for kind in SHOWN if kind != "fashion" or (answers["inputs"] == kind).any()]
-
-
-def _draw_distributions(answers, width, evidence, made):
-    own = answers[(answers["width"] == width) & (answers["final_train_accuracy"] == 1)]
-    kinds = _kinds_in(answers)[::-1]
-    figure, [places] = figures.grid(1, len(LABELS), width=3.0, height=3.4, sharex=True, sharey=True)
-    quantiles = ["q05", "q25", "q50", "q75", "q95", "mean_confidence"]
-    counts = {}
-    for place, labels in zip(places, LABELS):
-        rows = own[own["labels"] == labels]
-        counts[labels] = rows["trial"].nunique()
-        means = rows.groupby("inputs")[quantiles].mean()
-        for height, kind in enumerate(kinds):
-            if kind not in means.index:
-                continue
-            box, color = means.loc[kind], COLORS[labels]
-            place.plot([box["q05"], box["q95"]], [height, height], color=color, linewidth=1.2)
-            place.barh(height, box["q75"] - box["q25"], left=box["q25"], height=0.55, color=color, alpha=0.75)
-            place.plot(box["mean_confidence"], height, "o", color="white", markeredgecolor=color, markersize=5)
-        place.axvline(CHANCE, **palette.REFERENCE)
-        place.set_yticks(range(len(kinds)), [INPUTS[kind] for kind in kinds])
-        place.set(xlim=(0, 1.02), xlabel="confidence", title=LABELS[labels])
-    means = own.groupby(["labels", "inputs"])["mean_confidence"].mean()
-    spoken = [
-        f"{LABELS[labels]}: test images {number(means[labels, 'test'])}, uniform noise {number(means[labels, 'uniform'])}"
-        + (f", Fashion-MNIST {number(means[labels, 'fashion'])}" if (labels, "fashion") in means.index else "")
-        for labels in LABELS
-        if (labels, "test") in means.index
-    ]
-    first = (
-        f"Mean confidence at width {width}: {'; '.join(spoken)}." if spoken else f"No network of width {width} is left."
-    )
-    made.figures.append(
-        Figure(
-            figures.save(figure, evidence.folder, "kinds"),
-            "Distributions of confidence by kind of input",
-            f"{first} Networks of width {width} that fitted every label (n = "
-            f"{', '.join(f'{counts[labels]} with {LABELS[labels]}' for labels in LABELS)}). Boxes: the middle half of the "
-            "inputs; lines: 5 % to 95 %; white dots: means. Quantiles are averaged over networks. Dotted: even doubt.",
-            "Boxes of confidence for each kind of input, for three kinds of labels.",
-        )
-    )
-
-
-def _draw_kinds(answers, widths, evidence, made):
-    kinds = _kinds_in(answers)
-    own = _fitted(answers, "mean_confidence")
-    figure, [[place]] = figures.grid(1, 1, width=9.4, height=3.0)
-    spread = np.linspace(-0.32, 0.32, max(2, len(widths)))
-    shades = [str(value) for value in np.linspace(0.72, 0.0, len(widths))]
-    surer, counted = [], 0
-    for offset, shade, width in zip(spread, shades, widths):
-        for position, kind in enumerate(kinds):
-            values = within(own[own["inputs"] == kind], "fitted", width)
-            if not len(values):
-                continue
-            estimate = mean_interval(values)
-            style = {"color": shade, "marker": "o", "linestyle": "", "label": f"width {width}"}
-            figures.interval(place, position + offset, estimate, **style)
-            counted += 1
-            surer.append(int(estimate.low > 0) - int(estimate.high < 0))
-    place.axhline(0, color="0.4", linewidth=1)
-    place.set_xticks(range(len(kinds)), [TICKS[kind] for kind in kinds], fontsize=8)
-    place.set(ylabel="mean confidence,\nshuffled − true", xlim=(-0.5, len(kinds) - 0.5))
-    figures.shared_legend(figure, place)
-    by_kind = {
-        kind: [within(own[own["inputs"] == kind], "fitted", width) for width in widths] for kind in ("test", "fashion")
+def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
+    """Draw confidence, its difference between twins, and detection, by kind of inputs, where every label was fitted."""
+    inputs, text = read_inputs(tables, *BY_WIDTH), Text("experiments.noise_confidence", "kinds")
+    widths, fitted = names_in(read(tables, *BY_WIDTH)), inputs[inputs["fitted"]]
+    kinds = [kind for kind in SHOWN if (inputs["inputs"] == kind).any()]
+    own = fitted[fitted["width"] == widths[-1]]
+    gaps = {
+        (kind, width): gap_interval(values)
+        for kind in kinds
+        for width in widths
+        if len(values := gap(fitted[fitted["inputs"] == kind], "mean_confidence", width))
     }
-    spoken = "; ".join(
-        f"{INPUTS[kind]} {with_interval(mean_interval(values[-1]))}"
-        for kind, values in by_kind.items()
-        if len(values[-1])
-    )
-    made.figures.append(
-        Figure(
-            figures.save(figure, evidence.folder, "by_kind"),
-            "Memorising against learning, by kind of input",
-            f"Where every label is fitted, shuffled − true is above 0 in {surer.count(1)} and below 0 in {surer.count(-1)} of "
-            f"{counted} comparisons (kinds of inputs by widths), by 95 % intervals"
-            + (f"; at width {widths[-1]}: {spoken}" if spoken else "")
-            + ". Widths that did not fit their shuffled labels are left out.",
-            "Differences in mean confidence between shuffled and true labels for each kind of input and width.",
-        )
-    )
-
-
-def _detection(answers, widths, evidence, made):
-    kinds = [kind for kind in _kinds_in(answers) if kind != "test"]
-    fitted = answers[answers["final_train_accuracy"] == 1]
-    width = widths[-1]
-    own = fitted[fitted["width"] == width]
-    figure, [places] = figures.grid(1, 2, width=4.8, height=3.2, sharey=True)
-    for place, column, title in zip(places, ("auroc_vs_test", "aupr_vs_test"), ("AUROC", "AUPR")):
-        for labels in LABELS:
-            for position, kind in enumerate(kinds):
-                values = own[(own["labels"] == labels) & (own["inputs"] == kind)][column].dropna()
-                if len(values):
-                    style = {"color": COLORS[labels], "marker": "o", "linestyle": "", "label": LABELS[labels]}
-                    figures.interval(place, position + OFFSETS[labels], mean_interval(values), **style)
-        place.axhline(0.5, **palette.REFERENCE)
-        place.set_xticks(range(len(kinds)), [TICKS[kind] for kind in kinds], fontsize=7.5, rotation=30)
-        place.set(title=f"{title} of test images", ylim=(0, 1.03))
-    legend(figure)
-    means = own.groupby(["labels", "inputs"])["auroc_vs_test"]
-    spoken = [
-        f"{LABELS[labels]} {with_interval(mean_interval(means.get_group((labels, 'uniform')).dropna()))}"
-        for labels in LABELS
-        if (labels, "uniform") in means.groups and means.get_group((labels, "uniform")).notna().any()
-    ]
-    if spoken:
-        made.findings.append(
-            f"<b>Telling digits from noise.</b> By confidence alone, at width {width} and with every label fitted, a test "
-            f"digit is told from uniform noise with an AUROC of: {'; '.join(spoken)} (chance 0.5)."
-        )
-    made.figures.append(
-        Figure(
-            figures.save(figure, evidence.folder, "detection"),
-            "Telling test digits from what is none",
-            f"AUROC against uniform noise at width {width}: {'; '.join(spoken) or 'no network fitted its labels'}. Networks of "
-            f"width {width} that fitted every label. Above the dotted line digits get the higher confidence; below it what is "
-            "no digit does. Points: means with 95 % intervals.",
-            "AUROC and AUPR of test digits against each kind of input, by labels.",
-        )
-    )
-    made.shown.append(
-        Shown(
-            "Confidence, entropy and detection by kind of input",
-            f"Networks of width {width} that fitted every label; means over networks (intervals: tables/kinds.csv).",
-            _table(own),
-        )
+    facts = {
+        "largest": widths[-1],
+        "counts": {mark.name: own[own["labels"] == labels]["trial"].nunique() for labels, mark in MARKS.items()},
+        "sure": own.groupby(["labels", "inputs"])["mean_confidence"].mean().to_dict(),
+        "gaps": list(gaps.values()),
+        "at_largest": {INPUTS[kind]: found for (kind, width), found in gaps.items() if width == widths[-1]},
+        "told": {labels: answers[f"tells-{labels}-uniform-{widths[-1]}"] for labels in over_seeds.KINDS},
+        "images": int(own["images"].max()) if len(own) else 0,
+    }
+    drawn = {
+        "kinds": draw_distributions(own, kinds),
+        "by_kind": draw_kinds(fitted, widths, kinds),
+        "detection": draw_detection(own, kinds[1:]),
+    }
+    return Chapter(
+        title="Inputs that are no digits",
+        findings=[text.block("finding", **facts)],
+        figures=[text.figure(figures.save(each, evidence.folder, name), **facts) for name, each in drawn.items()],
+        methods=[text.block("methods")],
+        shown=[Shown(text.block("shown_title"), text.block("shown_caption", **facts), table(own))],
     )
 
 
-def _table(own):
+def draw_distributions(own: pd.DataFrame, kinds: list[str]) -> Drawing:
+    """Return boxes of confidence by kind of inputs, one panel per kind of labels."""
+    figure, [places] = figures.grid(1, len(MARKS), width=3.0, height=3.4, sharex=True, sharey=True)
+    for axes, (labels, mark) in zip(places, MARKS.items()):
+        marks = {kind: Mark(INPUTS[kind], mark.color) for kind in kinds}
+        panels.confidence_boxes(axes, own[own["labels"] == labels], marks)
+        axes.set(xlabel="confidence", title=mark.name)
+    return figure
+
+
+def _ticks(kinds: list[str]) -> list[str]:
+    return [INPUTS[kind].replace(", ", ",\n").replace(" noise", "\nnoise").replace("-M", "-\nM") for kind in kinds]
+
+
+def draw_kinds(fitted: pd.DataFrame, widths: list[str], kinds: list[str]) -> Drawing:
+    """Return the difference between twins for each kind of inputs, widths side by side."""
+    figure, [[axes]] = figures.grid(1, 1, width=9.4, height=3.0)
+    for (width, mark), offset in zip(palette.level_marks(widths, "width {}").items(), panels.side_by_side(len(widths))):
+        gaps = {
+            place: gap(fitted[fitted["inputs"] == kind], "mean_confidence", width) for place, kind in enumerate(kinds)
+        }
+        panels.means(axes, gaps, mark, offset=offset, estimate=gap_interval)
+    gap_axes(axes, _ticks(kinds), fontsize=8)
+    axes.set_ylabel("mean confidence,\nshuffled − true")
+    figures.shared_legend(figure, axes)
+    return figure
+
+
+def draw_detection(own: pd.DataFrame, kinds: list[str]) -> Drawing:
+    """Return AUROC and AUPR of test images against each other kind of inputs, kinds of labels side by side."""
+    figure, [places] = figures.grid(1, len(DETECTION), width=4.8, height=3.2, sharey=True)
+    for axes, (column, name) in zip(places, DETECTION.items()):
+        panels.points(axes, own, column, "inputs", kinds, MARKS, estimate=share_interval)
+        axes.axhline(0.5, **palette.REFERENCE)
+        figures.name_axis(axes, _ticks(kinds), fontsize=7)
+        axes.set(title=f"{name} of test images", ylim=(0, 1.03))
+    figures.shared_legend(figure, places[0])
+    return figure
+
+
+def table(own: pd.DataFrame) -> pd.DataFrame:
+    """Return mean confidence, entropy and AUROC for each kind of inputs and labels, as texts."""
+    columns = {"mean_confidence": "confidence", "entropy": "entropy, nats", "auroc_vs_test": "AUROC"}
+    means = own.groupby(["inputs", "labels"])[list(columns)].mean()
     rows = []
     for kind, name in INPUTS.items():
-        row = {"inputs": name}
-        for labels in LABELS:
-            values = own[(own["labels"] == labels) & (own["inputs"] == kind)]
-            for column, title in (
-                ("mean_confidence", "confidence"),
-                ("entropy", "entropy, nats"),
-                ("auroc_vs_test", "AUROC"),
-            ):
-                row[f"{title}, {labels}"] = number(values[column].mean()) if len(values) else "n/a"
-        rows.append(row)
+        cells = {
+            f"{words}, {MARKS[labels].name}": number(means[column].get((kind, labels), np.nan))
+            for labels in MARKS
+            for column, words in columns.items()
+        }
+        rows.append({"inputs": name} | cells)
     return pd.DataFrame(rows)

@@ -94,6 +94,16 @@ def read_by(static: Static, layers: Layers, pixels: np.ndarray) -> np.ndarray:
     return np.asarray(LOSSES[static.loss].activate(outputs(static, layers, as_pixels(jnp.asarray(pixels)))))
 
 
+def read_by_others(right: np.ndarray, readers: np.ndarray, drawers: np.ndarray) -> np.ndarray:
+    """Return the share [D] of the other networks that read each drawing correctly, of right [R, D].
+
+    `readers` [R] and `drawers` [D] name networks; NaN where nobody but the one that drew is among the readers.
+    """
+    others = np.asarray(readers)[:, None] != np.asarray(drawers)
+    readings = others.sum(0)
+    return np.divide((right & others).sum(0), readings, out=np.full(len(readings), np.nan), where=readings > 0)
+
+
 def measure(networks: Networks) -> dict[str, np.ndarray]:
     """Return one row for each network, `digit` and `start` ("blank": all black; "noise": uniform, by seed and digit).
 

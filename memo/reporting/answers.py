@@ -121,6 +121,6 @@ class Answers:
         """Return why a claim without an answer has none, or nothing where it was forgotten."""
         if claim.awaits:
             return claim.awaits
-        has = self._has.get(template.id, {})
+        has = self._has.get(template.id, self._run)  # none of its conditions may be of this run
         lacking = [f"{name} {value}" for name, value in values.items() if value not in has.get(name, (value,))]
         return f"this run does not have {', '.join(lacking)}" if lacking else ""

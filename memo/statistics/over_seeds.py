@@ -7,6 +7,7 @@ An answer is an estimate, or None where no seed gives one, and the note. Frames 
 """
 
 from collections.abc import Callable, Collection, Hashable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from memo.networks.status import DIVERGED
-from memo.statistics.intervals import Estimate, mean_interval, paired_difference, paired_ratio
+from memo.statistics.intervals import UNBOUNDED, Bounds, Estimate, mean_interval, paired_difference, paired_ratio
 
 KINDS = ("true", "shuffled")
 
@@ -88,15 +89,16 @@ def twins(frame: pd.DataFrame, column: str, width: str) -> pd.DataFrame:
     return own.pivot(index="seed", columns="labels", values=column).reindex(columns=KINDS)
 
 
-def mean(frame: pd.DataFrame, column: str, labels: str, width: str, seeds: int) -> Answer:
-    """Return the mean over seeds of one kind of labels."""
-    return over_seeds(twins(frame, column, width)[[labels]], asked=seeds)
+def mean(frame: pd.DataFrame, column: str, labels: str, width: str, seeds: int, bounds: Bounds = UNBOUNDED) -> Answer:
+    """Return the mean over seeds of one kind of labels; `bounds` are those that no value can pass."""
+    own = twins(frame, column, width)[[labels]]
+    return over_seeds(own, asked=seeds, estimate=partial(mean_interval, bounds=bounds))
 
 
-def difference(frame: pd.DataFrame, column: str, width: str, seeds: int) -> Answer:
-    """Return the mean of shuffled minus true within pairs."""
+def difference(frame: pd.DataFrame, column: str, width: str, seeds: int, bounds: Bounds = UNBOUNDED) -> Answer:
+    """Return the mean of shuffled minus true within pairs; `bounds` are those that no difference can pass."""
     pairs = twins(frame, column, width)
-    return over_seeds(pairs[["shuffled", "true"]], asked=seeds, estimate=paired_difference)
+    return over_seeds(pairs[["shuffled", "true"]], asked=seeds, estimate=partial(paired_difference, bounds=bounds))
 
 
 def ratio(frame: pd.DataFrame, column: str, width: str, seeds: int, *, inverse: bool = False) -> Answer:
