@@ -129,7 +129,7 @@ def draw_distributions(own: pd.DataFrame, kinds: list[str]) -> Drawing:
 
 
 def _ticks(kinds: list[str]) -> list[str]:
-    return [INPUTS[kind].replace(", ", ",\n").replace(" noise", "\nnoise").replace("-M", "-\nM") for kind in kinds]
+    return [INPUTS[kind].replace(" noise, ", ",\n").replace("s, ", "s,\n").replace("-M", "-\nM") for kind in kinds]
 
 
 def draw_kinds(fitted: pd.DataFrame, widths: list[str], kinds: list[str]) -> Drawing:
