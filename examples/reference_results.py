@@ -61,18 +61,19 @@ with figures.look():
 # %% [markdown]
 # ## From true to random labels
 #
-# `random_labels.corruption` has one row per network with one hidden layer of 512 units. `labels`: true or random; `fraction`: the
-# probability with which each label was redrawn (0 for true ones); `changed`: the share that really did change; `test_error`:
-# at the end, when every label is fitted; `best_test_error`: at the best of the evaluations, at `best_epoch`, chosen by that
-# same error. Test labels are true ones.
+# `random_labels.networks` has one row per network; those of the arms one_true and one_corrupted have one hidden layer of 512
+# units and differ in their labels alone. `redrawn`: the probability with which each label was redrawn (0 for true ones);
+# `changed`: the share that really did change; `final_test_accuracy`: at the end, when every label is fitted;
+# `best_test_accuracy`: at the best of the evaluations, at `best_epoch`, chosen by that same accuracy. Test labels are true ones.
 
 # %%
 random_labels = memo.load_results(RESULTS / "random_labels")
 stopped = {
-    "test_error": Mark("when all labels are fitted", palette.BLUE, "o", palette.SOLID),
-    "best_test_error": Mark("at its best epoch", palette.VERMILION, "s", palette.DASHED),
+    "final_test_accuracy": Mark("when all labels are fitted", palette.BLUE, "o", palette.SOLID),
+    "best_test_accuracy": Mark("at its best epoch", palette.VERMILION, "s", palette.DASHED),
 }
-errors = {column: random_labels.corruption.pivot(index="seed", columns="fraction", values=column) for column in stopped}
+along = random_labels.networks[random_labels.networks["arm"].isin(["one_true", "one_corrupted"])]
+errors = {column: 1 - along.pivot(index="seed", columns="redrawn", values=column) for column in stopped}
 
 with figures.look():
     corruption, axes = plt.subplots(figsize=(4.6, 3.2))
@@ -87,11 +88,11 @@ with figures.look():
 
 # %%
 rows = {
-    (mark.name, fraction): mean_interval(own.dropna())[:4]
+    (mark.name, redrawn): mean_interval(own.dropna())[:4]
     for column, mark in stopped.items()
-    for fraction, own in errors[column].items()
+    for redrawn, own in errors[column].items()
 }
-table = pd.DataFrame(rows, index=["mean", "low", "high", "n"]).T.rename_axis(["stopped", "fraction"])
+table = pd.DataFrame(rows, index=["mean", "low", "high", "n"]).T.rename_axis(["stopped", "redrawn"])
 print(table.astype({"n": int}).round(3).to_string())
 
 # %% [markdown]

@@ -91,6 +91,20 @@ def test_conditions_that_a_run_lacks_wait_and_those_it_adds_are_marked(declared)
     assert frame.loc["enough", "verdict"] == "not applicable"
 
 
+def test_a_template_that_is_never_answered_waits_for_what_the_run_lacks(declared):
+    answers = Answers(declared, 100)
+    answers.give("enough", (HALF, ""))
+    answers.conditions(width=[32], time=[90, 99])
+    frame = answers.ledger("quick").set_index("claim")
+    assert frame.loc["factor-99-64", ["verdict", "note"]].tolist() == [
+        "not yet measured",
+        "this run does not have width 64",
+    ]
+    answers.conditions(width=[16])
+    with pytest.raises(ValueError, match=r"without an answer: factor-90-16, factor-99-16\."):
+        answers.ledger("quick")
+
+
 def test_conditions_hold_for_the_claims_answered_after_them(declared):
     answers = Answers(declared, 100)
     answers.conditions(width=[64], time=[90, 99])

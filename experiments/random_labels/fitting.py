@@ -1,245 +1,187 @@
-"""Whether random labels and random inputs are fitted, by which schedule, and in which order (the paper's figure 1a)."""
+"""Whether random labels are fitted and by which schedule, what is left of generalisation, and what is fitted sooner."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
-import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure as Drawing
 
+from experiments.random_labels import networks as facts_of
 from experiments.random_labels.networks import (
+    DEPTHS,
+    FITTED,
     PIXELS,
     RANDOM,
-    RANDOM_DEEP,
     TRUE,
-    TRUE_DEEP,
-    ZHANG,
     Conditions,
-    Networks,
-    times_reached,
+    bounded,
+    curves_of,
+    images_of,
+    longer,
+    mean,
+    of,
+    pairs,
+    read,
+    values,
 )
 from memo.commands.evidence import Evidence
 from memo.reporting import figures, palette, panels
-from memo.reporting.legacy import Chapter, Claim
-from memo.reporting.panels import CHANCE
-from memo.reporting.report import Figure, with_interval
-from memo.statistics.intervals import mean_interval
+from memo.reporting.answers import Answers
+from memo.reporting.chapter import Chapter, Text
+from memo.reporting.palette import Mark
+from memo.statistics.intervals import mean_interval, share
+from memo.statistics.over_seeds import Answer
+from memo.storage.run_folders import Tables
 
-PARTLY = 0.4  # the partly corrupted labels among the six settings; the paper names no fraction
-# The paper's six settings: what was shown, words, line.
-SETTINGS: dict[str, tuple[Conditions, str, Any]] = {
-    "true labels": (TRUE, palette.BLUE, "-"),
-    "partly corrupted": ({"arm": "one_corrupted", "fraction": PARTLY}, palette.SKY, (0, (5, 1.5))),
-    "random labels": (RANDOM, palette.GREEN, (0, (1.5, 1.5))),
-    "shuffled pixels": (PIXELS["shuffled_pixels"], palette.BLACK, (0, (4, 1.5, 1, 1.5))),
-    "random pixels": (PIXELS["random_pixels"], palette.ORANGE, (0, (3, 1, 1, 1, 1, 1))),
-    "Gaussian": (PIXELS["gaussian"], palette.PURPLE, (0, (7, 1))),
+WIDE = 128  # units per layer from which networks are expected to fit
+# Arms of the tuned rates.
+FITTING = ("one_true", "one_corrupted", "three_true", "three_corrupted", "widths")
+SCHEDULES = {"literal": "decay 0.95 per epoch", "literal_steps": "decay 0.95 every 390 steps"}
+LITERAL: dict[str, Conditions] = {
+    "Z1-literal-1": {"arm": "literal", "layers": 1},
+    "Z1-literal-3": {"arm": "literal", "layers": 3},
+    "Z1-literal-steps-1": {"arm": "literal_steps", "layers": 1},
 }
-# Least training accuracy on random labels, of the protocol: the paper has 99.34 % and 100 %.
-FITS = {"1": (RANDOM, 0.993), "3": (RANDOM_DEEP, 0.999)}
-SCHEDULES = {
-    "literal": "decay 0.95 an epoch",
-    "literal_steps": "decay 0.95 every 390 steps",
+DASHES = {"tuned": palette.SOLID, "literal": palette.DOTTED, "literal_steps": palette.DASHED}
+
+PARTLY = 0.4  # the partly corrupted labels among the paper's six settings; it names no share
+SETTINGS: tuple[tuple[Mark, Conditions], ...] = (
+    (palette.LABELS["true"], TRUE),
+    (Mark("partly corrupted", palette.SKY, "v", palette.DASHED), {"arm": "one_corrupted", "redrawn": PARTLY}),
+    (palette.LABELS["random"], RANDOM),
+    (Mark("shuffled pixels", palette.BLACK, "X", palette.DASH_DOTTED), PIXELS["shuffled_pixels"]),
+    (Mark("random pixels", palette.ORANGE, "D", palette.DASH_DOT_DOTTED), PIXELS["random_pixels"]),
+    (Mark("Gaussian inputs", palette.PURPLE, "s", palette.LONG_DASHED), PIXELS["gaussian"]),
+)
+KINDS = {"random-pixels": "random_pixels", "gaussian": "gaussian"}
+TIMES = {
+    "start": Mark("a tenth of the loss lost", palette.GREY, "o"),
+    "t50": Mark("50 %", palette.SKY, "s"),
+    "t99": Mark("99 % training accuracy", palette.BLUE, "^"),
 }
 
 
-def chapter(evidence: Evidence, networks: Networks) -> Chapter:
-    """Return the claims and figures on what is fitted and when."""
-    made = Chapter()
-    _capacity(networks, made)
-    _order(networks, made)
-    _sanity(networks, made)
-    _draw_loss(evidence, networks, made)
-    _draw_order(evidence, networks, made)
-    _literal(evidence, networks, made)
-    return made
+def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """Return what every network was, was shown and came to, which all chapters read."""
+    return {"networks": facts_of.measure(evidence)}
 
 
-def name_of(networks: Networks, conditions: dict) -> str:
-    """Return the name of the network that these conditions are about, such as "1×512"."""
-    own = networks.where(**conditions)["network"]
-    return own.iloc[0] if len(own) else "/".join(map(str, conditions.values()))
+def fitted(networks: pd.DataFrame, redrawn: float) -> Answer:
+    """Return the share of wide networks with so many labels redrawn that fit them; a diverged network does not."""
+    wide = networks["arm"].isin(FITTING) & (networks["width"] >= WIDE)
+    own = networks[wide & (networks["redrawn"] == redrawn)]
+    if own.empty:
+        return None, f"no network has {WIDE} units per layer and more"
+    return share(own["final_train_accuracy"] >= FITTED), ""
 
 
-def _capacity(networks, made):
-    statement = "Networks fit completely random labels, and are then no better than chance on test images."
-    answers = {}
-    for depth, (random, least) in FITS.items():
-        name = name_of(networks, random)
-        claim = Claim(
-            f"Z1-fits-{depth}", ZHANG, statement, "training accuracy, random labels", (least, 1), None, "loss",
-            condition=name,
-        )  # fmt: skip
-        answers[depth] = networks.mean("train_accuracy", random)
-        made.rows.append((claim, *answers[depth]))
-        claim = Claim(
-            f"Z1-chance-{depth}", ZHANG, statement, "test accuracy, random labels", (0.09, 0.11), None, "corruption",
-            condition=name,
-        )  # fmt: skip
-        made.rows.append((claim, *networks.mean("test_error", random, lambda errors: 1 - errors)))
-    fitted = [f"{name_of(networks, FITS[depth][0])} {with_interval(one)}" for depth, (one, _) in answers.items()]
-    test = [with_interval(networks.mean("test_error", random, lambda e: 1 - e)[0]) for random, _ in FITS.values()]
-    images = int(networks.where(**RANDOM)["n"].iloc[0])
-    made.findings.append(
-        f"<b>Capacity.</b> Training accuracy on {images:,} random labels: {', '.join(fitted)}. Test accuracy after that: "
-        f"{', '.join(test)}; chance is {CHANCE}."
-    )
+def answer(tables: Tables, answers: Answers) -> None:
+    """Answer what is fitted, what test accuracy is left, and how far the paper's schedule gets."""
+    networks = read(tables)
+    give = partial(answers.give, images=images_of(networks))
+    give("Z1-fits", fitted(networks, 1.0))
+    give("Z1-fits-true", fitted(networks, 0.0))
+    for layers, (_, random) in DEPTHS.items():
+        left = mean(networks, "final_test_accuracy", random)
+        if (of(networks, random)["final_train_accuracy"] < FITTED).any():
+            left = None, "not every network fitted its random labels"
+        give("Z1-chance-{layers}", left, layers=layers)
+    for claim, conditions in LITERAL.items():
+        give(claim, mean(networks, "final_train_accuracy", conditions | {"labels": "random"}, estimate=bounded))
+    _sooner(networks, give)
 
 
-def _order(networks, made):
-    statement = "Random pixels and Gaussian inputs are fitted sooner than random labels on real images."
-    for kind, words in (("random_pixels", "random pixels"), ("gaussian", "Gaussian inputs")):
-        for time, text in (
-            ("t99", "epochs to 99 % training accuracy"),
-            ("start", "epochs until a tenth of the loss is lost"),
-        ):
-            claim = Claim(
-                f"Z4-{time}-{kind.replace('_', '-')}", ZHANG, statement, f"{text}, random labels / this", (1.0001, np.inf), None,
-                "order", condition=words,
-            )  # fmt: skip
-            names = ("random-label", f"curve on {words}")
-            made.rows.append((claim, *networks.longer(time, RANDOM, PIXELS[kind], names)))
-    statement = "Once fitting random labels starts, it goes quickly."
-    for depth, (random, _) in FITS.items():
-        claim = Claim(
-            f"Z4-quickly-{depth}", ZHANG, statement, "steepest over mean slope of the training accuracy (straight line: 1)",
-            (2, np.inf), (1.0001, np.inf), "shapes", condition=name_of(networks, random),
-        )  # fmt: skip
-        made.rows.append((claim, *networks.mean("accuracy_steepness", random)))
-
-
-def _sanity(networks, made):
-    """Shuffled pixels are a renaming of inputs: what an MLP makes of them has the same distribution."""
-    statement = "For an MLP one permutation of all pixels changes nothing but names: as true labels, in distribution."
+def _sooner(networks: pd.DataFrame, give: Callable[..., None]) -> None:
+    """Answer how much longer random labels take than random inputs; shuffled pixels are a control."""
+    for inputs, kind in KINDS.items():
+        names = ("random-label", f"curve on {kind.replace('_', ' ')}")
+        for time in ("t99", "start"):
+            give("Z4-{time}-{inputs}", longer(networks, time, RANDOM, PIXELS[kind], names), time=time, inputs=inputs)
     shuffled = PIXELS["shuffled_pixels"]
-    claim = Claim(
-        "sanity-shuffled-error", "this suite", statement, "test error, shuffled pixels − true labels", (-0.01, 0.01), None,
-        "order", condition=name_of(networks, TRUE),
-    )  # fmt: skip
-    made.rows.append((claim, *networks.difference("test_error", shuffled, TRUE)))
-    claim = Claim(
-        "sanity-shuffled-time", "this suite", statement, "epochs to 99 %, shuffled pixels / true labels", (0.8, 1.25), None,
-        "order", condition=name_of(networks, TRUE),
-    )  # fmt: skip
-    made.rows.append((claim, *networks.longer("t99", shuffled, TRUE, ("shuffled-pixel", "curve on true labels"))))
+    give("sanity-shuffled-error", pairs(networks, "test_error", shuffled, TRUE))
+    give("sanity-shuffled-time", longer(networks, "t99", shuffled, TRUE, ("shuffled-pixel", "curve on true labels")))
 
 
-def _draw_loss(evidence, networks, made):
+def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
+    """Draw the six settings of the paper's figure 1a, its schedule beside a tuned one, and when fitting starts and ends."""
+    networks, text = read(tables), Text("experiments.random_labels", "fitting")
+    reached = {mark.name: mean(networks, "t99", conditions) for mark, conditions in SETTINGS}
+    facts = {
+        "images": images_of(networks),
+        "seeds": networks["seed"].nunique(),
+        "wide": WIDE,
+        "fits": answers["Z1-fits"],
+        "chance": {layers: answers[f"Z1-chance-{layers}"] for layers in DEPTHS},
+        "literal": {claim: answers[claim] for claim in LITERAL},
+        "steps": [mean(networks, "steps", conditions)[0] for conditions in (TRUE, RANDOM)],
+        "sooner_than": {inputs: answers[f"Z4-t99-{inputs}"] for inputs in KINDS},
+        "times": {name: estimate for name, (estimate, _) in reached.items() if estimate},
+        "missing": [name for name, (_, note) in reached.items() if note],
+        "partly": PARTLY,
+    }
+    drawn = {
+        "loss": draw_settings(evidence, networks),
+        "literal": draw_schedules(evidence, networks),
+        "order": draw_order(networks),
+    }
+    return Chapter(
+        title="What is fitted, and what sooner",
+        findings=[text.block(name, **facts) for name in ("fits", "schedule", "sooner")],
+        figures=[text.figure(figures.save(each, evidence.folder, name), **facts) for name, each in drawn.items()],
+    )
+
+
+def draw_settings(evidence: Evidence, networks: pd.DataFrame) -> Drawing:
+    """Return training loss by step and training accuracy by epoch of the paper's six settings."""
+    marks = {mark.name: mark for mark, _ in SETTINGS}
+    curves = curves_of(evidence, networks, {mark.name: conditions for mark, conditions in SETTINGS})
     figure, [[loss, accuracy]] = figures.grid(1, 2, width=4.4, height=3.2)
-    last = 0
-    for words, (conditions, color, dashes) in SETTINGS.items():
-        own = networks.curves_of(**conditions)
-        style: palette.Style = {"color": color, "linestyle": dashes, "label": words}
-        panels.mean_line(loss, own, "train_loss", "step", **style)
-        panels.mean_line(accuracy, own, "train_accuracy", **style)
-        last = max(last, own["epoch"].max() if len(own) else 0)
+    for name, mark in marks.items():
+        own = curves[curves["labels"] == name]
+        panels.mean_line(loss, own, "train_loss", "step", label=mark.name, **mark.line)
     loss.set(xlabel="step", ylabel="training loss", ylim=(0, None), xlim=(0, None))
-    accuracy.axhline(CHANCE, **palette.REFERENCE)
-    accuracy.set(ylim=(0, 1.03), ylabel="training accuracy")
-    figures.epoch_axis(accuracy, last)
-    figures.shared_legend(figure, loss, 3)
-    ends = []
-    for words, (conditions, _, _) in SETTINGS.items():
-        steps, _ = networks.mean("steps", conditions)
-        ends.append(f"{words} {with_interval(steps, count=False)}")
-    n = networks.where(**TRUE)["seed"].nunique()
-    name = name_of(networks, TRUE)
-    made.figures.append(
-        Figure(
-            figures.save(figure, evidence.folder, "loss"),
-            "Fitting true labels, random labels and random inputs (the paper's figure 1a)",
-            f"Mean steps until every training label is fitted, or training ends: {'; '.join(ends)}. {name} by one learning "
-            f"rate for all; lines: means over n = {n} seeds, bands: all seeds, a network that has ended keeps its last value. "
-            f"Partly corrupted: a share {PARTLY:g} of the labels redrawn. Left, steps on a linear axis as in the paper; "
-            "right, epochs, linear up to a tenth of an epoch and logarithmic after it; dotted: chance.",
-            "Training loss by step and training accuracy by epoch for the six settings of the paper.",
-        )
-    )
+    panels.accuracy_curves(accuracy, curves, "train", marks)
+    figures.shared_legend(figure, accuracy, 3)
+    return figure
 
 
-def _draw_order(evidence, networks, made):
-    figure, [[place]] = figures.grid(1, 1, width=6.4, height=3.2)
-    times = {"start": "a tenth of the loss lost", "t50": "50 %", "t99": "99 % training accuracy"}
-    for position, (conditions, _, _) in enumerate(SETTINGS.values()):
-        for (time, words), color, marker in zip(times.items(), ("0.5", palette.SKY, palette.BLUE), "os^"):
-            values = networks.values(time, conditions).dropna()
-            place.plot(values, np.full(len(values), position), ".", color=color, alpha=0.35, markersize=4)
-            if len(values):
-                mean = mean_interval(values)
-                bars = [[mean.value - mean.low], [mean.high - mean.value]] if np.isfinite(mean.low) else None
-                place.errorbar(
-                    mean.value, position, xerr=bars, fmt=marker, color=color, markersize=5, capsize=2.5, label=words
-                )
-    place.set_yticks(range(len(SETTINGS)), list(SETTINGS))
-    place.invert_yaxis()
-    figures.log_axis(place, "x")
-    place.set(xlabel="epochs")
-    figures.shared_legend(figure, place)
-    reached = {words: times_reached(networks, "t99", conditions) for words, (conditions, _, _) in SETTINGS.items()}
-    listed = "; ".join(f"{words} {with_interval(time, count=False)}" for words, time in reached.items() if time)
-    never = [words for words, time in reached.items() if time is None]
-    whole = f" Not in every network: {', '.join(never)}." if never else ""
-    made.figures.append(
-        Figure(
-            figures.save(figure, evidence.folder, "order"),
-            "What is fitted sooner",
-            f"Mean epochs to 99 % training accuracy: {listed or 'none gets there'}.{whole} Small dots: the n = "
-            f"{networks.where(**TRUE)['seed'].nunique()} seeds; large marks: means with 95 % intervals. Grey: when a tenth of "
-            "the initial loss is lost, where fitting starts.",
-            "Epochs to lose a tenth of the loss and to 50 and 99 % training accuracy, by setting.",
-        )
-    )
-
-
-def _literal(evidence, networks, made):
-    statement = "The schedule of the paper (0.01, times 0.95 an epoch) fits random labels, unchanged from true ones."
-    reached = []
-    for arm, words in SCHEDULES.items():
-        for name in dict.fromkeys(networks.where(arm=arm)["network"]):
-            deep = name.startswith("3")
-            least = FITS["3" if deep else "1"][1]
-            random = {"arm": arm, "network": name, "labels": "random"}
-            answer = networks.mean("train_accuracy", random)
-            claim = Claim(
-                f"Z1-{arm.replace('_', '-')}-{'3' if deep else '1'}", ZHANG, statement,
-                f"training accuracy, random labels, {words}", (least, 1), None, "literal", condition=name,
-            )  # fmt: skip
-            made.rows.append((claim, *answer))
-            reached.append(f"{name}, {words}: {with_interval(answer[0])}")
-    columns = [(name_of(networks, TRUE), TRUE, RANDOM), (name_of(networks, TRUE_DEEP), TRUE_DEEP, RANDOM_DEEP)]
-    figure, [places] = figures.grid(1, 2, width=4.2, height=3, sharey=True)
-    dashes: dict[str, Any] = {"literal": (0, (1.5, 1.5)), "literal_steps": (0, (5, 1.5)), "tuned": "-"}
-    for place, (name, true, random) in zip(places, columns):
-        kinds: dict[str, tuple[str, Conditions, Conditions]] = {"tuned": ("tuned, constant", true, random)} | {
-            arm: (words, shown | {"labels": "true"}, shown | {"labels": "random"})
-            for arm, words in SCHEDULES.items()
-            for shown in [{"arm": arm, "network": name}]
+def draw_schedules(evidence: Evidence, networks: pd.DataFrame) -> Drawing:
+    """Return training accuracy by epoch for the paper's schedule and the tuned one, one panel per depth."""
+    figure, [row] = figures.grid(1, 2, width=4.2, height=3, sharey=True)
+    words = {"tuned": "tuned rate, constant"} | SCHEDULES
+    marks = {
+        f"{arm} {kind}": palette.LABELS[kind]._replace(name=f"{kind} labels, {words[arm]}", dashes=dashes)
+        for arm, dashes in DASHES.items()
+        for kind in ("true", "random")
+    }
+    for axes, (layers, both) in zip(row, DEPTHS.items()):
+        kinds = {f"tuned {kind}": conditions for kind, conditions in zip(("true", "random"), both)}
+        kinds |= {
+            f"{arm} {kind}": {"arm": arm, "layers": layers, "labels": kind}
+            for arm in SCHEDULES
+            for kind in ("true", "random")
         }
-        last = 0
-        for arm, (words, *both) in kinds.items():
-            for labels, conditions in zip(("true", "random"), both):
-                own = networks.curves_of(**conditions)
-                style: palette.Style = {
-                    "color": palette.LABELS[labels].color,
-                    "linestyle": dashes[arm],
-                    "label": f"{labels} labels, {words}",
-                }
-                panels.mean_line(place, own, "train_accuracy", **style)
-                last = max(last, own["epoch"].max() if len(own) else 0)
-        figures.epoch_axis(place, last)
-        place.axhline(CHANCE, **palette.REFERENCE)
-        place.set(title=name, ylim=(0, 1.03))
-    places[0].set_ylabel("training accuracy")
-    figures.shared_legend(figure, places[0], 2)
-    images = int(networks.where(**RANDOM)["n"].iloc[0])
-    made.figures.append(
-        Figure(
-            figures.save(figure, evidence.folder, "literal"),
-            "The paper's schedule beside a tuned one",
-            f"Training accuracy reached on {images:,} random labels by the paper's learning rate 0.01: {'; '.join(reached)}. "
-            "Decaying so, all epochs to come are worth 20 at the first rate; and as an epoch here has fewer steps than the 390 "
-            "of the paper's 50,000 images, the same decay is also taken by steps. Lines: means over "
-            "seeds, bands: all seeds.",
-            "Training accuracy by epoch for the literal and the tuned schedule, true and random labels, two networks.",
-        )
-    )
-    made.findings.append(
-        f"<b>Schedule.</b> With the paper's rate, training accuracy on random labels ends at: {'; '.join(reached)}."
-    )
+        panels.accuracy_curves(axes, curves_of(evidence, networks, kinds), "train", marks)
+        axes.set_title(f"{layers}×{int(of(networks, both[0])['width'].max())}")
+    row[1].set_ylabel("")
+    figures.shared_legend(figure, row[0], 2)
+    return figure
+
+
+def draw_order(networks: pd.DataFrame) -> Drawing:
+    """Return epochs to three points of the curve, one row per setting."""
+    figure, [[axes]] = figures.grid(1, 1, width=6.4, height=3.2)
+    for row, (_, conditions) in enumerate(SETTINGS):
+        for time, mark in TIMES.items():
+            own = values(networks, time, conditions).dropna()
+            axes.plot(own, [row] * len(own), ".", color=mark.color, alpha=0.35, markersize=4)
+            if len(own):
+                mean_of = mean_interval(own)
+                style: palette.Style = {"capsize": 2.5, "markersize": 5, "label": mark.name} | mark.points
+                axes.errorbar(mean_of.value, row, xerr=figures.reach(mean_of), **style)
+    axes.set_yticks(range(len(SETTINGS)), [mark.name for mark, _ in SETTINGS])
+    axes.invert_yaxis()
+    figures.log_axis(axes, "x")
+    axes.set(xlabel="epochs")
+    figures.shared_legend(figure, axes)
+    return figure

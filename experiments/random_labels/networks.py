@@ -1,143 +1,123 @@
-"""The networks of all arms as one table, and what is asked of them by what they were shown.
+"""The networks of all arms as one table, what each was shown as a condition on it, and answers over seeds.
 
-stored tables ──> measure ──> one row a network and arm ──> values by seed ──> (estimate, note)
+evidence ──> measure ──> tables["networks"] ──> read ──> values by seed ──> (Estimate | None, note)
 """
 
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from memo.commands.evidence import Evidence
 from memo.networks.status import DIVERGED
 from memo.statistics import over_seeds
-from memo.statistics.curve_summary import SHAPE_COLUMNS, outcomes, training_images
-from memo.statistics.intervals import Estimate, mean_interval
+from memo.statistics.curve_shape import loss_progress, start
+from memo.statistics.curve_summary import LEVELS, SHAPE_COLUMNS, outcomes
+from memo.statistics.intervals import mean_interval
 from memo.statistics.over_seeds import Answer
+from memo.storage.run_folders import Tables
 
-ZHANG = "Zhang et al. 2017"
+TIMES = {"t50": 0.5, "t99": 0.99, "t999": 0.999}  # levels of training accuracy by the names of their times
+OUTCOMES = ["steps", "best_test_accuracy", "best_epoch", "start", *TIMES, *SHAPE_COLUMNS]
+FITTED = 0.993  # of the training labels: the least of the paper's two MLPs, as third parties note it
 
-# Levels of training accuracy by the names of their times.
-TIMES = {"t50": 0.5, "t90": 0.9, "t99": 0.99, "t999": 0.999}
-OUTCOMES = ("epochs", "steps", "train_accuracy", "train_loss", "test_error", "best_test_error", "best_epoch", "start",
-            *TIMES, *SHAPE_COLUMNS)  # fmt: skip
+bounded = partial(mean_interval, bounds=(0, 1))  # of shares
 
-# What a network was shown, as a condition on the table.
-Conditions = dict[str, Any]
+Conditions = dict[str, Any]  # what a network was shown: column = value
 TRUE: Conditions = {"arm": "one_true"}
-RANDOM: Conditions = {"arm": "one_corrupted", "fraction": 1.0}
+RANDOM: Conditions = {"arm": "one_corrupted", "redrawn": 1.0}
 TRUE_DEEP: Conditions = {"arm": "three_true"}
-RANDOM_DEEP: Conditions = {"arm": "three_corrupted", "fraction": 1.0}
+RANDOM_DEEP: Conditions = {"arm": "three_corrupted", "redrawn": 1.0}
+DEPTHS = {1: (TRUE, RANDOM), 3: (TRUE_DEEP, RANDOM_DEEP)}  # by hidden layers, on true and on random labels
 PIXELS: dict[str, Conditions] = {
     kind: {"arm": f"one_{kind}"} for kind in ("shuffled_pixels", "random_pixels", "gaussian")
 }
 
 
-def network_name(widths: list[int]) -> str:
-    """Return "1×512" for one layer of 512 units, "3×512" for three, and all widths where they differ."""
-    widths = list(widths)
-    return f"{len(widths)}×{widths[0]}" if len(set(widths)) == 1 else "×".join(map(str, widths)) or "linear"
+def measure(evidence: Evidence) -> pd.DataFrame:
+    """Return what every network was, what share of its labels was redrawn and really changed, and what came of it."""
+    own = evidence.tables.arms.merge(evidence.tables.trials, on="trial")
+    facts = {
+        "layers": own["model.widths"].map(len),
+        "width": own["model.widths"].map(lambda widths: max(widths, default=0)),
+        "redrawn": own["labels.fraction"].where(own["labels.kind"] == "random", 0.0),
+        "changed": own["labels.changed"],
+        "weight_decay": own["optimizer.weight_decay"],
+        "dropout": own["regularization.dropout"],
+    }
+    curves = evidence.tables.curves
+    found = own[["trial", "arm", "seed"]].assign(**facts).join(outcomes(own, curves, TIMES)[OUTCOMES])
+    begins = {
+        keys["trial"]: start(curve["epoch"], loss_progress(curve["train_loss"]), LEVELS["loss"], 0)
+        for keys, curve in evidence.curves()
+    }
+    return found.assign(loss_start=found["trial"].map(begins))
 
 
-def measure(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each row of `trials`: what the network was, what it was shown, and what came of it (memo.statistics.curve_summary).
-
-    Errors and accuracies are shares.
-    """
-    rows = [
-        {
-            "arm": trial["arm"],
-            "trial": trial["trial"],
-            "seed": trial["seed"],
-            "network": network_name(trial["model.widths"]),
-            "width": trial["model.widths"][0],
-            "parameters": trial["parameters"],
-            "n": training_images(trial),
-            "labels": trial["labels.kind"],
-            "fraction": trial["labels.fraction"],
-            "inputs": trial["inputs.kind"],
-            "weight_decay": trial["optimizer.weight_decay"],
-            "dropout": trial["regularization.dropout"],
-            "changed": trial["labels.changed"],
-            "status": trial["status"],
-        }
-        for trial in trials.to_dict("records")
-    ]
-    found = outcomes(trials, curves, TIMES)
-    found = found.assign(test_error=1 - found["test_accuracy"], best_test_error=1 - found["best_test_accuracy"])
-    return pd.DataFrame(rows, index=trials.index).join(found[list(OUTCOMES)])
+def read(tables: Tables) -> pd.DataFrame:
+    """Return the committed table of networks, with errors beside accuracies."""
+    networks = tables["networks"]
+    errors = {
+        "test_error": 1 - networks["final_test_accuracy"],
+        "best_test_error": 1 - networks["best_test_accuracy"],
+        "train_error": 1 - networks["final_train_accuracy"],
+    }
+    return networks.assign(**errors)
 
 
-class Networks:
-    """The table of all networks, and answers from it: an estimate over seeds, or None, and a note on what is missing."""
-
-    def __init__(self, evidence: Evidence):
-        self._evidence = evidence
-
-    @property
-    def trials(self) -> pd.DataFrame:
-        """The stored table of trials, with every recipe key."""
-        return self._evidence.tables.trials
-
-    @cached_property
-    def frame(self) -> pd.DataFrame:
-        """One row a network and arm, the diverged ones among them; see `measure`."""
-        tables = self._evidence.tables
-        return measure(tables.arms.merge(tables.trials, on="trial"), tables.curves)
-
-    @cached_property
-    def curves(self) -> pd.DataFrame:
-        """The learning curves of all networks that did not diverge, with the columns of `frame`, by arm."""
-        facts = self.frame[self.frame["status"] != DIVERGED]
-        facts = facts[["arm", "trial", "network", "labels", "fraction", "width", "n"]]
-        curves = self._evidence.tables.curves.drop(columns="n", errors="ignore")
-        return curves.merge(facts, on="trial").sort_values("step")
-
-    def where(self, **conditions: Any) -> pd.DataFrame:
-        """Return the rows that meet all conditions, column=value."""
-        return over_seeds.where(self.frame, **conditions)
-
-    def curves_of(self, **conditions: Any) -> pd.DataFrame:
-        """Return the rows of learning curves that meet all conditions."""
-        return over_seeds.where(self.curves, **conditions)
-
-    def values(self, column: str, conditions: dict[str, Any]) -> pd.Series:
-        """Return a column by seed, NaN where a network has no value."""
-        own = self.where(**conditions).set_index("seed")[column].sort_index()
-        if not own.index.is_unique:
-            raise ValueError(f"Several networks a seed meet {conditions}.")
-        return own
-
-    def mean(self, column: str, conditions: dict[str, Any], change: Callable = lambda values: values) -> Answer:
-        """Return the mean over seeds of a column, of `change(values)` where that is given."""
-        return self.answer(change(self.values(column, conditions)), conditions)
-
-    def difference(self, column: str, left: dict[str, Any], right: dict[str, Any], right_column: str = "") -> Answer:
-        """Return the mean over seeds of one column of `left` minus one of `right`, within pairs."""
-        one, other = self.values(column, left), self.values(right_column or column, right)
-        return over_seeds.over_pairs(one, other, "no value", diverged=len(self._diverged(left, right)))
-
-    def answer(self, values: pd.Series, *conditions: dict[str, Any]) -> Answer:
-        """Return the mean of values by seed, NaN left out and counted in the note."""
-        return over_seeds.over_seeds(values, "no value", diverged=len(self._diverged(*conditions)))
-
-    def longer(self, time: str, slow: dict[str, Any], fast: dict[str, Any], words: tuple[str, str]) -> Answer:
-        """Return how many times as many epochs `slow` takes to a level as `fast`, pairs with a diverged one left out."""
-        one, other = (self.values(time, kind).astype(float) for kind in (slow, fast))
-        one, other = one.align(other, join="inner")
-        lost = self._diverged(slow, fast)
-        return over_seeds.times_longer(one, other, self.values("epochs", slow), words[0], words[1], lost)
-
-    def _diverged(self, *conditions: dict[str, Any]) -> set[int]:
-        """Return the seeds of which a network that meets one of the conditions diverged."""
-        statuses = [self.values("status", kind) for kind in conditions]
-        return {seed for status in statuses for seed in status.index[status == DIVERGED]}
+def of(networks: pd.DataFrame, conditions: Conditions) -> pd.DataFrame:
+    """Return the networks that meet some conditions, by seed."""
+    return over_seeds.where(networks, **conditions).sort_values("seed")
 
 
-def times_reached(networks: Networks, time: str, conditions: dict[str, Any]) -> Estimate | None:
-    """Return the mean time to a level over seeds, None unless every network that did not diverge gets there."""
-    own = networks.where(**conditions)
-    values = own[own["status"] != DIVERGED][time]
-    return mean_interval(values) if len(values) and np.isfinite(values).all() else None
+def images_of(networks: pd.DataFrame, conditions: Conditions = TRUE) -> int:
+    """Return the number of training images of networks, by default of those that the report is mostly about."""
+    return int(of(networks, conditions)["images"].max())
+
+
+def along(networks: pd.DataFrame, layers: int = 1) -> pd.DataFrame:
+    """Return the networks of one depth from true to random labels; column `redrawn` is the share of labels redrawn."""
+    arms = {conditions["arm"] for conditions in DEPTHS[layers]}
+    return networks[networks["arm"].isin(arms)].sort_values(["redrawn", "seed"], ignore_index=True)
+
+
+def values(networks: pd.DataFrame, column: str, conditions: Conditions) -> pd.Series:
+    """Return a column by seed, NaN where a network has no value; ValueError where several networks of a seed meet the conditions."""
+    own = of(networks, conditions).set_index("seed")[column].astype(float)
+    if not own.index.is_unique:
+        raise ValueError(f"Several networks of a seed meet {conditions}.")
+    return own
+
+
+def lost(networks: pd.DataFrame, *conditions: Conditions) -> set[int]:
+    """Return the seeds of which a network that meets one of the conditions diverged."""
+    own = [of(networks, each) for each in conditions]
+    return {int(seed) for each in own for seed in each.loc[each["status"] == DIVERGED, "seed"]}
+
+
+def mean(networks: pd.DataFrame, column: str, conditions: Conditions, **options: Any) -> Answer:
+    """Return the mean of a column over seeds; `options` are those of `over_seeds`."""
+    diverged = len(lost(networks, conditions))
+    return over_seeds.over_seeds(values(networks, column, conditions), "no value", diverged=diverged, **options)
+
+
+def pairs(networks: pd.DataFrame, column: str, one: Conditions, other: Conditions, **options: Any) -> Answer:
+    """Return the mean difference of a column within seeds, or what `estimate` makes of the pairs."""
+    both = [values(networks, column, each) for each in (one, other)]
+    return over_seeds.over_pairs(both[0], both[1], "no value", diverged=len(lost(networks, one, other)), **options)
+
+
+def longer(networks: pd.DataFrame, time: str, slow: Conditions, fast: Conditions, names: tuple[str, str]) -> Answer:
+    """Return how many times as many epochs one condition takes to a level as another, without diverged pairs."""
+    times = [values(networks, time, each) for each in (slow, fast)]
+    one, other = times[0].align(times[1], join="inner")
+    given = values(networks, "epochs", slow)
+    return over_seeds.times_longer(one, other, given, *names, diverged=lost(networks, slow, fast))
+
+
+def curves_of(evidence: Evidence, networks: pd.DataFrame, kinds: Mapping[str, Conditions]) -> pd.DataFrame:
+    """Return the learning curves of networks that did not diverge; column `labels` is the kind whose conditions they meet."""
+    sound = networks[networks["status"] != DIVERGED]
+    parts = [of(sound, conditions)[["trial"]].assign(labels=kind) for kind, conditions in kinds.items()]
+    return evidence.tables.curves.merge(pd.concat(parts), on="trial").sort_values("step")
