@@ -35,8 +35,3 @@ def test_ends_bests_times_and_shapes():
 def test_where_every_network_diverged_the_columns_are_there():
     trials, curves = made_up()
     assert curve_summary.outcomes(trials.assign(status="diverged"), curves, {"t50": 0.5}).isna().all(axis=None)
-
-
-@pytest.mark.parametrize(("asked", "count"), [(None, 60_000), (np.nan, 60_000), (300.0, 300)])
-def test_no_number_of_images_means_all(asked, count):
-    assert curve_summary.training_images({"dataset.name": "mnist", "dataset.n_train": asked}) == count

@@ -10,7 +10,6 @@ from scipy import stats
 from memo.statistics.intervals import (
     Estimate,
     accuracy_interval,
-    binomial_band,
     geometric_mean,
     mean_interval,
     p_outside,
@@ -90,8 +89,6 @@ def test_refuses_impossible_confidence(confidence):
                 estimate(values, confidence)
     with pytest.raises(ValueError, match="confidence"):
         share([True], confidence)
-    with pytest.raises(ValueError, match="confidence"):
-        binomial_band(0.5, 10, confidence)
 
 
 def test_pairing_removes_what_the_seeds_share():
@@ -215,28 +212,3 @@ def test_p_of_bounds_and_of_what_has_no_interval():
     assert p_outside(at_least, (0, 100)) == 1
     assert math.isnan(p_outside(mean_interval([1.0, 1.0]), (0, 2)))
     assert math.isnan(p_outside(Estimate(1, math.nan, math.nan, 3), (0, 2)))
-
-
-def test_band_by_hand():
-    # Two fair images: 0, 1, 2 right with probability 1/4, 1/2, 1/4.
-    assert binomial_band(0.5, 2, 0.4) == (0.5, 0.5)
-    assert binomial_band(0.5, 2, 0.6) == (0.0, 1.0)
-
-
-@pytest.mark.parametrize("p", [0.0, 0.003, 0.1, 0.5, 0.99, 1.0])
-@pytest.mark.parametrize("n", [1, 20, 10_000])
-@pytest.mark.parametrize("confidence", [0.8, 0.99])
-def test_band_is_central_and_exact(p, n, confidence):
-    low, high = binomial_band(p, n, confidence)
-    first, last = round(low * n), round(high * n)
-    tail = (1 - confidence) / 2
-    assert 0 <= low <= p <= high <= 1 or n * min(p, 1 - p) < 1
-    assert stats.binom.cdf(first - 1, n, p) <= tail + 1e-12 and stats.binom.sf(last, n, p) <= tail + 1e-12
-    # One count narrower on either side would leave out too much.
-    assert stats.binom.cdf(first, n, p) >= tail - 1e-12 and stats.binom.sf(last - 1, n, p) >= tail - 1e-12
-
-
-@pytest.mark.parametrize(("p", "n"), [(-0.1, 10), (1.1, 10), (math.nan, 10), (0.5, 0)])
-def test_band_refuses_impossible_shares(p, n):
-    with pytest.raises(ValueError, match="band needs"):
-        binomial_band(p, n)

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from experiments.random_labels import capacity, fitting, kernel_fits, slowdown, theorem
 from experiments.random_labels.analysis import CHAPTERS, analyse
@@ -27,7 +28,6 @@ from memo.reporting import claims, figures, results
 from memo.reporting.report import as_committed
 from memo.reporting.results import Experiment
 from memo.statistics import trends
-from memo.statistics.intervals import binomial_band
 from memo.storage.run_folders import Tables
 from memo.training.population import signature
 from tests import builders
@@ -73,16 +73,16 @@ def test_shuffled_pixels_are_true_labels_for_an_mlp(small_mnist):
 def test_nine_tenths_of_redrawn_labels_change(fraction):
     true = np.tile(np.arange(10, dtype=np.uint8), 20_000)
     given = treatments.LABELS["random"](generator(0, "labels"), true, fraction, 10)
-    low, high = binomial_band(0.9 * fraction, len(true), 0.9999)
-    assert low <= np.mean(given != true) <= high
+    low, high = stats.binom.interval(0.9999, len(true), 0.9 * fraction)
+    assert low <= np.sum(given != true) <= high
 
 
 def test_chance_is_chance(small_mnist):
     """Random labels say nothing about test images, whoever remembers them."""
     labels = generator(0, "labels").integers(0, 10, len(small_mnist.train_labels)).astype(np.uint8)
     called = nearest_neighbours.classify(small_mnist.test_images, small_mnist.train_images, labels)
-    low, high = binomial_band(0.1, len(called), 0.9999)
-    assert low <= np.mean(called == small_mnist.test_labels) <= high
+    low, high = stats.binom.interval(0.9999, len(called), 0.1)
+    assert low <= np.sum(called == small_mnist.test_labels) <= high
 
 
 # Statistics

@@ -39,12 +39,6 @@ COLUMNS = (
 )
 
 
-def training_images(trial: Mapping[str, Any]) -> int:
-    """Return how many images a row of the table of trials was trained on; a missing `dataset.n_train` means all."""
-    asked = trial["dataset.n_train"]
-    return datasets.shape(trial["dataset.name"]).train_images if pd.isna(asked) else int(asked)
-
-
 def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, times: Mapping[str, float]) -> pd.DataFrame:
     """Return one row for each row of `trials`, with its index: COLUMNS, and `times`, levels of training accuracy by name.
 

@@ -210,20 +210,6 @@ def accuracy_interval(
     return student(p, math.sqrt(variance), freedom, n, confidence, bounds=(0, 1))
 
 
-def binomial_band(p: float, n: int, confidence: float = 0.99) -> tuple[float, float]:
-    """Return the central band (low, high) of the share of n images that are right, each with probability p.
-
-    Exact, both ends included: a share falls below `low`, or above `high`, with probability at most
-    (1 - confidence) / 2. It holds for answers that do not depend on each other; those of one network do (networks that have
-    memorised random labels answer alike for images of one digit), so it is too narrow for them.
-    Raises ValueError for p outside [0, 1], n below 1, or a confidence outside (0, 1).
-    """
-    if not (0 <= p <= 1 and n >= 1 and 0 < confidence < 1):
-        raise ValueError(f"A band needs 0 <= p <= 1, n >= 1, 0 < confidence < 1, not {p}, {n}, {confidence}.")
-    low, high = stats.binom.interval(confidence, n, p)
-    return float(low / n), float(high / n)
-
-
 def p_outside(estimate: Estimate, accept: Bounds) -> float:
     """Return the p-value of the hypothesis that the true number lies outside of `accept`, or at its nearer end.
 
