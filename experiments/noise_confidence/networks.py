@@ -58,7 +58,9 @@ def read(tables: Tables, *arms: str) -> pd.DataFrame:
     `fitted` says which have fitted every training label.
     """
     networks = tables["networks"]
-    own = networks[networks["arm"].isin(arms)].sort_values(["parameters", "activation", "loss", "seed"], ignore_index=True)
+    own = networks[networks["arm"].isin(arms)].sort_values(
+        ["parameters", "activation", "loss", "seed"], ignore_index=True
+    )
     # All see images as they are; what they are shown later is the table of inputs'.
     own = own.drop(columns="inputs", errors="ignore")
     return own.assign(width=own["width"].astype(str), fitted=own["final_train_accuracy"] == 1)

@@ -110,7 +110,7 @@ def draw_times(networks: pd.DataFrame) -> Drawing:
     epochs.set(ylabel="epochs to the level")
     ratio.margins(y=0.1)
     ratio.set_ylim(bottom=0)
-    ratio.set_ylabel("times as many as at p = 0")
+    ratio.set_ylabel("ratio to p = 0")
     for axes in (epochs, ratio):
         axes.set(xlabel="p: share of labels redrawn", xlim=(-0.05, 1.05))
     figures.shared_legend(figure, epochs, 2)
