@@ -83,9 +83,9 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
 
 
 def percent(estimate: Estimate | None) -> str:
-    """Return a share with its interval as per cent, without n."""
-    if estimate is None:
-        return "n/a"
+    """Return a share with its interval as per cent, without n; without an interval where every network has all or nothing."""
+    if estimate is None or estimate.value in (0, 1):
+        return "n/a" if estimate is None else f"{100 * estimate.value:g}"
     whole = Estimate(100 * estimate.value, 100 * estimate.low, 100 * estimate.high, estimate.n)
     return with_interval(whole, count=False)
 
