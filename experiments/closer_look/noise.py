@@ -157,7 +157,7 @@ def draw_radii(ends: dict[str, pd.DataFrame]) -> Drawing:
         for axes, radius in zip(row, RADII):
             for noise, mark in KINDS.items():
                 own = by_level(where(ends[noise], inputs=inputs, radius=radius), "end")
-                panels.means(axes, own, mark, joined=True, estimate=mean_share)
+                panels.means(axes, own, mark, joined=True)
             axes.set_ylim(bottom=0)
             axes.set(**{"title": f"r = {radius:g} / 255"} if inputs == "test" else {"xlabel": "share replaced"})
         row[0].set_ylabel(f"critical share of\n{words} images")
