@@ -262,7 +262,7 @@ def test_an_epoch_visits_each_image_at_most_once_and_epochs_differ(one_hot):
     visited = []
     for step in range(12):
         before, (state, _) = state, advance(state, step, step + 1)
-        changed = np.any(state.layers[0].weights != before.layers[0].weights, axis=-1)
+        changed = np.any(state.layers[0].weights != before.layers[0].weights, axis=-2)  # turned
         visited.append(tuple(np.flatnonzero(changed[0, 0])))
     epochs = [visited[start : start + 3] for start in range(0, 12, 3)]
     for epoch in epochs:
@@ -282,6 +282,15 @@ def test_where_it_is_evaluated_does_not_change_training(one_hot):
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
     parts, evaluation = advance(advance(start, 0, 7, evaluated=False)[0], 7, 12, evaluated=False)
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
+    assert np.isnan(np.stack(evaluation)).all()
+
+
+def test_a_finished_network_alone_keeps_its_state(one_hot):
+    advance, start = one_hot
+    trained, _ = advance(start, 0, 4)
+    finished = trained._replace(active=jnp.zeros((1, 1), bool))
+    after, evaluation = advance(finished, 4, 9)
+    jax.tree.map(np.testing.assert_array_equal, after, finished)
     assert np.isnan(np.stack(evaluation)).all()
 
 

@@ -40,6 +40,7 @@ from memo.training.population import Layout, Population, signature
 logger = logging.getLogger(__name__)
 
 FOLDER, RECORD = ".unfinished", "population.json"
+FORMAT = 2  # of the arrays of a slab in training: with this number goes what is unfinished in another
 
 
 def root_of(runs: Sequence[Path]) -> Path:
@@ -271,5 +272,6 @@ def _as_record(unfinished: Unfinished, base: Path) -> str:
 
 def _made_by() -> dict[str, Any]:
     return {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "optax", "numpy")} | {
-        "protocol": PROTOCOL
+        "protocol": PROTOCOL,
+        "checkpoint": FORMAT,
     }

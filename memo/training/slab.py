@@ -21,7 +21,7 @@ from jax.stages import Compiled
 
 from memo.config import Trial
 from memo.data.treatments import PixelStatistics
-from memo.networks import program
+from memo.networks import mlp, program
 from memo.networks.mlp import Layers
 from memo.networks.optimizers import Hyperparameters
 from memo.networks.program import Evaluation, Images, NetworkData, PackData, State, Static
@@ -86,7 +86,8 @@ class SlabState:
 
     def final(self) -> tuple[np.ndarray, ...]:
         """Return leaves [N, ...] of layers and steps of divergence: of networks settled before, and of those running."""
-        running = [np.asarray(leaf) for leaf in (*jax.tree.leaves(self.running.layers), self.running.diverged_at)]
+        layers = mlp.turned(jax.tree.map(np.asarray, self.running.layers))
+        running = [*jax.tree.leaves(layers), np.asarray(self.running.diverged_at)]
         count = self.measured.shape[2]
         earlier = self.settled or [np.zeros((count, *leaf.shape[2:]), leaf.dtype) for leaf in running]
         joined = tuple(np.array(leaf) for leaf in earlier)
