@@ -388,14 +388,6 @@ def test_differences_and_ratios_are_paired():
     assert over_seeds.mean(shapes, "t99", "true", "16", 4)[0] is None
 
 
-def test_summary_counts_what_is_missing():
-    long = pd.DataFrame({"width": "8", "labels": "true", "quantity": ["a", "a", "b"], "value": [1.0, np.nan, np.nan]})
-    summary = over_seeds.summarise(long).set_index("quantity")
-    assert summary.loc["a", ["mean", "n", "missing"]].tolist() == [1, 1, 1]
-    assert summary.loc["b", ["n", "missing"]].tolist() == [0, 1]
-    assert np.isnan(summary.loc["b", "mean"])
-
-
 def test_a_legend_names_each_kind_of_labels_once():
     shapes, _ = frames([1, 2], [3, 4])
     figure, [[axes]] = figures.grid(1, 1)

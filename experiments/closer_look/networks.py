@@ -1,6 +1,6 @@
 """The networks of the noise, capacity, regulariser and talk arms: how they were treated and what came of their training."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -24,11 +24,11 @@ DIVERGED = "a diverged network"
 mean_share = partial(mean_interval, bounds=(0, 1))
 
 
-def treated(evidence: Evidence, arms: Collection[str]) -> pd.DataFrame:
+def treated(evidence: Evidence, arms: Collection[str], also: Sequence[str] = ()) -> pd.DataFrame:
     """Return one row per network of some arms, the diverged included (without outcomes).
 
     Columns trial, arm, seed, `noise` (what is replaced: none, inputs, labels) and `level` (its share), `changed` (share of the
-    labels that are wrong), width, rate, and OUTCOMES (memo.statistics.curve_summary).
+    labels that are wrong), width, rate, and OUTCOMES and `also` (columns of memo.statistics.curve_summary.outcomes).
     """
     tables = evidence.tables
     own = tables.arms[tables.arms["arm"].isin(arms)].merge(tables.trials, on="trial")
@@ -40,7 +40,7 @@ def treated(evidence: Evidence, arms: Collection[str]) -> pd.DataFrame:
         width=own["model.widths"].map(lambda widths: int(widths[0])),
         rate=own["optimizer.learning_rate"],
     )
-    return facts.join(outcomes(own, tables.curves, TIMES)[OUTCOMES])
+    return facts.join(outcomes(own, tables.curves, TIMES)[[*OUTCOMES, *also]])
 
 
 def of_arms(networks: pd.DataFrame, arms: Collection[str]) -> pd.DataFrame:

@@ -11,7 +11,6 @@ from memo.commands.evidence import Evidence
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
-from memo.statistics.curve_summary import shapes
 from memo.statistics.over_seeds import NEVER, Answer, mean, over_seeds, ratio, slowdown, twins
 from memo.statistics.trends import log_slope
 from memo.storage.run_folders import Tables
@@ -38,11 +37,8 @@ MEASURES = {
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Return the outcomes of the talk's arm with the statistics of the shape of its training curves."""
-    columns = ["loss_linearity", "loss_steepness", "loss_start", "accuracy_linearity"]
-    found = [keys | shapes(curve) for keys, curve in evidence.curves() if keys["arm"] == ARM]
-    networks = treated(evidence, [ARM])
-    table = pd.DataFrame(found, columns=["trial", *columns])
-    return {"networks": networks.merge(table, on="trial", how="left")}
+    shapes = [each.column for name, each in MEASURES.items() if name != "slower"]  # t90 is in every table of networks
+    return {"networks": treated(evidence, [ARM], shapes)}
 
 
 def settings(tables: Tables) -> dict[tuple[float, int, int], pd.DataFrame]:

@@ -10,9 +10,8 @@ from memo.commands.evidence import Evidence
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
-from memo.reporting.panels import CHANCE
 from memo.statistics.curve_shape import loss_progress
-from memo.statistics.curve_summary import LEVELS, SHAPES, shapes
+from memo.statistics.curve_summary import CHANCE, LEVELS, SHAPE_COLUMNS, SHAPES, shapes
 from memo.statistics.over_seeds import difference, mean, over_seeds, ratio, twins
 from memo.storage.run_folders import Tables
 
@@ -27,8 +26,7 @@ TITLES["start"] = "time to 10 % / 10 to 50 %"
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Return the statistics of the shape of each network's training curves, of its loss and of its accuracy."""
     rows = [keys | shapes(curve) for keys, curve in evidence.curves()]
-    columns = [f"{kind}_{name}" for kind in LEVELS for name in (*SHAPES, "start")]
-    return {"networks": pd.DataFrame(rows, columns=["trial", "arm", "seed", *columns])}
+    return {"networks": pd.DataFrame(rows, columns=["trial", "arm", "seed", *SHAPE_COLUMNS])}
 
 
 def answer(tables: Tables, answers: Answers) -> None:

@@ -81,11 +81,8 @@ def after_as_long(networks: pd.DataFrame, onward: pd.DataFrame, inputs: str, wid
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     """Draw the difference at the same accuracy, at the same loss and after as many steps."""
     networks, onward = read(tables, *BY_WIDTH), read(tables, LONG)
-    text, widths, (width, *_) = (
-        Text("experiments.noise_confidence", "explanations"),
-        names_in(networks),
-        names_in(onward),
-    )
+    text = Text("experiments.noise_confidence", "explanations")
+    widths, width = names_in(networks), names_in(onward)[0]
     losses = {name: answers[f"loss-{name}"] for name in widths}
     facts = {
         "width": width,

@@ -12,8 +12,7 @@ import pandas as pd
 from memo.commands.evidence import Evidence
 from memo.networks.status import DIVERGED
 from memo.statistics import over_seeds
-from memo.statistics.curve_shape import loss_progress, start
-from memo.statistics.curve_summary import LEVELS, SHAPE_COLUMNS, outcomes
+from memo.statistics.curve_summary import SHAPE_COLUMNS, outcomes
 from memo.statistics.intervals import mean_interval
 from memo.statistics.over_seeds import Answer
 from memo.storage.run_folders import Tables
@@ -46,13 +45,7 @@ def measure(evidence: Evidence) -> pd.DataFrame:
         "weight_decay": own["optimizer.weight_decay"],
         "dropout": own["regularization.dropout"],
     }
-    curves = evidence.tables.curves
-    found = own[["trial", "arm", "seed"]].assign(**facts).join(outcomes(own, curves, TIMES)[OUTCOMES])
-    begins = {
-        keys["trial"]: start(curve["epoch"], loss_progress(curve["train_loss"]), LEVELS["loss"], 0)
-        for keys, curve in evidence.curves()
-    }
-    return found.assign(loss_start=found["trial"].map(begins))
+    return own[["trial", "arm", "seed"]].assign(**facts).join(outcomes(own, evidence.tables.curves, TIMES)[OUTCOMES])
 
 
 def read(tables: Tables) -> pd.DataFrame:

@@ -283,7 +283,7 @@ def make_train(static: Static) -> Callable[..., tuple[State, Evaluation]]:
     ) -> tuple[State, Evaluation]:
         *span, first, last, evaluated = steps
         looked = evaluated & state.active
-        if alone:  # no old weights are kept for when it has finished: they cost 242 ms a call at width 2048
+        if alone:  # takes no steps once it has finished, so that no old weights need to be kept (docs/performance.md)
             ran = run(images, pack, network, state, *span, first, jnp.where(state.active, last, first))
         else:  # a finished network shares its pack's steps with those still training, but keeps its own weights
             ran = run(images, pack, network, state, *span, first, last)

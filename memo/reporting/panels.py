@@ -42,7 +42,6 @@ from memo.reporting import figures, palette
 from memo.reporting.palette import Mark, Style, input_marks, label_marks
 from memo.statistics.intervals import Estimate, mean_interval
 
-CHANCE = 1 / datasets.MNIST.classes  # accuracy of guessing, and the confidence of an even answer
 QUANTILES = ["q05", "q25", "q50", "q75", "q95", "mean_confidence"]
 # Bins of fewer answers are not drawn: their accuracy is mostly chance.
 FEWEST = 20

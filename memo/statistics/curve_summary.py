@@ -12,7 +12,7 @@ from memo.data import datasets
 from memo.networks.status import DIVERGED
 from memo.statistics.curve_shape import loss_progress, shape, start, time_to
 
-CHANCE = 1 / datasets.MNIST.classes  # accuracy before training
+CHANCE = 1 / datasets.MNIST.classes  # accuracy of guessing, and the confidence of an even answer
 # The stretch over which a curve's shape is measured: until 90 % of the initial loss is lost, and from chance to 99 %
 # accuracy. A network stops when its accuracy is perfect, and by then not every one has lost 99 % of its loss.
 LEVELS = {"loss": 0.9, "accuracy": 0.99}
@@ -23,7 +23,7 @@ SHAPES = {
     "steepness": ("steepest / mean slope", 1),
     "early_share": ("time in first tenth of rise", 0.1),
 }
-SHAPE_COLUMNS = tuple(f"{kind}_{name}" for kind in LEVELS for name in SHAPES)
+SHAPE_COLUMNS = tuple(f"{kind}_{name}" for kind in LEVELS for name in (*SHAPES, "start"))
 COLUMNS = (
     "epochs",
     "steps",
@@ -74,7 +74,7 @@ def _of_curve(curve: pd.DataFrame, times: Mapping[str, float]) -> dict[str, Any]
 
 
 def shapes(curve: pd.DataFrame) -> dict[str, float]:
-    """Return SHAPES and `start` (memo.statistics.curve_shape) of a network's training loss and accuracy, as loss_area, ..."""
+    """Return SHAPE_COLUMNS, the statistics of memo.statistics.curve_shape of a network's training loss and accuracy."""
     found: dict[str, float] = {}
     for kind, level in LEVELS.items():
         values = curve[f"train_{kind}"]

@@ -147,13 +147,3 @@ def times_longer(
             filter(None, (f"a lower bound: {never} of {len(whole)} {slow_name} curves never get there", note))
         )
     return estimate, note
-
-
-def summarise(long: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each width, labels and quantity of a long frame: mean, interval, n, and values missing."""
-    rows = []
-    for (width, labels, quantity), group in long.groupby(["width", "labels", "quantity"], sort=False):
-        values = group["value"].dropna()
-        estimate = mean_interval(values) if len(values) else Estimate(np.nan, np.nan, np.nan, 0)
-        rows.append((width, labels, quantity, *estimate[:4], len(group) - len(values)))
-    return pd.DataFrame(rows, columns=["width", "labels", "quantity", "mean", "low", "high", "n", "missing"])
