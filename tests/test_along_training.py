@@ -205,7 +205,7 @@ def test_an_observed_network_is_that_of_its_evaluation(trials, small_mnist, monk
     recipes = ({"stop_at_train_accuracy": 0.3}, {"labels.kind": "shuffled"}, {})
     (group,) = plan(trials({"seeds": 2, "stop_at_train_accuracy": None, "epochs": 12}, *recipes))
     trained = execution.train(group, small_mnist, Execution(pack_size=2), observed=[1, 4, 7])
-    evaluate = jax.jit(program.make_evaluate(group.signature.static))
+    evaluate = jax.jit(program.make_evaluate(group.signature.static.activation, group.signature.static.loss))
     for at, layers in zip([1, 4, 7], trained.snapshots, strict=True):
         for place in range(len(group.trials)):
             if np.isfinite(trained.curves.test_loss[place, at]):

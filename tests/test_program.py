@@ -13,7 +13,7 @@ from memo.data.randomness import generator, purpose_key
 from memo.networks import mlp, program
 from memo.networks.disturbances import Strengths
 from memo.networks.optimizers import Hyperparameters
-from memo.networks.program import Images, NetworkData, PackData
+from memo.networks.program import Images, NetworkData, PackData, Progress
 from memo.training import execution, population
 from memo.training.minibatches import by_sorting
 from tests import builders
@@ -223,7 +223,7 @@ def test_evaluation_is_a_full_pass(mnist, n):
     outputs = [forward(network, mnist.train_images[rows] / 255, "relu")[-1] for network in layers]
     # The first network answers the true labels as badly as it does; the second knows all of its own.
     labels = np.stack([mnist.train_labels[rows], outputs[1].argmax(1).astype(np.uint8)])
-    evaluate = jax.jit(jax.vmap(program.make_evaluate(static((784, 8, 10))), (0, None, None, None, 0)))
+    evaluate = jax.jit(jax.vmap(program.make_evaluate("relu", "cross_entropy"), (0, None, None, None, 0)))
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
     losses, accuracies = evaluate(stacked, jnp.asarray(mnist.train_images[None]), np.int32(0), rows, labels)
     expected = [losses_and_gradients(*pair, "cross_entropy")[0].mean() for pair in zip(outputs, labels)]
@@ -237,7 +237,7 @@ def test_evaluation_is_a_full_pass(mnist, n):
 
 @pytest.fixture(scope="module")
 def one_hot():
-    """Return (advance(state, first, last) -> (state, evaluation), the initial state) for 18 of 20 one-hot images."""
+    """Return (advance(state, first, last) -> state, look(state, step), the initial state) for 18 of 20 one-hot images."""
     images = Images(jnp.eye(20)[None], jnp.eye(20)[None], jnp.arange(20, dtype=jnp.uint8) % 10)
     rows = jnp.arange(1, 19, dtype=jnp.int32)
     packs = PackData(jnp.zeros(1, jnp.int32), rows[None], jnp.arange(18, dtype=jnp.int32)[None])
@@ -247,21 +247,26 @@ def one_hot():
     draws = purpose_key(0, "regularization")[None, None]
     networks = NetworkData((rows % 10).astype(jnp.uint8)[None, None], hyper, strengths, draws, jnp.full((1, 1), 2.0))
     choices = static((20, 10), batch_size=5)
-    state = program.make_init(choices)(jax.random.key(0), jax.tree.map(lambda leaf: leaf[0, 0], networks))
-    train_slab = jax.jit(program.make_train(choices))
+    layers = mlp.initialise(jax.random.key(0), choices.sizes, choices.init)
+    state = program.make_start(choices)(layers, jax.tree.map(lambda leaf: leaf[0, 0], networks))
+    train, look = jax.jit(program.make_train(choices)), jax.jit(program.make_look(choices.activation, choices.loss))
 
-    def advance(state, first, last, evaluated=True):
-        span = np.int32(0), np.int32(first), np.int32(last)
-        return train_slab(images, packs, networks, state, orders, *span, np.bool_(evaluated))
+    def advance(state, first, last):
+        return train(images, packs, networks, state, orders, np.int32(0), np.int32(first), np.int32(last))
 
-    return advance, jax.tree.map(lambda leaf: leaf[None, None], state)
+    def evaluate(state, step):
+        progress = Progress(state.active, state.diverged_at)
+        progress, evaluation = look(images, packs, networks, state.layers, progress, np.int32(step))
+        return state._replace(**progress._asdict()), evaluation
+
+    return advance, evaluate, jax.tree.map(lambda leaf: leaf[None, None], state)
 
 
 def test_an_epoch_visits_each_image_at_most_once_and_epochs_differ(one_hot):
-    advance, state = one_hot
+    advance, _, state = one_hot
     visited = []
     for step in range(12):
-        before, (state, _) = state, advance(state, step, step + 1)
+        before, state = state, advance(state, step, step + 1)
         changed = np.any(state.layers[0].weights != before.layers[0].weights, axis=-2)  # turned
         visited.append(tuple(np.flatnonzero(changed[0, 0])))
     epochs = [visited[start : start + 3] for start in range(0, 12, 3)]
@@ -275,21 +280,18 @@ def test_an_epoch_visits_each_image_at_most_once_and_epochs_differ(one_hot):
 
 
 def test_where_it_is_evaluated_does_not_change_training(one_hot):
-    advance, start = one_hot
-    (whole, _), parts = advance(start, 0, 12), start
+    advance, evaluate, start = one_hot
+    whole, parts = advance(start, 0, 12), start
     for first, last in ((0, 0), (0, 1), (1, 5), (5, 6), (6, 12)):
-        parts, _ = advance(parts, first, last)
+        parts, evaluation = evaluate(advance(parts, first, last), last)
+        assert np.isfinite(np.stack(evaluation)).all()
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
-    parts, evaluation = advance(advance(start, 0, 7, evaluated=False)[0], 7, 12, evaluated=False)
-    jax.tree.map(np.testing.assert_array_equal, whole, parts)
-    assert np.isnan(np.stack(evaluation)).all()
 
 
 def test_a_finished_network_alone_keeps_its_state(one_hot):
-    advance, start = one_hot
-    trained, _ = advance(start, 0, 4)
-    finished = trained._replace(active=jnp.zeros((1, 1), bool))
-    after, evaluation = advance(finished, 4, 9)
+    advance, evaluate, start = one_hot
+    finished = advance(start, 0, 4)._replace(active=jnp.zeros((1, 1), bool))
+    after, evaluation = evaluate(advance(finished, 4, 9), 9)
     jax.tree.map(np.testing.assert_array_equal, after, finished)
     assert np.isnan(np.stack(evaluation)).all()
 

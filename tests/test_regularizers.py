@@ -288,13 +288,13 @@ def program_text(trials, dataset):
     """Return the text of the program that trains these trials as one pack."""
     (group,) = plan(trials)
     slab = TrainingData(group.signature, dataset).slab([trials], jax.devices()[0])
-    initialise = jax.vmap(jax.vmap(program.make_init(group.signature.static)))
-    state = jax.eval_shape(initialise, slab.keys, slab.networks)
+    static = group.signature.static
+    layers = mlp.initialise(jax.random.key(0), static.sizes, static.init)
+    start = jax.vmap(jax.vmap(program.make_start(static), (None, 0)), (None, 0))
+    state = jax.eval_shape(start, layers, slab.networks)
     orders = jax.ShapeDtypeStruct((1, 1, group.signature.n_train), jnp.int32)
-    numbers = np.int32(0), np.int32(0), np.int32(1), np.bool_(True)
-    lowered = jax.jit(program.make_train(group.signature.static)).lower(
-        slab.images, slab.packs, slab.networks, state, orders, *numbers
-    )
+    numbers = np.int32(0), np.int32(0), np.int32(1)
+    lowered = jax.jit(program.make_train(static)).lower(slab.images, slab.packs, slab.networks, state, orders, *numbers)
     return lowered.as_text()
 
 
@@ -305,7 +305,7 @@ def test_without_disturbances_the_program_is_the_plain_one(trials, small_mnist, 
     default, none = program_text(trials({}, *pair), small_mnist), program_text(trials(zeros, *pair), small_mnist)
     disturbed_program = program_text(trials({"regularization.dropout": 0.5}, *pair), small_mnist)
 
-    def make_plain_loss(static):
+    def make_plain_loss(static, arithmetic):
         loss = LOSSES[static.loss]
         return lambda layers, pixels, labels, network, step: jnp.mean(
             loss.per_example(mlp.apply(layers, pixels, static.activation), labels)

@@ -107,20 +107,27 @@ def _as_it_is(depth: int, values: jax.Array) -> jax.Array:
     return values
 
 
+def _product(depth: int, values: jax.Array, weights: Array) -> jax.Array:
+    return values @ weights
+
+
 def apply(
     layers: Layers,
     images: jax.Array,
     activation: str,
     read: Callable[[int, jax.Array], jax.Array] = _as_it_is,
+    product: Callable[[int, jax.Array, Array], jax.Array] = _product,
 ) -> jax.Array:
     """Return the outputs [batch, classes] before softmax or sigmoid for `images` [batch, pixels].
 
     `read(depth, values)` may change what a layer reads: the images at depth 0, then each hidden layer's activations.
+    `product(depth, values, weights)` multiplies the two, in whatever way is fast (`memo.networks.arithmetic`).
     """
     values = read(0, images)
     for depth, layer in enumerate(layers[:-1]):
-        values = read(depth + 1, ACTIVATIONS[activation](values @ layer.weights + layer.biases[None]))
-    return values @ layers[-1].weights + layers[-1].biases[None]
+        values = product(depth, values, layer.weights) + layer.biases[None]
+        values = read(depth + 1, ACTIVATIONS[activation](values))
+    return product(len(layers) - 1, values, layers[-1].weights) + layers[-1].biases[None]
 
 
 def describe_widths(widths: Sequence[int], style: Literal["x", "-", "×"] = "x") -> str:

@@ -1,6 +1,7 @@
 """Training networks side by side as one pure function: those that share minibatches, and packs of them.
 
-    images, rows, labels ──> minibatches ──> steps ──> evaluation on all images
+    images, rows, labels ──> minibatches ──> steps
+                         └─> evaluation on all images
 
 A *pack* is a few networks that share their training subset and the order of its minibatches: those of one seed (a
 network with true labels and its twin with shuffled ones), or of all seeds where the recipe says so. Inside a pack the
@@ -21,6 +22,7 @@ import optax
 from jax import lax
 
 from memo.networks import mlp
+from memo.networks.arithmetic import PLAIN, Arithmetic
 from memo.networks.disturbances import Strengths, disturb
 from memo.networks.losses import LOSSES
 from memo.networks.mlp import Layers
@@ -83,6 +85,13 @@ class State(NamedTuple):
     diverged_at: jax.Array  # [] int32: first step with a non-finite loss, -1 where there was none
 
 
+class Progress(NamedTuple):
+    """What an evaluation may change of a `State`, under the same names."""
+
+    active: jax.Array
+    diverged_at: jax.Array
+
+
 class Evaluation(NamedTuple):
     """Full passes of one fixed network over its training subset and the test images, float32 scalars."""
 
@@ -117,20 +126,27 @@ def _optimizer(static: Static) -> Callable[[Hyperparameters], optax.GradientTran
     return make_optimizer(static.optimizer, static.momentum, *plan)
 
 
-def make_init(static: Static) -> Callable[[jax.Array, NetworkData], State]:
-    """Return `init(key, network) -> State` for one network at step 0."""
+def make_start(static: Static) -> Callable[[Layers, NetworkData], State]:
+    """Return `start(layers, network) -> State` at step 0, for the layers that `memo.networks.mlp.initialise` has drawn."""
     optimizer = _optimizer(static)
 
-    def init(key: jax.Array, network: NetworkData) -> State:
-        layers = mlp.turned(mlp.initialise(key, static.sizes, static.init, static.receptive_field))
+    def start(layers: Layers, network: NetworkData) -> State:
+        layers = mlp.turned(layers)
         return State(layers, optimizer(network.hyper).init(layers), jnp.array(True), jnp.array(-1, jnp.int32))
 
-    return init
+    return start
 
 
-def make_evaluate(static: Static) -> Callable[..., tuple[jax.Array, jax.Array]]:
+def _as_read(images: jax.Array, arithmetic: Arithmetic) -> jax.Array:
+    """Return images as the first layer takes them: a sparse one takes bytes."""
+    return images if arithmetic.sparse else as_pixels(images)
+
+
+def make_evaluate(
+    activation: str, loss_name: str, arithmetic: Arithmetic = PLAIN
+) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """Return `evaluate(layers, images [G, N, pixels], source, rows [n], labels [n]) -> (loss, accuracy)` of one network."""
-    loss = LOSSES[static.loss]
+    loss = LOSSES[loss_name]
 
     def evaluate(
         layers: Layers, images: mlp.Array, source: mlp.Array, rows: mlp.Array, labels: mlp.Array
@@ -142,7 +158,8 @@ def make_evaluate(static: Static) -> Callable[..., tuple[jax.Array, jax.Array]]:
             places = start + jnp.arange(block)
             counted = places < n  # the last block may reach past the end
             places = jnp.minimum(places, n - 1)
-            outputs = mlp.apply(layers, as_pixels(images[source, rows[places]]), static.activation)
+            pixels = _as_read(images[source, rows[places]], arithmetic)
+            outputs = mlp.apply(layers, pixels, activation, product=arithmetic.product)
             own = labels[places].astype(jnp.int32)
             losses = jnp.where(counted, loss.per_example(outputs, own), 0)
             return jnp.sum(losses), jnp.sum(counted & (jnp.argmax(outputs, axis=-1) == own))
@@ -172,21 +189,22 @@ def side_by_side(function: Callable, in_axes: tuple[int | None, ...]) -> Callabl
     return call
 
 
-def make_minibatch_loss(static: Static) -> Callable[..., jax.Array]:
+def make_minibatch_loss(static: Static, arithmetic: Arithmetic = PLAIN) -> Callable[..., jax.Array]:
     """Return `minibatch_loss(layers, pixels [batch, pixels], labels [batch], network, step) -> []`, disturbed as it trains."""
     loss = LOSSES[static.loss]
+    apply = partial(mlp.apply, activation=static.activation, product=arithmetic.product)
 
     def minibatch_loss(
         layers: Layers, pixels: jax.Array, labels: jax.Array, network: NetworkData, step: jax.Array
     ) -> jax.Array:
         if not static.disturbances and not static.noise_images and not static.adversarial:
-            return jnp.mean(loss.per_example(mlp.apply(layers, pixels, static.activation), labels))
+            return jnp.mean(loss.per_example(apply(layers, pixels), labels))
         disturbing, drawing = jax.random.split(jax.random.fold_in(network.draws, step))
         read = disturb(static.disturbances, network.strengths, disturbing)
         noise = as_pixels(jax.random.bits(drawing, (static.noise_images, pixels.shape[1]), jnp.uint8))
 
         def disturbed(pixels: jax.Array) -> jax.Array:
-            outputs = mlp.apply(layers, jnp.concatenate([pixels, noise]), static.activation, read)
+            outputs = apply(layers, jnp.concatenate([pixels, noise]), read=read)
             of_images = loss.per_example(outputs[: len(pixels)], labels)
             return jnp.mean(jnp.concatenate([of_images, loss.even(outputs[len(pixels) :])]))
 
@@ -201,14 +219,14 @@ def make_minibatch_loss(static: Static) -> Callable[..., jax.Array]:
     return minibatch_loss
 
 
-def _make_update(static: Static) -> Callable[..., State]:
-    """Return `update(state, network, step, pixels, labels) -> state`: one step of a network."""
+def _make_update(static: Static, arithmetic: Arithmetic) -> Callable[..., State]:
+    """Return `update(state, network, step, pixels, labels) -> state`: one step of a network, laid out as its products ask."""
     optimizer = _optimizer(static)
-    minibatch_loss = make_minibatch_loss(static)
+    minibatch_loss = make_minibatch_loss(static, arithmetic)
     seen = None if static.receptive_field is None else mlp.patches(static.sizes, static.receptive_field).T
 
     def turned_loss(layers: Layers, *arguments: Any) -> jax.Array:
-        return minibatch_loss(mlp.turned(layers), *arguments)
+        return minibatch_loss(mlp.turned(arithmetic.laid_out(layers)), *arguments)
 
     def update(state: State, network: NetworkData, step: jax.Array, pixels: jax.Array, labels: jax.Array) -> State:
         value, gradients = jax.value_and_grad(turned_loss)(
@@ -225,9 +243,21 @@ def _make_update(static: Static) -> Callable[..., State]:
     return update
 
 
-def _make_run(static: Static) -> Callable[..., State]:
+def _laid_out(state: State, arithmetic: Arithmetic) -> State:
+    """Return a state with weights, and what the optimiser keeps of each, as steps hold them; or back."""
+
+    def are_layers(tree: Any) -> bool:
+        return isinstance(tree, tuple) and len(tree) > 0 and isinstance(tree[0], mlp.Layer)
+
+    def lay_out(tree: Any) -> Any:
+        return arithmetic.laid_out(tree) if are_layers(tree) else tree
+
+    return jax.tree.map(lay_out, state, is_leaf=are_layers)
+
+
+def _make_run(static: Static, arithmetic: Arithmetic) -> Callable[..., State]:
     """Return `run(images, pack, network, state, orders [K, n], since, first, last) -> state`: a network's steps."""
-    update = _make_update(static)
+    update = _make_update(static, arithmetic)
 
     def run(
         images: Images,
@@ -243,62 +273,72 @@ def _make_run(static: Static) -> Callable[..., State]:
             epoch, place = jnp.divmod(step, static.steps_per_epoch)
             start = epoch - since, place * static.batch_size
             places = lax.dynamic_slice(orders, start, (1, static.batch_size))[0]
-            pixels = as_pixels(images.train[pack.source, pack.rows[places]])
+            pixels = _as_read(images.train[pack.source, pack.rows[places]], arithmetic)
             return update(state, network, step, pixels, network.labels[places])
 
-        return lax.fori_loop(first, last, run_step, state)
+        return _laid_out(lax.fori_loop(first, last, run_step, _laid_out(state, arithmetic)), arithmetic)
 
     return run
 
 
-def _make_measure(static: Static) -> Callable[..., Evaluation]:
-    """Return `measure(images, pack, network, layers) -> Evaluation`."""
-    evaluate = make_evaluate(static)
+def make_train(static: Static, arithmetic: Arithmetic = PLAIN) -> Callable[..., State]:
+    """Return `train(images, packs, networks, state, orders, since, first, last) -> state`, not yet compiled.
 
-    def measure(images: Images, pack: PackData, network: NetworkData, layers: Layers) -> Evaluation:
-        # In the order in which they lie in memory: a third faster than in the order in which they were drawn.
-        train = evaluate(layers, images.train, pack.source, pack.rows[pack.by_row], network.labels[pack.by_row])
-        test = evaluate(layers, images.test, pack.source, jnp.arange(images.test.shape[1]), images.test_labels)
-        return Evaluation(*train, *test)
-
-    return measure
-
-
-def make_train(static: Static) -> Callable[..., tuple[State, Evaluation]]:
-    """Return `train(images, packs, networks, state, orders, since, first, last, evaluated) -> (state, evaluation)`.
-
-    Not yet compiled. Takes the active networks of a slab from step `first` to step `last` and, where `evaluated` (a
-    bool) is true, evaluates them there. Leading axes: packs [P], networks, state and evaluation [P, members]. `orders`
-    [P, K, n] are those of minibatches in K epochs from the epoch `since` on, which contain all of these steps. A network
-    stops being active when its training accuracy reaches `stop_at` or its loss is no longer finite; it then keeps its
-    last state, and its evaluations are NaN.
+    Takes the active networks of a slab from step `first` to step `last`. Leading axes: packs [P], networks and state
+    [P, members]. `orders` [P, K, n] are those of minibatches in K epochs from the epoch `since` on, which contain all of
+    these steps. A network that is no longer active, or has diverged, keeps its state.
 
     The steps are a `lax.fori_loop` rather than a `lax.scan`: evaluations lie one step apart at first and epochs apart
     later, and a loop with traced bounds lets one compiled program serve every interval.
     """
-    run, measure = _make_run(static), _make_measure(static)
+    run = _make_run(static, arithmetic)
 
     def train_network(
         alone: bool, images: Images, pack: PackData, network: NetworkData, state: State, *steps: jax.Array
-    ) -> tuple[State, Evaluation]:
-        *span, first, last, evaluated = steps
-        looked = evaluated & state.active
+    ) -> State:
+        *span, first, last = steps
+        trains = state.active & (state.diverged_at < 0)
         if alone:  # takes no steps once it has finished, so that no old weights need to be kept (docs/performance.md)
-            ran = run(images, pack, network, state, *span, first, jnp.where(state.active, last, first))
-        else:  # a finished network shares its pack's steps with those still training, but keeps its own weights
-            ran = run(images, pack, network, state, *span, first, last)
-            ran = jax.tree.map(lambda old, new: jnp.where(state.active, new, old), state, ran)
-        missing = Evaluation(*[jnp.float32(jnp.nan)] * len(Evaluation._fields))
-        measured = lax.cond(evaluated, lambda: measure(images, pack, network, mlp.turned(ran.layers)), lambda: missing)
-        found = looked & (ran.diverged_at < 0) & ~jnp.isfinite(measured.train_loss)
-        diverged_at = jnp.where(found, last, ran.diverged_at)
-        reached = looked & (measured.train_accuracy >= network.stop_at)
-        ran = ran._replace(active=state.active & (diverged_at < 0) & ~reached, diverged_at=diverged_at)
-        return ran, jax.tree.map(lambda value: jnp.where(looked, value, jnp.nan), measured)
+            return run(images, pack, network, state, *span, first, jnp.where(trains, last, first))
+        # A finished network shares its pack's steps with those still training, but keeps its own weights.
+        ran = run(images, pack, network, state, *span, first, last)
+        return jax.tree.map(lambda old, new: jnp.where(trains, new, old), state, ran)
 
-    def train(images: Images, packs: PackData, networks: NetworkData, *rest: Any) -> tuple[State, Evaluation]:
+    def train(images: Images, packs: PackData, networks: NetworkData, *rest: Any) -> State:
         alone = networks.labels.shape[:2] == (1, 1)
-        train_pack = side_by_side(partial(train_network, alone), (None, None, 0, 0, None, None, None, None, None))
-        return side_by_side(train_pack, (None, 0, 0, 0, 0, None, None, None, None))(images, packs, networks, *rest)
+        train_pack = side_by_side(partial(train_network, alone), (None, None, 0, 0, None, None, None, None))
+        return side_by_side(train_pack, (None, 0, 0, 0, 0, None, None, None))(images, packs, networks, *rest)
 
     return train
+
+
+def make_look(
+    activation: str, loss_name: str, arithmetic: Arithmetic = PLAIN
+) -> Callable[..., tuple[Progress, Evaluation]]:
+    """Return `look(images, packs, networks, layers, progress, step) -> (progress, evaluation)`, not yet compiled.
+
+    Evaluates the active networks of a slab at a step, weights turned as in `State`; leading axes as in `make_train`. A
+    network stops being active when its training accuracy reaches `stop_at` or its loss is no longer finite; the
+    evaluations of those that are not active are NaN.
+    """
+    evaluate = make_evaluate(activation, loss_name, arithmetic)
+
+    def look_at_network(
+        images: Images, pack: PackData, network: NetworkData, layers: Layers, progress: Progress, step: jax.Array
+    ) -> tuple[Progress, Evaluation]:
+        layers = mlp.turned(layers)
+        # In the order in which they lie in memory: a third faster than in the order in which they were drawn.
+        train = evaluate(layers, images.train, pack.source, pack.rows[pack.by_row], network.labels[pack.by_row])
+        test = evaluate(layers, images.test, pack.source, jnp.arange(images.test.shape[1]), images.test_labels)
+        measured, active = Evaluation(*train, *test), progress.active
+        found = active & (progress.diverged_at < 0) & ~jnp.isfinite(measured.train_loss)
+        diverged_at = jnp.where(found, step, progress.diverged_at)
+        reached = measured.train_accuracy >= network.stop_at
+        seen = jax.tree.map(lambda value: jnp.where(active, value, jnp.nan), measured)
+        return Progress(active & (diverged_at < 0) & ~reached, diverged_at), seen
+
+    def look(images: Images, packs: PackData, *rest: Any) -> tuple[Progress, Evaluation]:
+        look_at_pack = side_by_side(look_at_network, (None, None, 0, 0, 0, None))
+        return side_by_side(look_at_pack, (None, 0, 0, 0, 0, None))(images, packs, *rest)
+
+    return look

@@ -7,7 +7,9 @@ Request ──lacking──> Unfinished: those that an earlier command left, and
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,10 +27,14 @@ from memo.storage.checkpoints import Unfinished
 from memo.storage.progress_bar import ProgressBar
 from memo.storage.tables import tables_of
 from memo.training import execution, machine, population
+from memo.training.execution import Prepared
 from memo.training.measurement import measure
 from memo.training.slab import Trained
 
 logger = logging.getLogger(__name__)
+
+# Populations whose programs are compiled before they are due, each in a thread; images are held for as many.
+PREPARED_AHEAD = 2
 
 Lacking = Mapping[str, tuple[Trial, Path]]  # trials with their run folders, by their ids
 
@@ -135,14 +141,32 @@ def complete(
     data = {name: datasets.load(name, folder) for name in {part.population.signature.dataset for part in work}}
     stored = len(request.trials) - len(lacking)
     with ProgressBar([part.population for part in work], stored, on_progress) as bar:
-        for part in work:
+        for part, preparing in _prepared_ahead(work, data):
             bar.start(part.population, part.layout)
             with part.open():
                 if not part.stored():  # by another process, while this one waited
-                    part.store(_train(part, data[part.population.signature.dataset], bar))
+                    part.store(_train(part, data[part.population.signature.dataset], preparing, bar))
                 part.remove()
             bar.finish()
     return len(lacking)
+
+
+def _prepared_ahead(
+    work: Sequence[Unfinished], data: Mapping[str, datasets.Dataset]
+) -> Iterator[tuple[Unfinished, Future[Prepared]]]:
+    """Yield each population with its programs in the making; those of the next ones are compiled while it trains."""
+    with ThreadPoolExecutor(PREPARED_AHEAD) as pool:
+        made: deque[tuple[Unfinished, Future[Prepared]]] = deque()
+        try:
+            for part in work:
+                dataset = data[part.population.signature.dataset]
+                made.append((part, pool.submit(execution.prepare, part.population, part.layout, dataset)))
+                if len(made) > PREPARED_AHEAD:
+                    yield made.popleft()
+            while made:
+                yield made.popleft()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _work(request: Request, lacking: Lacking, root: Path) -> list[Unfinished]:
@@ -160,9 +184,13 @@ def _work(request: Request, lacking: Lacking, root: Path) -> list[Unfinished]:
     ]
 
 
-def _train(part: Unfinished, dataset: datasets.Dataset, bar: ProgressBar) -> dict[str, Any]:
+def _train(
+    part: Unfinished, dataset: datasets.Dataset, preparing: Future[Prepared], bar: ProgressBar
+) -> dict[str, Any]:
     """Train and probe a population, and return the provenance of this session."""
     started = time.perf_counter()
+    prepared = preparing.result()
+    waited = time.perf_counter() - started
     common = part.population.signature
     from_the_start = part.begin()
     probing: list[float] = []
@@ -181,6 +209,7 @@ def _train(part: Unfinished, dataset: datasets.Dataset, bar: ProgressBar) -> dic
         part.layout,
         dataset,
         finish,
+        prepared=prepared,
         skip=part.finished,
         checkpoints=part,
         advanced=bar.advanced,
@@ -191,6 +220,7 @@ def _train(part: Unfinished, dataset: datasets.Dataset, bar: ProgressBar) -> dic
     # Workers probe side by side, each when its slab has finished.
     seconds["probe"] = sum(probing) / part.layout.workers
     seconds["train"] -= seconds["probe"]
+    seconds["wait"] = waited  # for its data and programs
     seconds["program"] = time.perf_counter() - started
     return provenance.session(dataset, seconds, len(part.population.trials), part.layout)
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -101,36 +101,48 @@ def _joined_images(parts: Sequence[Trained], all_read_the_same: bool) -> tuple[n
     return sources.astype(np.int32), Images(train, test, parts[0].images.test_labels)
 
 
+class Prepared(NamedTuple):
+    """A population's data, its programs being compiled, and the seconds that each took."""
+
+    data: TrainingData
+    seconds: dict[str, float]
+
+
+def prepare(population: Population, layout: Layout, dataset: Dataset) -> Prepared:
+    """Arrange the data of a population and compile its programs: while another one trains, if that is asked in a thread."""
+    started = time.perf_counter()
+    data = TrainingData(population.signature, dataset)
+    arranged = time.perf_counter()
+    first = slabs(population, layout)[0]
+    for device in dict.fromkeys(worker_devices()[: layout.workers]):
+        with jax.default_device(device):
+            Slab(population, first, data, device).compile()
+    return Prepared(data, {"prepare": arranged - started, "compile": time.perf_counter() - arranged})
+
+
 def train_slabs(
     population: Population,
     layout: Layout,
     dataset: Dataset,
     finish: Callable[[int, Trained], None],
     *,
+    prepared: Prepared | None = None,
     skip: Collection[int] = (),
     checkpoints: Checkpoints | None = None,
     advanced: Callable[[int, int, np.ndarray], None] = lambda slab, step, accuracies: None,
     observed: Collection[int] = (),
 ) -> dict[str, float]:
-    """Train the slabs of a population but those in `skip`, and return seconds to prepare, compile and train.
+    """Train the slabs of a population but those in `skip`; return seconds to prepare, compile, train, and in it evaluate.
 
     `finish(slab, trained)` is called by the worker that trained it, and `advanced(slab, step, training accuracies of
     the networks that train on)` after each chunk. `observed` numbers the evaluations whose weights are handed over as
     well (`Trained.snapshots`). An exception in any worker stops the others after their chunk.
     """
+    data, seconds = prepared or prepare(population, layout, dataset)
     started = time.perf_counter()
     arranged = [(number, places) for number, places in enumerate(slabs(population, layout)) if number not in skip]
-    if not arranged:
-        return {"prepare": 0.0, "compile": 0.0, "train": 0.0}
-    data = TrainingData(population.signature, dataset)
-    devices = worker_devices()[: layout.workers]
-    prepared = time.perf_counter()
-    for device in dict.fromkeys(devices):
-        with jax.default_device(device):
-            Slab(population, arranged[0][1], data, device).compile()
-    compiled = time.perf_counter()
-
     waiting, taking, stopped = iter(arranged), threading.Lock(), threading.Event()
+    evaluating: list[float] = []
 
     def work(device: jax.Device) -> None:
         while not stopped.is_set():
@@ -143,9 +155,13 @@ def train_slabs(
                 slab = Slab(population, places, data, device, observed, kept)
                 if _train_slab(slab, number, checkpoints, advanced, stopped):
                     finish(number, slab.result())
+                evaluating.append(slab.evaluation_seconds)
 
+    devices = worker_devices()[: layout.workers]
     _on_each(devices, work, stopped)
-    return {"prepare": prepared - started, "compile": compiled - prepared, "train": time.perf_counter() - compiled}
+    # Workers evaluate side by side.
+    took = {"train": time.perf_counter() - started, "evaluate": sum(evaluating) / layout.workers}
+    return {**seconds, **took}
 
 
 def _on_each(devices: Sequence[jax.Device], work: Callable[[jax.Device], None], stopped: threading.Event) -> None:

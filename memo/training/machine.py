@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
 from memo.config import Execution
+from memo.networks.arithmetic import SMALL_BATCH, SPARSE, Arithmetic, density, sparse_is_possible
+from memo.networks.program import Images, Static
 
 # Operations per second that a worker (a core, a GPU) is taken to do where none was measured. The GPU's is a guess: no GPU
 # has been measured.
@@ -38,6 +41,23 @@ def use_every_core() -> None:
 def platform_of(device: jax.Device) -> str:
     """Return `cpu`, or `gpu` for every accelerator: the platforms that numbers are chosen for."""
     return "cpu" if device.platform == "cpu" else "gpu"
+
+
+def arithmetic(static: Static, networks: int, device: jax.Device, images: Images) -> Arithmetic:
+    """Return how a device computes the products of so many networks that train together."""
+    if platform_of(device) != "cpu":
+        return Arithmetic()
+    # Disturbed images are no bytes any more, and a receptive field holds the first layer's weights to a pattern.
+    plain = not (static.disturbances or static.noise_images or static.adversarial or static.receptive_field)
+    small = static.batch_size < SMALL_BATCH  # to list so few pixels takes as long as the product
+    sparse = (
+        plain
+        and not small
+        and images.train.dtype == np.uint8
+        and sparse_is_possible()
+        and density(images.train) <= SPARSE
+    )
+    return Arithmetic(canonical=networks == 1 or small, sparse=sparse)
 
 
 def worker_devices(cores: int | None = None) -> list[jax.Device]:

@@ -147,9 +147,8 @@ def network_bytes(common: Signature) -> int:
         hyper = Hyperparameters(number, number, number, dict.fromkeys(OPTIMIZERS[static.optimizer].options, number))
         strengths = Strengths(*[number] * len(Strengths._fields))
         labels = jnp.zeros(common.n_train, jnp.uint8)
-        return program.make_init(static)(
-            key, NetworkData(labels=labels, hyper=hyper, strengths=strengths, draws=key, stop_at=number)
-        )
+        network = NetworkData(labels=labels, hyper=hyper, strengths=strengths, draws=key, stop_at=number)
+        return program.make_start(static)(mlp.initialise(key, static.sizes, static.init), network)
 
     state = jax.eval_shape(start)
     own = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))

@@ -8,9 +8,10 @@ from a checkpoint gives the bits of one that was never interrupted.
 """
 
 import threading
+import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -24,10 +25,10 @@ from memo.data.treatments import PixelStatistics
 from memo.networks import mlp, program
 from memo.networks.mlp import Layers
 from memo.networks.optimizers import Hyperparameters
-from memo.networks.program import Evaluation, Images, NetworkData, PackData, State, Static
+from memo.networks.program import Evaluation, Images, NetworkData, PackData, Progress, State, Static
 from memo.networks.status import COMPLETED, DIVERGED, MEMORISED
 from memo.training.inputs import TrainingData
-from memo.training.machine import SPEED, platform_of
+from memo.training.machine import SPEED, arithmetic, platform_of
 from memo.training.minibatches import Orders
 from memo.training.population import Population, step_flop
 
@@ -145,16 +146,17 @@ class Slab:
         self._static, self._steps = self._signature.static, self._signature.evaluation_steps
         self._places, self._device, self._observed = places, device, frozenset(observed)
         self._statistics = data.statistics
+        self.evaluation_seconds = 0.0
         self._data = data.slab(_read_by(places, population.trials), device)
         if kept is None:
             self._state = self._start()
         else:
-            networks = jax.eval_shape(_initialise(self._static), self._data.keys, self._data.networks)
-            self._state = SlabState.from_arrays(kept, jax.tree.structure(networks))
+            state = jax.eval_shape(partial(_initialise, self._static), self._data.keys, self._data.networks)
+            self._state = SlabState.from_arrays(kept, jax.tree.structure(state))
         self._take_up()
 
     def _start(self) -> SlabState:
-        state = _initialise(self._static)(self._data.keys, self._data.networks)
+        state = _initialise(self._static, self._data.keys, self._data.networks)
         return SlabState(
             step=0,
             places=np.arange(self._places.size).reshape(self._places.shape),
@@ -171,11 +173,13 @@ class Slab:
         networks = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[places], slab.networks)
         self._read: tuple[PackData, NetworkData] = jax.device_put((packs, networks), self._device)
         epochs = static.steps // static.steps_per_epoch
+        self._arithmetic = arithmetic(self._static, places.size, self._device, slab.images)
         self._orders = Orders(slab.orders[rows], self._signature.n_train, epochs, self._device)
 
     def compile(self) -> None:
-        """Compile the program that `advance` runs at first."""
-        _program(self._static, self._device, self._data.images, *self._read, self._state.running, self._orders.shape)
+        """Compile the programs that `advance` runs at first."""
+        self._look()
+        self._train()
 
     @property
     def step(self) -> int:
@@ -209,14 +213,29 @@ class Slab:
         most = max(1, int(chunk / (step_flop(static) * state.places.size)))
         since, drawn = self._orders.at(state.step // static.steps_per_epoch)
         last = min(target, state.step + most, (since + drawn.shape[1]) * static.steps_per_epoch)
-        images = self._data.images
-        advance = _program(static, self._device, images, *self._read, state.running, drawn)
-        span = np.int32(since), np.int32(state.step), np.int32(last)
-        state.running, evaluation = advance(images, *self._read, state.running, drawn, *span, np.bool_(last == target))
+        images, span = self._data.images, (np.int32(since), np.int32(state.step), np.int32(last))
+        if last > state.step:
+            state.running = self._train()(images, *self._read, state.running, drawn, *span)
         state.step = last
         if last == target:
-            self._record(evaluation)
+            jax.block_until_ready(state.running)
+            begun = time.perf_counter()
+            running, at = state.running, np.int32(last)
+            progress, seen = self._look()(images, *self._read, running.layers, _progress(running), at)
+            state.running = running._replace(**progress._asdict())
+            self._record(seen)
+            self.evaluation_seconds += time.perf_counter() - begun
         self._drop_finished()
+
+    def _train(self) -> Compiled:
+        steps = (np.int32(0),) * 3  # since, first, last
+        read = self._data.images, *self._read, self._state.running, self._orders.shape, *steps
+        return _program(program.make_train, (self._static, self._arithmetic), self._device, *read, donated=3)
+
+    def _look(self) -> Compiled:
+        static, running = self._static, self._state.running
+        read = self._data.images, *self._read, running.layers, _progress(running), np.int32(0)
+        return _program(program.make_look, (static.activation, static.loss, self._arithmetic), self._device, *read)
 
     def _record(self, evaluation: Evaluation) -> None:
         state = self._state
@@ -280,6 +299,10 @@ class Slab:
         return steps, jax.tree.map(lambda leaf: np.where(finite, leaf, np.nan), curves), ended
 
 
+def _progress(state: State) -> Progress:
+    return Progress(state.active, state.diverged_at)
+
+
 def _read_by(places: np.ndarray, trials: tuple[Trial, ...]) -> list[list[Trial]]:
     """Return trials by place. An empty place repeats a trial: it must hold something, and it never trains."""
     first = trials[places.flat[0]]
@@ -304,30 +327,53 @@ def _smaller(active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return rows, columns
 
 
+def _initialise(static: Static, keys: jax.Array, networks: NetworkData) -> State:
+    layers = _draw(static.sizes, static.init, static.receptive_field)(keys)
+    # What a start does not depend on is set aside: populations with the same optimiser share this program too.
+    shared = replace(static, activation="", loss="", batch_size=0, disturbances=(), noise_images=0, adversarial=False)
+    return _start(shared)(layers, networks)
+
+
 @lru_cache(maxsize=16)
-def _initialise(static: Static) -> Callable[..., State]:
-    one = program.make_init(static)
-    # Mapped, not vmapped: it runs once, and the program of one network compiles several times faster.
+def _draw(*choices: Any) -> Callable[[jax.Array], Layers]:
+    # Mapped, not vmapped: it runs once, and the program of one network compiles several times faster. Apart from what
+    # follows, because the drawing compiles slowly, and populations of the same sizes share it.
     return jax.jit(
-        lambda keys, networks: jax.lax.map(lambda pack: jax.lax.map(lambda pair: one(*pair), pack), (keys, networks))
+        lambda keys: jax.lax.map(lambda pack: jax.lax.map(lambda key: mlp.initialise(key, *choices), pack), keys)
     )
 
 
-_compiling = threading.Lock()
+@lru_cache(maxsize=16)
+def _start(static: Static) -> Callable[[Layers, NetworkData], State]:
+    return jax.jit(jax.vmap(jax.vmap(program.make_start(static))))
 
 
-def _program(static: Static, device: jax.Device, *arguments: Any) -> Compiled:
-    """Return the compiled program that takes a slab of these shapes through a chunk on a device."""
-    sharding = SingleDeviceSharding(device)
-    leaves, structure = jax.tree.flatten(arguments)
-    shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding) for leaf in leaves)
-    with _compiling:  # workers that need the same program wait for it
-        return _compile(static, structure, shapes)
+class _Slot:
+    """A place for one compiled program; workers that need the same program wait for the first of them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.program: Compiled | None = None
 
 
 @lru_cache(maxsize=64)
-def _compile(static: Static, structure: Any, shapes: tuple[jax.ShapeDtypeStruct, ...]) -> Compiled:
-    images, packs, networks, state, orders = jax.tree.unflatten(structure, shapes)
-    step, evaluated = jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.bool_)
-    train_slab = jax.jit(program.make_train(static), donate_argnums=3)
-    return train_slab.lower(images, packs, networks, state, orders, step, step, step, evaluated).compile()
+def _slot(*key: Any) -> _Slot:
+    return _Slot()
+
+
+def _program(
+    make: Callable[..., Callable], choices: tuple, device: jax.Device, *arguments: Any, donated: int | None = None
+) -> Compiled:
+    """Return the compiled program `make(*choices)` for arguments of these shapes on a device."""
+    sharding = SingleDeviceSharding(device)
+    leaves, structure = jax.tree.flatten(arguments)
+    shapes = [
+        jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=None if isinstance(leaf, np.generic) else sharding)
+        for leaf in leaves
+    ]
+    slot = _slot(make, choices, structure, *shapes)
+    with slot.lock:
+        if slot.program is None:
+            jitted = jax.jit(make(*choices), donate_argnums=() if donated is None else donated)
+            slot.program = jitted.lower(*jax.tree.unflatten(structure, shapes)).compile()
+        return slot.program
