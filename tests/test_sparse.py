@@ -12,7 +12,14 @@ from memo.training.population import plan
 pytest.importorskip("numba", reason="needs the extra [fast]")
 from memo.networks import sparse
 
-LOUD = {"model.widths": [24], "dataset.n_train": 300, "epochs": 3, "evaluations": 3, "batch_size": 64, "optimizer.learning_rate": 0.05}
+LOUD = {
+    "model.widths": [24],
+    "dataset.n_train": 300,
+    "epochs": 3,
+    "evaluations": 3,
+    "batch_size": 64,
+    "optimizer.learning_rate": 0.05,
+}
 
 
 def sparse_images(*shape):

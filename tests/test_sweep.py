@@ -289,3 +289,11 @@ def test_data_that_cannot_be_had_is_refused_before_training(make, tmp_path, monk
     with pytest.raises(Refusal, match="mnist in elsewhere is refused"):
         sweep.complete({tmp_path: make()}, PROBES, "elsewhere")
     assert not list(tmp_path.iterdir())
+
+
+def test_where_time_went_adds_up():
+    session = {"networks": 4, "wait_seconds": 1.0, "train_seconds": 5.0, "evaluate_seconds": 2.0, "probe_seconds": 0.5}
+    assert sweep.where_time_went([session, session], 15.0) == (
+        "Trained 8 networks in 15.0 s: waiting for data and compiled programs 2.0 s, steps 6.0 s, evaluations 4.0 s, "
+        "probes 1.0 s, loading and writing 2.0 s."
+    )

@@ -135,20 +135,42 @@ def complete(
     if not lacking:
         say_all_is_stored([request])
         return 0
+    started = time.perf_counter()
     machine.use_every_core()
     _keep_compiled_programs()
     work = _work(request, lacking, root or checkpoints.root_of(list(requests)))
     data = {name: datasets.load(name, folder) for name in {part.population.signature.dataset for part in work}}
     stored = len(request.trials) - len(lacking)
+    sessions = []
     with ProgressBar([part.population for part in work], stored, on_progress) as bar:
         for part, preparing in _prepared_ahead(work, data):
             bar.start(part.population, part.layout)
             with part.open():
                 if not part.stored():  # by another process, while this one waited
-                    part.store(_train(part, data[part.population.signature.dataset], preparing, bar))
+                    sessions.append(_train(part, data[part.population.signature.dataset], preparing, bar))
+                    part.store(sessions[-1])
                 part.remove()
             bar.finish()
+    logger.info(where_time_went(sessions, time.perf_counter() - started))
     return len(lacking)
+
+
+def where_time_went(sessions: Sequence[Mapping[str, Any]], whole: float) -> str:
+    """Return in words how `whole` seconds were spent on training sessions, as their provenance has them."""
+
+    def total(part: str) -> float:
+        return sum(session[f"{part}_seconds"] for session in sessions)
+
+    parts = {
+        "waiting for data and compiled programs": total("wait"),
+        "steps": total("train") - total("evaluate"),
+        "evaluations": total("evaluate"),
+        "probes": total("probe"),
+    }
+    parts["loading and writing"] = whole - sum(parts.values())
+    networks = sum(session["networks"] for session in sessions)
+    shares = ", ".join(f"{name} {max(0.0, seconds):.1f} s" for name, seconds in parts.items())
+    return f"Trained {networks} networks in {whole:.1f} s: {shares}."
 
 
 def _prepared_ahead(
