@@ -177,7 +177,8 @@ class Slab:
         self._orders = Orders(slab.orders[rows], self._signature.n_train, epochs, self._device)
 
     def compile(self) -> None:
-        """Compile the programs that `advance` runs at first."""
+        """Compile the programs that `advance` runs at first, and that of its orders by drawing some."""
+        self._orders.at(0)
         self._look()
         self._train()
 
