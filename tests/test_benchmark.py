@@ -1,5 +1,6 @@
 """The benchmark: what it counts, in which order it measures, how it goes on, and that its peers train the same network."""
 
+import fnmatch
 import importlib.util
 import re
 import shutil
@@ -11,11 +12,24 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
-from experiments.benchmark import contestants, core, goals, names, ours, peers_jax, settings, sizes, sweep, tables
+from experiments.benchmark import commands, contestants, measuring, ours, peers_jax, settings, tables
+from experiments.benchmark.commands import Command
+from experiments.benchmark.contestants import LOOP, NO_TORCH, OURS, PROCESSES, TRAINING, VMAP, family
 from experiments.benchmark.interleaving import Contestant, LeftOut, Reading, explain, fastest, interleave
 from experiments.benchmark.journal import EARLIER, FILE, Journal
-from experiments.benchmark.work import BATCH, LEARNING_RATES, Examples, Work, examples, sized
+from experiments.benchmark.settings import (
+    BATCH,
+    COMPARISON,
+    GROWTH,
+    LEARNING_RATES,
+    PUBLISHED,
+    Examples,
+    Work,
+    examples,
+)
+from memo.config import CONF
 from memo.data.randomness import purpose_key
 from memo.errors import Refusal
 from memo.networks import mlp
@@ -24,7 +38,15 @@ from memo.reporting.report import number
 from tests import builders
 
 ROOT = Path(__file__).resolve().parent.parent
-QUICK = sizes.of_scale("quick")
+
+
+def sizes_of(scale):
+    files = [CONF / "experiment/benchmark.yaml", CONF / "experiment/scale" / f"benchmark_{scale}.yaml"]
+    values = [yaml.safe_load(path.read_text())["experiment"]["settings"] for path in files if path.exists()]
+    return settings.read({name: value for own in values for name, value in own.items()})
+
+
+QUICK = sizes_of("quick")
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is the extra [bench]")
 
 
@@ -38,8 +60,7 @@ def test_operations_and_traffic_of_the_smallest_network():
 
 
 def test_operations_of_the_published_workload():
-    published = settings.listed(replace(QUICK, published_networks=2000))[-1]
-    assert (published.part, published.width) == (names.PUBLISHED, None)
+    (published,) = [one for one in settings.listed(replace(QUICK, published_networks=2000)) if one.part == PUBLISHED]
     work = published.work
     assert work.sizes == (784, 512, 256, 10)
     total = work.networks * work.examples * work.flop_per_example
@@ -47,39 +68,42 @@ def test_operations_of_the_published_workload():
     assert work.networks * work.examples / BATCH == pytest.approx(6.6e6, rel=0.01)
 
 
-def test_work_is_sized_by_the_machine():
-    # Twice 52,672 FLOP an example at 1e9 FLOP/s, 32 x 128 examples a step: 2.3 steps a second.
-    least = Work((16, 16), 32, BATCH, 10)
-    assert sized(least, seconds=100, flops=1e9, bandwidth=1e15, minibatches=2) == replace(least, images=23 * BATCH)
-    steps = sized(least, 100, flops=1e15, bandwidth=2025e6, minibatches=2).examples / BATCH
-    assert steps == pytest.approx(12.2e3, rel=0.01)
-    wide = Work((2048, 2048), 2, BATCH, 24)
-    assert sized(wide, 0.001, 1e9, 1e9, minibatches=2) == replace(wide, images=2 * BATCH)
+@pytest.mark.parametrize(("width", "networks", "gflop"), [(16, 32, 400), (2048, 2, 400), (16, 1, 1e5)])
+def test_work_has_about_as_many_operations_as_asked(width, networks, gflop):
+    asked = replace(QUICK, widths=[[width, networks]], gflop=gflop, epochs=24)
+    work = settings.listed(asked)[0].work
+    assert work.networks * work.examples * work.flop_per_example == pytest.approx(gflop * 1e9, rel=0.25)
+    assert work.epochs >= 24
+    assert work.images <= 60_000
+
+
+def test_work_is_at_least_a_minibatch_an_epoch():
+    work = settings.listed(replace(QUICK, widths=[[2048, 64]], gflop=1))[0].work
+    assert (work.images, work.epochs) == (BATCH, QUICK.epochs)
 
 
 @pytest.mark.parametrize(
     ("networks", "seeds", "kinds", "rates"), [(32, 4, 2, 4), (8, 2, 2, 2), (2, 1, 2, 1), (1, 1, 1, 1)]
 )
 def test_populations_are_seeds_by_labels_by_learning_rates(networks, seeds, kinds, rates):
-    asked = ours.composition(networks)
+    work = Work((4,), networks, 2 * BATCH, 2)
+    asked = ours.composition(work)
     assert (asked[0], len(asked[1]), len(asked[2])) == (seeds, kinds, rates)
-    trials = ours.trials(Work((4,), networks, 2 * BATCH, 2), asked)
+    trials = ours.trials(work)
     assert len({trial.id for trial in trials}) == networks
     assert {trial.recipe.stop_at_train_accuracy for trial in trials} == {None}
 
 
+def test_one_learning_rate_makes_a_population_of_seeds():
+    assert ours.composition(Work((4,), 6, 2 * BATCH, 2, (0.1,))) == (6, ("true",), (0.1,))
+
+
 def test_median_with_its_range():
-    assert tables.median([3, 1, 10, 2, 4])[:4] == (3, 1, 10, 5)
-    assert tables.median([2, 4])[:4] == (3, 2, 4, 2)
-    value, low, high, n = tables.median([7])[:4]
+    assert tables.median(pd.Series([3, 1, 10, 2, 4]))[:4] == (3, 1, 10, 5)
+    assert tables.median(pd.Series([2, 4]))[:4] == (3, 2, 4, 2)
+    value, low, high, n = tables.median(pd.Series([7]))[:4]
     assert (value, n) == (7, 1)
     assert np.isnan([low, high]).all()
-
-
-def test_ratios_are_paired_by_repetition():
-    assert tables.paired({1: 2.0, 2: 9.0, 3: 8.0}, {1: 1.0, 3: 2.0, 2: 3.0})[:4] == (3, 2, 4, 3)
-    assert tables.paired({1: 2.0, 2: 9.0}, {2: 3.0, 4: 1.0})[:4:3] == (3, 1)
-    assert tables.paired({1: 2.0}, {2: 1.0}) is None
 
 
 ENVIRONMENT = {"versions": {"jax": "1"}, "device": {"kind": "cpu"}}
@@ -111,7 +135,7 @@ def test_repetitions_are_interleaved_after_a_warm_up_of_each(tmp_path):
     players = Players("abc")
     interleave(journal(tmp_path), "setting", players.contestants, 2)
     assert players.calls == ["start a", "a", "start b", "b", "start c", "c", *"bca", *"cab"]
-    assert journal(tmp_path).rates("setting", "a") == {1: 5.0, 2: 5.0}  # and not the warm-up
+    assert [*journal(tmp_path).readings("setting", "a")] == [1, 2]  # and not the warm-up
 
 
 def test_an_interrupted_benchmark_goes_on(tmp_path):
@@ -125,7 +149,7 @@ def test_an_interrupted_benchmark_goes_on(tmp_path):
     finished = Players("ab")
     interleave(journal(tmp_path), "setting", finished.contestants, 3)
     assert finished.calls == []
-    assert set(journal(tmp_path).rates("setting", "b")) == {1, 2, 3}
+    assert set(journal(tmp_path).readings("setting", "b")) == {1, 2, 3}
 
 
 @pytest.mark.parametrize(
@@ -141,7 +165,7 @@ def test_an_interrupted_benchmark_goes_on(tmp_path):
 def test_a_contestant_that_cannot_go_on_is_recorded_and_the_others_are_measured(tmp_path, error, reason):
     players = Players("ab", {"a": (1, error)})
     interleave(journal(tmp_path), "setting", players.contestants, 2)
-    assert journal(tmp_path).failure("setting", "a") == reason
+    assert journal(tmp_path).last("failure", setting="setting", contestant="a") == reason
     assert players.calls == ["start a", "a", "start b", "b", "b", "b"]
     again = Players("ab")
     interleave(journal(tmp_path), "setting", again.contestants, 2)
@@ -156,7 +180,7 @@ def test_a_fault_of_the_benchmark_is_raised(tmp_path):
 
 def test_readings_of_another_environment_are_set_aside(tmp_path, caplog):
     journal(tmp_path).add(setting="setting", contestant="a", repetition=1, seconds=1.0, amount=1.0)
-    assert journal(tmp_path).rates("setting", "a") == {1: 1.0}
+    assert set(journal(tmp_path).readings("setting", "a")) == {1}
     other = journal(tmp_path, {"versions": {"jax": "2"}, "device": {"kind": "cpu"}})
     assert other.records == []
     assert "another environment (versions): starting anew" in caplog.text
@@ -183,17 +207,33 @@ def test_the_fastest_option_is_kept():
     assert name == "fast"
 
 
-def test_growth_ends_where_a_reading_would_take_too_long_or_fewer_networks_failed(tmp_path):
-    book = journal(tmp_path)
-    fewer, more = Work((4, 4), 10, 2 * BATCH, 4), Work((4, 4), 40, 2 * BATCH, 4)
-    before = settings.Setting(names.GROWTH, "fewer", fewer)
-    book.add(setting="fewer", contestant="fast", repetition=1, seconds=2.0, amount=10 * fewer.examples)
-    book.add(setting="fewer", contestant="slow", repetition=1, seconds=3.0, amount=10 * fewer.examples)
-    book.add(setting="fewer", contestant="full", failure="out of memory")
-    reasons = [settings.too_large(book, 10.0, name, before, more) for name in ("fast", "slow", "full")]
-    assert reasons == [None, "left out: a reading would take about 12 s", "out of memory"]
-    vast = replace(more, networks=10**9)
-    assert settings.too_large(book, 10.0, "fast", None, vast).startswith("left out: about ")
+def compared(folder, ours, peer, limit):
+    """Return the table of a journal with one setting: seconds of a second's work by repetition."""
+    book, work = journal(folder), Work((16, 16), 2, BATCH, 1)
+    book.add(sizes={}, settings=["one"], command="")
+    book.add(setting="one", part=COMPARISON, work=work._asdict())
+    for name, unit, seconds in ((OURS, "examples", ours), (PEER, "examples", peer), ("XLA sgemm 64", "flop", limit)):
+        for repetition, took in seconds.items():
+            amount = 1e9 if unit == "flop" else 1e9 / work.flop_per_example
+            facts = {"unit": unit, "seconds": took, "amount": amount, "compile": 0.0, "note": ""}
+            book.add(setting="one", contestant=name, repetition=repetition, **facts)
+    return tables.contestants(book).set_index("contestant")
+
+
+PEER = f"{VMAP}, own minibatches"
+
+
+def test_ratios_and_shares_are_paired_by_repetition(tmp_path):
+    table = compared(tmp_path, {1: 1.0, 2: 1.0, 3: 2.0}, {3: 8.0, 1: 3.0, 2: 2.0}, {1: 0.5, 2: 0.25, 3: 1.0})
+    assert table.loc[PEER, ["ours_over_this", "ours_over_this_low", "ours_over_this_high"]].tolist() == [3, 2, 4]
+    shares = ["share_of_sgemm", "share_of_sgemm_low", "share_of_sgemm_high"]
+    assert table.loc[OURS, shares].tolist() == [0.5, 0.25, 0.5]
+    assert table.loc["XLA sgemm 64", "gflop_per_second"] == 2
+
+
+def test_without_a_common_repetition_there_is_no_ratio(tmp_path):
+    table = compared(tmp_path, {1: 1.0}, {2: 1.0}, {1: 1.0})
+    assert np.isnan(table.loc[PEER, "ours_over_this"])
 
 
 @pytest.mark.parametrize(
@@ -208,22 +248,18 @@ def test_growth_ends_where_a_reading_would_take_too_long_or_fewer_networks_faile
         ({"seconds": "long"}, ["experiment.settings.seconds is long"]),
         ({"widths": [16, 32]}, ["experiment.settings.widths is [16, 32]", "[width, networks]"]),
         ({"growth": [[16, [4, 1]]]}, ["experiment.settings.growth", "ascending"]),
-        ({"jobs": 3}, ["experiment.settings.jobs is 3", "even"]),
-        ({"jobs": 2, "jobs_basic": 4}, ["experiment.settings.jobs_basic is 4"]),
-        ({"jobs": 10, "jobs_basic": 2}, ["experiment.settings.jobs_basic is 2", "extrapolated"]),
+        ({"commands": ["slow"]}, ["experiment.settings.commands is ['slow']", "quick"]),
         ({"growth": 16}, ["experiment.settings.growth is 16"]),
     ],
 )
 def test_sizes_are_checked(changes, parts):
     with pytest.raises(Refusal) as refusal:
-        sizes.read(vars(QUICK) | changes)
+        settings.read(vars(QUICK) | changes)
     assert all(part in str(refusal.value) for part in parts)
 
 
 def test_sizes_of_every_scale_are_valid():
-    assert [len(sizes.of_scale(scale).widths) > 0 for scale in sizes.SCALES] == [True] * 3
-    with pytest.raises(Refusal, match="scale is huge"):
-        sizes.of_scale("huge")
+    assert [len(sizes_of(scale).widths) > 0 for scale in ("quick", "standard", "paper")] == [True] * 3
 
 
 @pytest.mark.slow
@@ -245,11 +281,10 @@ def twin(mnist):
     """Our network after three steps from known weights: (initial layers, what peers train on, final layers)."""
     # Peers take the first images, and one minibatch of ours is a draw from all.
     first = replace(mnist, train_images=mnist.train_images[:BATCH], train_labels=mnist.train_labels[:BATCH])
-    (trial,) = ours.trials(TWIN, ours.composition(1))
+    (trial,) = ours.trials(TWIN)
     assert trial.recipe.optimizer.learning_rate == LEARNING_RATES[0]
     layers = mlp.initialise(purpose_key(trial.seed, "initialisation"), TWIN.sizes, trial.recipe.model.init)
-    trained, diverged = ours.train([trial], first)
-    assert diverged == 0
+    trained = ours.train([trial], first)
     final = jax.tree.map(lambda leaf: np.asarray(leaf[0]), trained.layers)
     return jax.tree.map(np.asarray, layers), examples(first, BATCH), [leaf for layer in final for leaf in layer]
 
@@ -258,33 +293,29 @@ def twin(mnist):
 def test_the_jax_peer_trains_the_same_network(twin):
     layers, data, final = twin
     parameters = tuple(jnp.asarray(leaf) for layer in layers for leaf in layer)
-    state = peers_jax.State(parameters, tuple(jnp.zeros_like(leaf) for leaf in parameters))
-    state = peers_jax.program()(state, data.images, data.labels[0], jax.random.key(5), STEPS)
-    for own, due, start in zip(state.parameters, final, jax.tree.leaves(layers), strict=True):
+    program = peers_jax.program(LEARNING_RATES[0])
+    trained = program(parameters, data.images, data.labels[0], jax.random.key(5), STEPS)
+    for own, due, start in zip(trained, final, jax.tree.leaves(layers), strict=True):
         np.testing.assert_allclose(own, due, atol=2e-6)
         assert not np.allclose(due, start, atol=1e-4)
 
 
 @needs_torch
-@pytest.mark.parametrize("kind", ["Loop", "LoaderLoop"])
+@pytest.mark.parametrize("loader", [False, True])
 @pytest.mark.parametrize("optimizer", ["foreach", "fused"])
-def test_the_torch_loops_train_the_same_network(twin, kind, optimizer):
+def test_the_torch_loops_train_the_same_network(twin, loader, optimizer):
     import torch
 
     from experiments.benchmark import peers_torch
 
     layers, data, final = twin
-    peer = getattr(peers_torch, kind)(TWIN, data, optimizer)
-    linear = [module for module in peer.network if isinstance(module, torch.nn.Linear)]
+    peer = peers_torch.loop(TWIN, data, optimizer, loader)
     with torch.no_grad():
-        for module, layer in zip(linear, layers, strict=True):
-            module.weight.copy_(torch.tensor(layer.weights.T))
-            module.bias.copy_(torch.tensor(layer.biases))
-    for _ in range(STEPS):
-        peer.epoch()
-    own = [leaf for module in linear for leaf in (module.weight.T, module.bias)]
-    for leaf, due in zip(own, final, strict=True):
-        np.testing.assert_allclose(leaf.detach().numpy(), due, atol=2e-6)
+        for own, leaf in zip(peer.parameters, (leaf.T for layer in layers for leaf in layer), strict=True):
+            own.copy_(torch.tensor(leaf))
+    peer.train(STEPS)
+    for leaf, due in zip(peer.parameters, final, strict=True):
+        np.testing.assert_allclose(leaf.detach().numpy().T, due, atol=2e-6)
 
 
 @needs_torch
@@ -298,89 +329,139 @@ def test_the_vmap_peers_train_the_same_network(twin, own, layout):
     layers, data, final = twin
     # Two networks, so that the axis of networks has a length; both with true labels.
     same = Examples(data.images, data.labels[[0, 0]])
-    peer = peers_torch.Vmap(replace(TWIN, networks=2), same, layout, own)
+    peer = peers_torch.population(TWIN._replace(networks=2), same, layout, own)
     for place, leaf in enumerate(leaf for layer in layers for leaf in layer):
         leaf = torch.tensor(leaf.T if leaf.ndim == 2 and layout == "linear" else leaf)
         peer.parameters[place].copy_(leaf.expand_as(peer.parameters[place]))
-    for _ in range(STEPS):
-        peer.epoch()
+    peer.train(STEPS)
     for leaf, due in zip(peer.parameters, final, strict=True):
         for network in leaf:
             network = network.T if network.ndim == 2 and layout == "linear" else network
             np.testing.assert_allclose(network.numpy(), due, atol=2e-6)
 
 
+@needs_torch
+@pytest.mark.slow
+def test_processes_train_beside_each_other(mnist):
+    work = Work((8, 8), networks=8, images=2 * BATCH, epochs=2)
+    reading = TRAINING[PROCESSES].start(work, examples(mnist, work.images), 0.01)()
+    processes, networks = (int(part.split()[0]) for part in (reading.note.split("; ")[0], reading.note.split("; ")[-1]))
+    assert reading.amount == networks * work.examples
+    assert networks % processes == 0
+    assert 0 < reading.seconds < 60
+
+
 def row(contestant, width, median, ratio=None, **more):
-    facts = {
-        "part": "comparison",
-        "width": width,
-        "networks": 32,
-        "examples_per_network": 100,
-        "contestant": contestant,
-    }
+    facts = {"part": COMPARISON, "width": width, "networks": 32, "examples_per_network": 100, "contestant": contestant}
     shares = {"share_of_sgemm": 0.85, "share_of_sgemm_low": 0.7, "share_of_sgemm_high": 0.9}
     ratios = {"ours_over_this": ratio, "ours_over_this_low": ratio, "ours_over_this_high": ratio}
     return facts | {"median": median, "low": median, "high": median, "n": 5, "missing": ""} | shares | ratios | more
 
 
 def test_goals_are_judged_by_the_faster_peer():
+    loop = family(LOOP)[0]
     table = pd.DataFrame(
         [
-            row(names.OURS, 16, 100.0),
-            row(names.LOOP, 16, 10.0, 10.0),
-            row(names.VMAP_OWN, 16, 5.0, 20.0),
-            row(names.VMAP_SHARED, 16, 20.0, 5.0),
-            row(names.OURS, 128, 100.0),
-            row(names.LOOP, 128, np.nan, np.nan, missing=names.NO_TORCH),
-            row(names.OURS, 512, 100.0, networks=2),
+            row(OURS, 16, 100.0),
+            row(loop, 16, 10.0, 10.0),
+            row(f"{VMAP}, own minibatches", 16, 5.0, 20.0),
+            row(f"{VMAP}, shared minibatch", 16, 20.0, 3.5),
+            row(OURS, 128, 100.0),
+            row(loop, 128, np.nan, np.nan, missing=NO_TORCH),
+            row(OURS, 512, 100.0, networks=2),
         ]
     )
-    found = goals.judge(table, "cpu")
-    assert len(found) == 20
-    by_goal = found[found["device"] == "two CPU cores"].set_index(["goal", "width"])
-    assert by_goal.loc[("ours / PyTorch loop", 16), "reached"] == goals.MISSED
-    vmap = by_goal.loc[("ours / torch.func.vmap", 16)]
-    assert (vmap["measured"], vmap["reached"]) == (5.0, goals.REACHED)
+    found = tables.goals(table, pd.DataFrame(), pd.DataFrame(), "cpu")
+    by_goal = found[found["device"] == "two CPU cores"].set_index(["goal", "subject"])
+    assert by_goal.loc[("ours / PyTorch loop", "16"), "reached"] == tables.MISSED
+    vmap = by_goal.loc[("ours / torch.func.vmap", "16")]
+    assert (vmap["measured"], vmap["reached"], vmap["target_reached"]) == (3.5, tables.REACHED, tables.MISSED)
     assert "shared" in vmap["note"]
-    missing = by_goal.loc[("ours / PyTorch loop", 128)]
-    assert (missing["reached"], missing["note"]) == (goals.NOT_MEASURED, names.NO_TORCH)
-    share = by_goal.loc[(goals.BOUND["cpu"][1], 16)]
-    assert (share["measured"], share["low"], share["reached"]) == (0.85, 0.7, goals.REACHED)
-    assert set(found[found["device"] == "an H100"]["reached"]) == {goals.NOT_APPLICABLE}
+    missing = by_goal.loc[("ours / PyTorch loop", "128")]
+    assert (missing["reached"], missing["note"]) == (tables.NOT_MEASURED, NO_TORCH)
+    share = by_goal.loc[(tables.BOUND["cpu"][1], "16")]
+    assert (share["measured"], share["low"], share["reached"]) == (0.85, 0.7, tables.REACHED)
+    assert set(found[found["device"] == "a GPU"]["reached"]) == {tables.NOT_APPLICABLE}
 
 
-def test_the_published_workload_is_judged_by_its_seconds():
-    table = pd.DataFrame([row(names.OURS, None, 32 * 100 / 50.0, part="published", n=1)])
-    found = goals.judge(table, "gpu").set_index("goal").loc[goals.WHOLE]
-    assert (found["measured"], found["reached"]) == (50.0, goals.REACHED)
+def test_every_goal_names_what_the_tables_can_have():
+    known = {each["name"] for each in settings.data("commands")} | {
+        each["workload"] for each in settings.data("published")
+    }
+    for goal in settings.data("goals"):
+        assert "family" not in goal or family(goal["family"])
+        for subject, bounds in (goal.get("at_least") or goal["at_most"]).items():
+            assert isinstance(subject, int) or fnmatch.filter(known, subject), subject
+            assert len(bounds) == 2
 
 
-def test_a_short_sweep_is_extrapolated_without_its_start_up(tmp_path, monkeypatch):
-    def seconds(launcher, jobs, *rest):
-        return 5 + (0.5 * jobs if launcher == "basic" else 0.01 * jobs)
-
-    monkeypatch.setattr(sweep, "take", seconds)
-    book = journal(tmp_path)
-    sweep.measure(book, 500, 30, None)
-    table = tables.launchers(book, 500).set_index("launcher")
-    assert table["seconds"].to_dict() == pytest.approx(
-        {names.POPULATION_COLD: 10.0, names.POPULATION: 10.0, names.BASIC: 255.0}
-    )
-    assert table["extrapolated"].tolist() == [False, False, True]
-    assert table["jobs_measured"].tolist() == [500, 500, 30]
-    monkeypatch.setattr(sweep, "take", None)
-    sweep.measure(book, 500, 30, None)  # all of it is stored
+def test_hours_of_a_published_workload_are_extrapolated_by_training_examples():
+    own = row(OURS, None, 2e5, part=PUBLISHED) | {"low": 1e5, "high": 4e5}
+    found = tables.published(pd.DataFrame([own])).set_index("workload").loc["memorisation and influence"]
+    hours = 2000 * 10 * (42_000 // BATCH * BATCH) / 2e5 / 3600
+    assert (found["networks"], found["hours"]) == (2000, pytest.approx(hours))
+    assert (found["hours_low"], found["hours_high"]) == (pytest.approx(hours / 2), pytest.approx(2 * hours))
+    assert found["networks_per_hour"] == pytest.approx(2000 / hours)
+    assert found["networks_per_hour_low"] == pytest.approx(1000 / hours)
 
 
-def test_a_sweep_has_as_many_jobs_as_asked():
-    for jobs in (2, 10, 30, 500):
-        assert np.prod([len(values.split("=")[1].split(",")) for values in sweep.swept(jobs)]) == jobs
+def test_nine_subset_ratios_of_one_workload():
+    (workload,) = [each for each in settings.data("published") if each["workload"] == "C-scores"]
+    assert workload["images"] == [round(60_000 * ratio / 10) for ratio in range(1, 10)]
+    assert workload["networks_each"] * len(workload["images"]) == 1800
+
+
+def timed(folder, seconds, note=None):
+    """Return the table of commands whose seconds by repetition are given."""
+    book = journal(folder)
+    book.add(sizes=vars(replace(QUICK, commands=["standard", "sweep"])), settings=[], command="")
+    for name, took in seconds.items():
+        for repetition, each in enumerate(took, 1):
+            facts = {"unit": "jobs", "seconds": each, "amount": 1, "note": (note or {}).get(name, {})}
+            book.add(setting=commands.SETTING, contestant=name, repetition=repetition, **facts)
+    return tables.whole_commands(book).set_index("command")
+
+
+def test_a_command_is_compared_with_the_same_at_an_earlier_commit(tmp_path):
+    table = timed(tmp_path, {"headline, commit 184e93d": [100.0, 80.0, 120.0], "headline": [50.0, 20.0, 90.0]})
+    assert table.loc["headline", ["over_earlier", "over_earlier_low", "over_earlier_high"]].tolist() == [
+        0.5,
+        0.25,
+        0.75,
+    ]
+    assert table.loc["500 jobs, population launcher", "missing"] == "not measured yet"
+
+
+def test_seconds_per_job_are_those_beyond_training_and_those_of_a_further_job(tmp_path):
+    own, long, short = "500 jobs, population launcher", "30 jobs, basic launcher", "10 jobs, basic launcher"
+    parts = {own: {"train_seconds": 5.0, "evaluate_seconds": 1.0}}
+    table = timed(tmp_path, {own: [25.0, 20.0], long: [20.0, 30.0], short: [10.0, 10.0]}, parts)
+    assert table.loc[own, "seconds_per_job"] == pytest.approx(0.035)
+    assert table.loc[own, "evaluation_over_training"] == pytest.approx(0.2)
+    assert table.loc[long, "seconds_per_further_job"] == pytest.approx(0.75)
+    assert table.loc[own, "train_seconds"] == 5
+
+
+def test_commands_come_after_what_they_are_compared_with():
+    seen = set()
+    for each in settings.data("commands"):
+        command = Command(**each)
+        assert {command.earlier, command.shorter} <= seen | {""}
+        seen.add(command.name)
 
 
 @pytest.mark.slow
-def test_the_sweep_runs_as_a_command(tmp_path):
-    assert sweep.take("population", 2, tmp_path, None) > 0
-    assert len(list(tmp_path.rglob("done.json"))) == 2
+def test_a_command_is_timed_with_its_parts(tmp_path):
+    (command,) = commands.listed(replace(QUICK, commands=["two jobs"]))
+    reading = commands.take(command, ROOT, tmp_path)
+    assert reading.amount == 2
+    assert 0 < reading.note["train_seconds"] + reading.note["compile_seconds"] < reading.seconds
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_that_fails_is_refused_by_name(tmp_path):
+    with pytest.raises(Refusal, match="The command broken failed: "):
+        commands.take(Command("", "broken", "json.tool nowhere.json"), ROOT, tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -389,10 +470,11 @@ def quick(tmp_path_factory):
     folder = tmp_path_factory.mktemp("benchmark")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(contestants, "has_torch", lambda: False)
-        core.run(folder, QUICK, "a command")
+        measuring.measure(folder, QUICK, "a command")
         before = (folder / FILE).read_text()
-        core.run(folder, QUICK, "a command")
+        measuring.measure(folder, QUICK, "a command")
         assert (folder / FILE).read_text() == before  # measures nothing the second time
+        measuring.redraw(folder)
     return folder
 
 
@@ -403,20 +485,20 @@ def test_quick_writes_a_report_that_the_suite_reads(quick):
     assert [figure.file for figure in written.figures] == ["figures/throughput.svg", "figures/growth.svg"]
     assert written.command == "a command"
     table = results.load(quick)["contestants"]
-    assert tuple(table.columns) == tables.COLUMNS
-    mine = table[table["contestant"] == names.OURS]
-    assert (mine["part"] == names.COMPARISON).sum() == len(QUICK.widths)
-    assert (mine[mine["part"] == names.COMPARISON]["n"] == QUICK.repetitions).all()
+    assert table.columns[0] == "part"
+    mine = table[table["contestant"] == OURS]
+    assert (mine["part"] == COMPARISON).sum() == len(QUICK.widths)
+    assert (mine[mine["part"] == COMPARISON]["n"] == QUICK.repetitions).all()
     assert mine[["median", "gflop_per_second"]].notna().all(axis=None)
-    assert len(results.load(quick)["goals"]) == 20
+    assert set(results.load(quick)["goals"]["reached"]) <= {"yes", "no", "not measured", "not applicable"}
 
 
 @pytest.mark.slow
 def test_without_torch_its_rows_are_missing_by_name(quick):
     table = results.load(quick)["contestants"]
-    left_out = table[table["missing"] == names.NO_TORCH]["contestant"]
-    assert {names.LOOP, names.LOADER, *names.VMAP, names.TORCH_COPY} <= set(left_out)
-    assert f"{names.NO_TORCH}</b>, so every PyTorch row is missing" in (quick / "findings.md").read_text()
+    left_out = table[table["missing"] == NO_TORCH]["contestant"]
+    assert {*family(LOOP), *family(VMAP), PROCESSES, "torch sgemm 256"} <= set(left_out)
+    assert f"{NO_TORCH}</b>, so every PyTorch row is missing" in (quick / "findings.md").read_text()
 
 
 @pytest.mark.slow
@@ -428,34 +510,11 @@ def test_the_report_holds_no_path_of_this_machine_and_no_gap(quick):
     assert not {"nan", "None", "<NA>", "inf"} & set(re.findall(r"[\w<>]+", text))
 
 
-WITHOUT = """
-import sys
-
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"hydra", "omegaconf", "torch"}:
-            raise ImportError(f"{name} is not for the benchmark")
-
-sys.meta_path.insert(0, Block())
-from experiments.benchmark import core
-core.main(sys.argv[1:])
-"""
-
-
-@pytest.mark.slow
-def test_the_report_is_redrawn_without_hydra_and_torch(quick, tmp_path):
-    (tmp_path / FILE).write_text((quick / FILE).read_text())
-    done = builders.python("-c", WITHOUT, tmp_path, core.REDRAW)
-    assert done.returncode == 0, done.stderr
-    for name in ("tables/contestants.csv", "findings.md", "figures/throughput.svg"):
-        assert (tmp_path / name).read_bytes() == (quick / name).read_bytes()
-
-
 def test_the_committed_report_is_that_of_the_committed_readings(tmp_path):
     committed = ROOT / "results" / "benchmark"
     shutil.copy(committed / FILE, tmp_path)
-    core.redraw(tmp_path)
-    for name in ("findings.md", "tables/contestants.csv", "tables/goals.csv", "tables/sweep.csv"):
+    measuring.redraw(tmp_path)
+    for name in ("findings.md", "tables/contestants.csv", "tables/goals.csv", "tables/commands.csv"):
         assert (tmp_path / name).read_text() == (committed / name).read_text()
 
 
@@ -466,17 +525,11 @@ def test_the_highest_throughput_of_the_growth_figure_is_told_from_longer_reading
         if figure.file.endswith("growth.svg")
     ]
     table = results.load(ROOT / "results" / "benchmark")["contestants"]
-    own = table[(table["contestant"] == names.OURS) & (table["width"] == 16)].set_index("part")["median"]
-    for rate in (own[names.GROWTH].max(), own[names.COMPARISON]):
+    own = table[(table["contestant"] == OURS) & (table["width"] == 16)].set_index("part")["median"]
+    for rate in (own[GROWTH].max(), own[COMPARISON]):
         assert number(rate / 1e3) in caption
 
 
 def test_nothing_to_draw_from_is_refused(tmp_path):
     with pytest.raises(Refusal, match="holds no"):
-        core.redraw(tmp_path)
-
-
-@pytest.mark.parametrize("words", [[], ["--help"], ["a", "quick", "page"]])
-def test_another_command_line_is_refused(words):
-    with pytest.raises(Refusal, match="The command is"):
-        core.main(words)
+        measuring.redraw(tmp_path)

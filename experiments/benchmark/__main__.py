@@ -1,4 +1,4 @@
-"""The benchmark as a Hydra application: its own check of a configuration, then what `core` does."""
+"""The benchmark as a Hydra application: its own check of a configuration, then its readings and their report."""
 
 import shlex
 from pathlib import Path
@@ -8,7 +8,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.benchmark import core, sizes
+from experiments.benchmark import measuring, settings
 from memo.commands import hydra_app
 from memo.config import Config
 from memo.errors import Refusal
@@ -17,14 +17,14 @@ NAME = "benchmark"
 KEYS = ("experiment", "scale", "hydra", "dataset.folder")
 
 
-def checked(cfg: DictConfig, overrides: list[str]) -> tuple[sizes.Sizes, Config]:
+def checked(cfg: DictConfig, overrides: list[str]) -> tuple[settings.Sizes, Config]:
     """Return the sizes that a composed configuration asks for; Refusal for keys that are not the benchmark's."""
     config = hydra_app.read(cfg)
     for override in overrides:
         key = override.lstrip("+~").split("=")[0]
         if not any(key == known or key.startswith(f"{known}.") for known in KEYS):
             raise Refusal(f"{key} means nothing to the benchmark; its keys are experiment.*, scale and dataset.folder.")
-    return sizes.read(config.experiment.settings), config
+    return settings.read(config.experiment.settings), config
 
 
 class CheckSizes(Callback):
@@ -39,12 +39,15 @@ class CheckSizes(Callback):
 
 
 def run(cfg: DictConfig) -> None:
-    """Measure what the output folder lacks, and write its report."""
+    """Measure what the output folder lacks, unless only the report is to be drawn again, and write its report."""
     hydra = HydraConfig.get()
-    asked, config = checked(cfg, hydra.overrides.task)
+    sizes, config = checked(cfg, hydra.overrides.task)
     own = [override for override in hydra.overrides.task if override != f"experiment={NAME}"]
-    command = shlex.join(["python", "-m", f"experiments.{NAME}", *own])
-    core.run(Path(hydra.runtime.output_dir), asked, command, config.dataset.folder, with_hydra=True)
+    folder = Path(hydra.runtime.output_dir)
+    if not sizes.redraw:
+        command = shlex.join(["python", "-m", f"experiments.{NAME}", *own])
+        measuring.measure(folder, sizes, command, config.dataset.folder)
+    measuring.redraw(folder)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from experiments.benchmark.journal import WARM_UP, Journal
 
@@ -18,7 +18,7 @@ class Reading(NamedTuple):
     seconds: float
     amount: float
     compile: float = 0.0  # seconds of compiling before the clock of `seconds` started
-    note: str = ""  # such as the options that were chosen
+    note: Any = ""  # such as the options that were chosen
 
 
 class Contestant(NamedTuple):
@@ -41,17 +41,19 @@ def interleave(
     In each repetition another contestant goes first. Each is warmed up once before, which is stored as repetition 0. One
     that fails in a way that says something about it (memory, a missing feature) is recorded; our own faults are raised.
     """
-    due = {
-        one.name: set(range(1, repetitions + 1)) - journal.rates(setting, one.name).keys()
-        for one in contestants
-        if journal.failure(setting, one.name) is None
-    }
     reads: dict[str, Callable[[], Reading]] = {}
 
-    def attempt(one: Contestant, repetition: int, read: Callable[[], Reading]) -> None:
+    def attempt(one: Contestant, repetition: int) -> None:
+        if journal.last("failure", setting=setting, contestant=one.name):
+            return
         record = {"setting": setting, "contestant": one.name, "unit": one.unit}
         try:
-            reading = read()
+            if one.name not in reads:
+                reads[one.name] = one.start()
+            if repetition == WARM_UP and not warm_up:
+                return
+            logger.info("%s: %s, repetition %d", setting, one.name, repetition)
+            reading = reads[one.name]()
         except Exception as error:
             reason = explain(error)
             if reason is None:
@@ -62,22 +64,13 @@ def interleave(
         else:
             journal.add(**record, repetition=repetition, **reading._asdict())
 
-    def first(one: Contestant) -> Reading:
-        logger.info("%s: warming up %s", setting, one.name)
-        reads[one.name] = one.start()
-        return reads[one.name]()
-
-    for one in contestants:
-        if due.get(one.name) and warm_up:
-            attempt(one, WARM_UP, lambda one=one: first(one))  # type: ignore[misc]
-        elif due.get(one.name):
-            reads[one.name] = one.start()
-    for repetition in range(1, repetitions + 1):
+    due = {one.name: {*range(1, repetitions + 1)} - journal.readings(setting, one.name).keys() for one in contestants}
+    for repetition in range(repetitions + 1):
         gc.collect()  # what did not fit is gone before the next one starts
-        shift = repetition % len(contestants)
+        shift = repetition % max(1, len(contestants))
         for one in [*contestants[shift:], *contestants[:shift]]:
-            if one.name in reads and repetition in due[one.name]:
-                attempt(one, repetition, reads[one.name])
+            if due[one.name] and (repetition == WARM_UP or repetition in due[one.name]):
+                attempt(one, repetition)
 
 
 def explain(error: Exception) -> str | None:
@@ -99,6 +92,14 @@ def timed(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
+
+
+def repeated(work: Callable[[], object], amount: float, seconds: float) -> Reading:
+    """Return the reading of calls that each do an amount, one after the other for so many seconds."""
+    calls = [timed(work)]
+    while sum(calls) < seconds:
+        calls.append(timed(work))
+    return Reading(sum(calls), amount * len(calls))
 
 
 def fastest(options: Mapping[str, Callable[[], Callable[[], object]]], seconds: float) -> tuple[str, float]:

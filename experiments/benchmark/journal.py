@@ -1,7 +1,7 @@
 """Finished readings as JSON lines, one written at a time: an interrupted benchmark goes on where it stopped.
 
 line 1   the environment that everything below was measured in
-after    a setting's work, the sizes asked for, a reading (setting, contestant, repetition, seconds, amount, unit), or why
+after    what was asked for, a setting's work, a reading (setting, contestant, repetition, seconds, amount, unit), or why
          a contestant has none
 """
 
@@ -28,12 +28,8 @@ FILE, EARLIER = "measurements.jsonl", "measurements.earlier.jsonl"
 WARM_UP = 0  # the repetition that no statistic counts
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("jax", "jaxlib", "optax", "numpy", "torch", "hydra-core")
-# What shows results and cannot change a reading: redrawing must not ask for a new measurement.
-SHOWING = (
-    "memo/reporting",
-    "memo/statistics",
-    *(f"experiments/benchmark/{name}.py" for name in ("tables", "goals", "page", "drawings")),
-)
+# What only shows readings: redrawing must not ask for new ones.
+SHOWING = tuple(f"experiments/benchmark/{name}.py" for name in ("analysis", "tables", "drawings"))
 
 Record = dict[str, Any]
 
@@ -79,18 +75,10 @@ class Journal:
         """Return what the last of the records with these values has under a key, or None."""
         return next((record[key] for record in reversed(self.find(**wanted)) if key in record), None)
 
-    def failure(self, setting: str, contestant: str) -> str | None:
-        """Return why a contestant has no readings in a setting, or None."""
-        return self.last("failure", setting=setting, contestant=contestant)
-
-    def rates(self, setting: str, contestant: str) -> dict[int, float]:
-        """Return amount per second by repetition, the warm-up left out."""
+    def readings(self, setting: str, contestant: str) -> dict[int, Record]:
+        """Return the readings of a contestant by repetition, the warm-up left out."""
         found = self.find(setting=setting, contestant=contestant)
-        return {
-            one["repetition"]: one["amount"] / one["seconds"]
-            for one in found
-            if one.get("repetition", WARM_UP) != WARM_UP
-        }
+        return {one["repetition"]: one for one in found if one.get("repetition", WARM_UP) != WARM_UP}
 
     def _append(self, record: Record) -> None:
         # One short line, forced to the disk: an interruption can only tear the last one, and `_stored` drops that.
@@ -121,6 +109,7 @@ def fingerprint() -> Record:
             "kind": jax.devices()[0].device_kind,
             "count": jax.device_count(),
             "processor": processor(),
+            "vectors": _vectors(),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "torch_threads": import_module("torch").get_num_threads() if find_spec("torch") else None,
         },
@@ -129,18 +118,24 @@ def fingerprint() -> Record:
     }
 
 
-def origin() -> Record:
-    """Return when measuring began, how many processes ran in the minute before, and from which commit."""
-    load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-    return {"started": datetime.now(UTC).isoformat(timespec="seconds"), "load": load, "git": git_state()}
+def _vectors() -> str:
+    """Return the widest vector instructions of the processor that matter here, "" where that is not known."""
+    told = Path("/proc/cpuinfo")
+    flags = told.read_text().split() if told.exists() else []
+    return "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else ""
 
 
 def _code() -> str:
     """Return a hash of every module that a reading may depend on, 16 hexadecimal digits."""
     digest = hashlib.sha256()
-    for folder in ("memo", "experiments/benchmark", "hydra_plugins"):
+    for folder in ("memo", "experiments", "hydra_plugins"):
         for path in sorted((ROOT / folder).rglob("*.py")):
-            name = path.relative_to(ROOT).as_posix()
-            if not name.startswith(SHOWING):
+            if (name := path.relative_to(ROOT).as_posix()) not in SHOWING:
                 digest.update(name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def origin() -> Record:
+    """Return when measuring began, how many processes ran in the minute before, and from which commit."""
+    load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+    return {"started": datetime.now(UTC).isoformat(timespec="seconds"), "load": load, "git": git_state()}

@@ -1,13 +1,12 @@
 """Our contestant: the one place where the benchmark calls the suite."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
-from experiments.benchmark.interleaving import Contestant, Reading
-from experiments.benchmark.names import EXAMPLES, OURS
-from experiments.benchmark.work import BATCH, LEARNING_RATES, MOMENTUM, Work
+from experiments.benchmark.interleaving import Reading
+from experiments.benchmark.settings import BATCH, MOMENTUM, Work
 from memo.config import Config, Labels, Model, Optimizer, Trial, make_trials
 from memo.config import Dataset as DatasetKeys
 from memo.data.datasets import Dataset
@@ -17,24 +16,23 @@ from memo.training.execution import Trained
 
 TEST_IMAGES = 128  # evaluated three times in a training: as few as may be
 
-Composition = tuple[int, tuple[str, ...], tuple[float, ...]]
 
-
-def composition(networks: int) -> Composition:
-    """Return (seeds, kinds of labels, learning rates) whose product has that many networks.
+def composition(work: Work) -> tuple[int, tuple[str, ...], tuple[float, ...]]:
+    """Return (seeds, kinds of labels, learning rates) whose product has as many networks as the work.
 
     There are true and shuffled labels, and four learning rates per seed from 32 networks on, two or one in smaller
-    populations, as far as the number of networks is divisible.
+    populations, as far as the number of networks is divisible; a workload with one learning rate has true labels only.
     """
-    for rates, least in ((4, 32), (2, 4), (1, 2)):
-        if networks % (2 * rates) == 0 and networks >= least:
-            return networks // (2 * rates), ("true", "shuffled"), LEARNING_RATES[:rates]
-    return networks, ("true",), LEARNING_RATES[:1]
+    networks, rates = work.networks, work.learning_rates
+    for count, least in ((4, 32), (2, 4), (1, 2)):
+        if networks % (2 * count) == 0 and networks >= least and len(rates) > 1:
+            return networks // (2 * count), ("true", "shuffled"), rates[:count]
+    return networks, ("true",), rates[:1]
 
 
-def trials(work: Work, composed: Composition) -> list[Trial]:
+def trials(work: Work) -> list[Trial]:
     """Return the trials of a population; none of them stops early."""
-    seeds, kinds, rates = composed
+    seeds, kinds, rates = composition(work)
     base = Config(
         dataset=DatasetKeys(n_train=work.images, n_test=TEST_IMAGES),
         model=Model(widths=list(work.hidden)),
@@ -52,26 +50,23 @@ def trials(work: Work, composed: Composition) -> list[Trial]:
     return asked
 
 
-def train(asked: list[Trial], dataset: Dataset) -> tuple[Trained, int]:
-    """Return trials of one signature, trained as one population, and how many of them diverged."""
+def train(asked: list[Trial], dataset: Dataset) -> Trained:
+    """Return trials of one signature, trained as one population; a network that diverges, and so stops costing, is a fault."""
     (group,) = population.plan(asked)
     trained = execution.train(group, dataset)
-    return trained, int(np.sum(np.array(trained.status) == DIVERGED))
+    if diverged := int(np.sum(np.array(trained.status) == DIVERGED)):
+        raise RuntimeError(f"{diverged} networks of the benchmark diverged and stopped costing.")
+    return trained
 
 
-def contestant(work: Work, dataset: Dataset, composed: Composition, parts: tuple[str, ...] = ("train",)) -> Contestant:
-    """Return our training of a population; its seconds are those of `parts`, by default without preparing and compiling.
+def start(work: Work, dataset: Dataset) -> Callable[[], Reading]:
+    """Return the function that trains a population; its seconds have evaluations in them, but not preparing and compiling."""
 
-    Evaluations are included. Where only training counts, a network that diverges, and so stops costing, is a fault.
-    """
+    asked, (seeds, kinds, rates) = trials(work), composition(work)
+    note = f"{seeds} seeds × {len(kinds)} kinds of labels × {len(rates)} learning rates"
 
-    def read(asked: list[Trial]) -> Reading:
-        trained, diverged = train(asked, dataset)
-        if diverged and parts == ("train",):
-            raise RuntimeError(f"{diverged} networks of the benchmark diverged and stopped costing.")
-        seeds, kinds, rates = composed
-        note = f"{seeds} seeds × {len(kinds)} kinds of labels × {len(rates)} learning rates; {diverged} diverged"
-        seconds = sum(trained.seconds[part] for part in parts)
-        return Reading(seconds, work.networks * work.examples, trained.seconds["compile"], note)
+    def read() -> Reading:
+        seconds = train(asked, dataset).seconds
+        return Reading(seconds["train"], work.networks * work.examples, seconds["compile"], note)
 
-    return Contestant(OURS, EXAMPLES, lambda: partial(read, trials(work, composed)))
+    return read

@@ -1,12 +1,17 @@
 """The PyTorch peers, each as a competent user writes it; imported only where PyTorch is installed.
 
-A peer trains `networks` networks at each call of `epoch()`, in a minibatch order of its own. Which of its options is the
-fastest (threads, layout, kind of optimiser) is tried on the machine before it is measured.
+Which of a peer's options is the fastest (threads, layout, kind of optimiser) is tried on the machine before it is measured.
 """
 
-from collections.abc import Callable, Iterator
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from itertools import pairwise
+from multiprocessing.synchronize import Barrier
+from typing import Any, NamedTuple
 
 import jax
 import torch
@@ -15,107 +20,90 @@ from torch import Tensor, nn
 from torch.func import grad, vmap
 from torch.utils.data import DataLoader, TensorDataset
 
-from experiments.benchmark import names
 from experiments.benchmark.interleaving import Reading, fastest, timed
-from experiments.benchmark.limits import Limit
-from experiments.benchmark.work import BATCH, LEARNING_RATES, MOMENTUM, Examples, Work
+from experiments.benchmark.settings import BATCH, MOMENTUM, Examples, Work
 
 THREADS = torch.get_num_threads()
 TRIAL = 0.1  # seconds, at most, for which each option of a peer is tried before the best is measured
-ON_GPU = jax.default_backend() == "gpu"  # peers run where JAX does
+ON_GPU = torch.cuda.is_available() and jax.default_backend() == "gpu"  # peers run where JAX does
 DEVICE = torch.device("cuda" if ON_GPU else "cpu")
 
 torch.set_float32_matmul_precision("high")  # TF32 on a GPU, as XLA uses it by default
 
 
-class Peer:
-    """What is measured: an epoch is one pass over a new order of the images."""
+class Peer(NamedTuple):
+    """Networks that train together: a new order of minibatches for each epoch, and what is done with one."""
 
     networks: int
+    parameters: Sequence[Tensor]  # weights and biases of each layer in turn, which steps update in place
+    minibatches: Callable[[], Iterable[Any]]
+    step: Callable[[Any], None]
 
-    def _order(self) -> Tensor:
-        raise NotImplementedError
-
-    def _step(self, rows: Tensor) -> None:
-        raise NotImplementedError
-
-    def epoch(self) -> None:
-        """Train one epoch."""
-        for rows in _minibatches(self._order()):
-            self._step(rows)
+    def train(self, epochs: int) -> None:
+        """Train so many epochs."""
+        for _ in range(epochs):
+            for minibatch in self.minibatches():
+                self.step(minibatch)
 
 
-class Loop(Peer):
-    """One network trained step by step over tensors in memory."""
+def loop(work: Work, data: Examples, optimizer: str, loader: bool = False) -> Peer:
+    """Return one network trained step by step, over tensors in memory or over a DataLoader.
 
-    networks = 1
+    The loader works in the process itself: with data in memory, workers only add to the cost.
+    """
+    images, labels = _tensors(data)
+    layers = [(nn.Linear(inputs, outputs), nn.ReLU()) for inputs, outputs in pairwise(work.sizes)]
+    network = nn.Sequential(*[module for layer in layers for module in layer][:-1]).to(DEVICE)
+    kind: dict[str, Any] = {optimizer: True}
+    sgd = torch.optim.SGD(network.parameters(), work.learning_rates[0], MOMENTUM, **kind)
 
-    def __init__(self, work: Work, data: Examples, optimizer: str):
-        self.images, labels = _tensors(data)
-        self.labels = labels[0]
-        layers = [(nn.Linear(inputs, outputs), nn.ReLU()) for inputs, outputs in pairwise(work.sizes)]
-        self.network = nn.Sequential(*[module for layer in layers for module in layer][:-1]).to(DEVICE)
-        rate, kind = LEARNING_RATES[0], {optimizer: True}
-        self.optimizer = torch.optim.SGD(self.network.parameters(), rate, MOMENTUM, **kind)
+    def update(pixels: Tensor, answers: Tensor) -> None:
+        sgd.zero_grad(set_to_none=True)
+        F.cross_entropy(network(pixels), answers).backward()
+        sgd.step()
 
-    def _order(self) -> Tensor:  # [n]
-        return torch.randperm(len(self.images), device=DEVICE)
-
-    def _step(self, rows: Tensor) -> None:
-        self._update(self.images[rows], self.labels[rows])
-
-    def _update(self, pixels: Tensor, labels: Tensor) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(self.network(pixels), labels).backward()
-        self.optimizer.step()
-
-
-class LoaderLoop(Loop):
-    """The same loop over a DataLoader in the process itself: with data in memory, workers only add to the cost."""
-
-    def __init__(self, work: Work, data: Examples, optimizer: str):
-        super().__init__(work, data, optimizer)
-        pairs = TensorDataset(self.images.cpu(), self.labels.cpu())
-        self.loader = DataLoader(pairs, batch_size=BATCH, shuffle=True, drop_last=True, pin_memory=ON_GPU)
-
-    def epoch(self) -> None:
-        """Train one epoch of the minibatches that the loader collates."""
-        for pixels, labels in self.loader:
-            self._update(pixels.to(DEVICE, non_blocking=True), labels.to(DEVICE, non_blocking=True))
+    parameters = list(network.parameters())
+    if not loader:
+        orders = partial(torch.randperm, len(images), device=DEVICE)
+        return Peer(1, parameters, lambda: _minibatches(orders()), lambda rows: update(images[rows], labels[0][rows]))
+    pairs = TensorDataset(images.cpu(), labels[0].cpu())
+    collated = DataLoader(pairs, batch_size=BATCH, shuffle=True, drop_last=True, pin_memory=ON_GPU)
+    move = partial(Tensor.to, device=DEVICE, non_blocking=True)
+    return Peer(1, parameters, lambda: collated, lambda pair: update(*map(move, pair)))
 
 
-class Vmap(Peer):
-    """All networks at once by torch.func.vmap, the update by torch._foreach; half of them on shuffled labels."""
+def population(work: Work, data: Examples, layout: str, own: bool, compiled: bool = False) -> Peer:
+    """Return all networks at once by torch.func.vmap, the update by torch._foreach; half of them on shuffled labels.
 
-    def __init__(self, work: Work, data: Examples, layout: str, own: bool, compiled: bool = False):
-        self.networks, self.own = work.networks, own
-        self.images, labels = _tensors(data)
-        self.labels = labels[torch.arange(work.networks, device=DEVICE) % 2]
-        self.parameters: list[Tensor] = []  # weights and biases of each layer in turn, [networks, ...]
-        for inputs, outputs in pairwise(work.sizes):
-            shape = (outputs, inputs) if layout == "linear" else (inputs, outputs)
-            weights = torch.randn(work.networks, *shape, device=DEVICE) * (2 / inputs) ** 0.5  # He's
-            self.parameters += [weights, torch.zeros(work.networks, outputs, device=DEVICE)]
-        self.momentum = [torch.zeros_like(leaf) for leaf in self.parameters]
-        self.update = population_step(layout, own, compiled)
+    They have their `own` minibatches or share one. Weights are [networks, outputs, inputs] in the layout `linear`, and
+    [networks, inputs, outputs] in `matmul`.
+    """
+    images, labels = _tensors(data)
+    labels = labels[torch.arange(work.networks, device=DEVICE) % 2]
+    parameters: list[Tensor] = []
+    for inputs, outputs in pairwise(work.sizes):
+        shape = (outputs, inputs) if layout == "linear" else (inputs, outputs)
+        weights = torch.randn(work.networks, *shape, device=DEVICE) * (2 / inputs) ** 0.5  # He's
+        parameters += [weights, torch.zeros(work.networks, outputs, device=DEVICE)]
+    momentum = [torch.zeros_like(leaf) for leaf in parameters]
+    update = population_step(layout, own, compiled, work.learning_rates[0])
 
-    def _order(self) -> Tensor:  # [networks, n] where the networks have their own minibatches, else [n]
-        count = len(self.images)
-        if self.own:
-            return torch.rand(self.networks, count, device=DEVICE).argsort(1)
-        return torch.randperm(count, device=DEVICE)
+    def minibatches() -> Iterator[Tensor]:
+        if own:
+            return _minibatches(torch.rand(work.networks, len(images), device=DEVICE).argsort(1))
+        return _minibatches(torch.randperm(len(images), device=DEVICE))
 
-    def _step(self, rows: Tensor) -> None:
-        labels = self.labels.gather(1, rows) if self.own else self.labels[:, rows]
-        self.update(self.parameters, self.momentum, self.images[rows], labels)
+    def step(rows: Tensor) -> None:
+        update(parameters, momentum, images[rows], labels.gather(1, rows) if own else labels[:, rows])
+
+    return Peer(work.networks, parameters, minibatches, step)
 
 
 @cache
-def population_step(layout: str, own: bool, compiled: bool) -> Callable[..., None]:
+def population_step(layout: str, own: bool, compiled: bool, rate: float) -> Callable[..., None]:
     """Return `step(parameters, momentum, pixels, labels [networks, batch])`, which updates both lists in place.
 
-    Pixels are [networks, batch, 784] where the networks have their `own` minibatches, else [batch, 784]. Weights are
-    [networks, outputs, inputs] in the layout `linear` and [networks, inputs, outputs] in `matmul`.
+    Pixels are [networks, batch, 784] where the networks have their `own` minibatches, else [batch, 784].
     """
 
     def loss(parameters: list[Tensor], pixels: Tensor, labels: Tensor) -> Tensor:
@@ -133,7 +121,7 @@ def population_step(layout: str, own: bool, compiled: bool) -> Callable[..., Non
         moves = gradients(parameters, pixels, labels)
         torch._foreach_mul_(momentum, MOMENTUM)
         torch._foreach_add_(momentum, moves)
-        torch._foreach_add_(parameters, momentum, alpha=-LEARNING_RATES[0])
+        torch._foreach_add_(parameters, momentum, alpha=-rate)
 
     if not compiled:
         return step
@@ -142,72 +130,40 @@ def population_step(layout: str, own: bool, compiled: bool) -> Callable[..., Non
     return torch.compile(step, dynamic=False)
 
 
-class Graph(Peer):
-    """A peer whose step, gathering included, is captured once as a CUDA graph and replayed."""
+def start(work: Work, data: Examples, seconds: float, *, processes: bool = False, **how: Any) -> Callable[[], Reading]:
+    """Choose the fastest option of a peer, and return the function that trains it anew and reads its time.
 
-    def __init__(self, make: Callable[[], Peer]):
-        self.peer = make()
-        self.networks = self.peer.networks
-        self.rows = next(_minibatches(self.peer._order())).clone()
-        side = torch.cuda.Stream()  # the warm-up on a side stream that capturing asks for
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                self.peer._step(self.rows)
-        torch.cuda.current_stream().wait_stream(side)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self.peer._step(self.rows)
-        self._order = self.peer._order  # type: ignore[method-assign]
-
-    def _step(self, rows: Tensor) -> None:
-        self.rows.copy_(rows)
-        self.graph.replay()
-
-
-def options(name: str, work: Work, data: Examples) -> dict[str, tuple[int, Callable[[], Peer]]]:
-    """Return the options of a peer by their words: threads, and what makes it."""
-    makers: dict[str, Callable[[], Peer]]
-    if name in names.LOOPS:
-        kind = LoaderLoop if name == names.LOADER else Loop
-        makers = {f"{optimizer} SGD": partial(kind, work, data, optimizer) for optimizer in ("foreach", "fused")}
-    else:
-        how = name not in (names.VMAP_SHARED, names.COMPILED_SHARED), name in names.COMPILED
-        layouts = ("linear", "matmul")
-        makers = {f"weights as in {layout}": partial(Vmap, work, data, layout, *how) for layout in layouts}
-    graph = name in (names.GRAPH, names.COMPILED_GRAPH)
-    return {
-        f"{threads} threads, {words}": (threads, partial(Graph, make) if graph else make)
-        for threads in ((THREADS,) if ON_GPU else dict.fromkeys((THREADS, 1)))
-        for words, make in makers.items()
-    }
-
-
-def start(name: str, work: Work, data: Examples, seconds: float) -> Callable[[], Reading]:
-    """Choose a peer's fastest option, and return the function that trains it anew and reads its time.
-
-    A loop's time is linear in its networks, so it trains as many as take about `seconds`.
+    `how` are the options of `population` where it has `own`, else of `loop`. The time of a loop is linear in its networks,
+    so it trains as many as take about `seconds`, in one process or in as many `processes` as there are cores.
     """
-    known = options(name, work, data)
+    threads = (1,) if processes else (THREADS,) if ON_GPU else (THREADS, 1)
+    make, kinds = (population, ("linear", "matmul")) if "own" in how else (loop, ("foreach", "fused"))
+    known = {
+        f"{count} threads, {kind}": (count, partial(make, work, data, kind, **how))
+        for count in threads
+        for kind in kinds
+    }
     compiling: dict[str, float] = {}
 
     def prepare(option: str) -> Callable[[], None]:
-        threads, make = known[option]
-        _use_threads(threads)
-        peer = make()
+        _use_threads(known[option][0])
+        peer = known[option][1]()
         if option not in compiling:
-            compiling[option] = timed(lambda: _train([peer], 1)) if name in names.COMPILED else 0.0
+            compiling[option] = timed(lambda: _train([peer], 1)) if how.get("compiled") else 0.0
         return lambda: _train([peer], 1)
 
     best, epoch = fastest({option: partial(prepare, option) for option in known}, min(TRIAL, seconds))
-    threads, make = known[best]
-    count = work.fitting(seconds / epoch) if name in names.LOOPS else 1
+    make = known[best][1]
+    count = 1 if "own" in how else work.fitting(seconds / epoch)
 
     def read() -> Reading:
-        _use_threads(threads)
+        if processes:
+            return _read_beside(work, make, count, best)
+        _use_threads(known[best][0])
         if ON_GPU:
             torch.cuda.empty_cache()  # so that the contestants do not crowd each other out
-        peers = [make() for _ in range(count)]  # anew each time, so that nothing is held between readings
+        # Anew each time, so that nothing is held between readings.
+        peers = [make() for _ in range(count)]
         _synchronise()
         took = timed(lambda: _train(peers, work.epochs))
         networks = sum(peer.networks for peer in peers)
@@ -216,10 +172,37 @@ def start(name: str, work: Work, data: Examples, seconds: float) -> Callable[[],
     return read
 
 
-def _train(peers: list[Peer], epochs: int) -> None:
+_together: Barrier
+
+
+def _meet(barrier: Barrier) -> None:
+    global _together
+    _together = barrier
+    _use_threads(1)
+
+
+def _train_beside(makers: Sequence[Callable[[], Peer]], epochs: int) -> tuple[float, float]:
+    """Train in one of several processes that begin together; return when it began and ended, by one clock for all."""
+    peers = [make() for make in makers]
+    _together.wait(timeout=600)
+    started = time.perf_counter()
+    _train(peers, epochs)
+    return started, time.perf_counter()
+
+
+def _read_beside(work: Work, make: Callable[[], Peer], count: int, words: str) -> Reading:
+    """Train `count` networks in each of as many processes as there are cores; starting the processes is not counted."""
+    cores, context = len(os.sched_getaffinity(0)), multiprocessing.get_context("spawn")
+    each = max(1, min(count, work.networks // cores))
+    with ProcessPoolExecutor(cores, context, _meet, (context.Barrier(cores),)) as pool:
+        begun, ended = zip(*pool.map(partial(_train_beside, [make] * each), [work.epochs] * cores))
+    note = f"{cores} processes; {words}; {cores * each} networks"
+    return Reading(max(ended) - min(begun), cores * each * work.examples, 0.0, note)
+
+
+def _train(peers: Sequence[Peer], epochs: int) -> None:
     for peer in peers:
-        for _ in range(epochs):
-            peer.epoch()
+        peer.train(epochs)
     _synchronise()
 
 
@@ -245,22 +228,14 @@ def _use_threads(count: int) -> None:
         torch.set_num_threads(count)
 
 
-def sgemm(side: int, times: int) -> Limit:
-    """Multiply square float32 matrices by the vendor's library, with all threads."""
+def sgemm(side: int) -> Callable[[], object]:
+    """Return the product of square float32 matrices by the vendor's library, with all threads."""
     factor = torch.randn(side, side, device=DEVICE)
     product = torch.empty_like(factor)
-    return lambda: _repeat(lambda: torch.mm(factor, factor, out=product), times), 2.0 * side**3 * times
 
+    def run() -> None:
+        _use_threads(THREADS)
+        torch.mm(factor, factor, out=product)
+        _synchronise()
 
-def copy(length: int, times: int) -> Limit:
-    """Copy an array of `length` bytes into another."""
-    source = torch.zeros(length // 4, device=DEVICE)
-    target = torch.zeros_like(source)
-    return lambda: _repeat(lambda: target.copy_(source), times), 2.0 * length * times
-
-
-def _repeat(operation: Callable[[], object], times: int) -> None:
-    _use_threads(THREADS)
-    for _ in range(times):
-        operation()
-    _synchronise()
+    return run

@@ -1,137 +1,164 @@
-"""The benchmark's settings: contestants by width, growth with the number of networks, the published workload."""
+"""What is compared: the sizes that a configuration asks for, and the populations (settings) that they make."""
 
-import logging
-import os
-import statistics
-from dataclasses import asdict
-from functools import cache
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from experiments.benchmark import contestants, names, ours
-from experiments.benchmark.interleaving import Contestant, interleave
-from experiments.benchmark.journal import Journal
-from experiments.benchmark.sizes import Sizes
-from experiments.benchmark.work import BATCH, Work, sized
+import numpy as np
+import yaml
+
+from memo import config
 from memo.data.datasets import MNIST, Dataset
+from memo.errors import Refusal
 
-logger = logging.getLogger(__name__)
+KEYS = "experiment.settings"
+COMPARISON, GROWTH, PUBLISHED = "comparison", "growth", "published"  # parts, as they stand in the tables
+BATCH, MOMENTUM = 128, 0.9
+LEARNING_RATES = (0.005, 0.01, 0.0025, 0.02)  # none of the benchmark's networks diverges with them
 
-# Feldman and Zhang's demonstration on MNIST: 2,000 MLPs, each on its own random 70 % of the training images.
-PUBLISHED_HIDDEN, PUBLISHED_IMAGES, PUBLISHED_EPOCHS, PUBLISHED_RATE = (512, 256), 42_000, 10, 0.1
-PUBLISHED_LONGEST = 3600  # seconds at the machine's limit, beyond which it is left out
-MEMORY_SHARE = 0.6  # of a CPU machine's memory that a growing population may fill before it is stopped
+
+class Work(NamedTuple):
+    """A population of MLPs with `hidden` widths, each trained by SGD with momentum on `images` for `epochs`."""
+
+    hidden: tuple[int, ...]
+    networks: int
+    images: int
+    epochs: int
+    learning_rates: tuple[float, ...] = LEARNING_RATES  # peers train with the first
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Units of every layer, inputs first."""
+        return (MNIST.pixels, *self.hidden, MNIST.classes)
+
+    @property
+    def weights(self) -> int:
+        """Matrix weights of one network; biases are not counted."""
+        return sum(inputs * outputs for inputs, outputs in pairwise(self.sizes))
+
+    @property
+    def examples(self) -> int:
+        """Training examples that one network sees in all, in whole minibatches."""
+        return self.epochs * (self.images // BATCH) * BATCH
+
+    @property
+    def flop_per_example(self) -> int:
+        """Operations per training example: 6 per weight, less 2 in the first layer, whose inputs need no gradient."""
+        return 6 * self.weights - 2 * self.sizes[0] * self.sizes[1]
+
+    @property
+    def bytes_per_example(self) -> float:
+        """Memory traffic per training example that cannot be avoided: 20 bytes per weight and step.
+
+        Each weight is read in the forward and in the backward pass and written, its momentum read and written.
+        """
+        return 5 * 4 * self.weights / BATCH
+
+    def fitting(self, epochs: float) -> int:
+        """Return how many networks, of those of the population, train within the time of so many epochs of one."""
+        return int(np.clip(round(epochs / self.epochs), 1, self.networks))
 
 
 class Setting(NamedTuple):
-    """A population in which contestants meet; the name holds all that its readings depend on."""
+    """A population in which contestants meet."""
 
-    part: str  # comparison, growth or published
-    name: str
-    work: Work  # its images and epochs at least, before it is sized by the machine
+    part: str
+    work: Work
 
     @property
-    def width(self) -> int | None:
-        """The width of both hidden layers, or None for the published workload."""
-        return None if self.part == names.PUBLISHED else self.work.hidden[0]
+    def name(self) -> str:
+        """Its name in the journal, which holds all that its readings depend on."""
+        sizes = "-".join(map(str, self.work.sizes))
+        return f"{self.part}: {sizes} × {self.work.networks}, {self.work.images} images, {self.work.epochs} epochs"
+
+
+class Examples(NamedTuple):
+    """What peers train on: `images` uint8 [n, 784]; `labels` uint8 [2, n], the true ones and shuffled ones."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def examples(dataset: Dataset, count: int) -> Examples:
+    """Return the first `count` training images with true and with shuffled labels."""
+    true = dataset.train_labels[:count]
+    return Examples(dataset.train_images[:count], np.stack([true, np.random.default_rng(0).permutation(true)]))
+
+
+def data(name: str) -> list[dict[str, Any]]:
+    """Return the entries of one of the YAML files beside this module."""
+    return yaml.safe_load(Path(__file__).with_name(f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def _key(allowed: str, check: Callable[[Any], object]) -> Any:
+    return field(metadata={"allowed": allowed, "check": check})
+
+
+def _count(low: int = 1) -> Any:
+    return _key(f"a whole number from {low}", lambda value: type(value) is int and value >= low)
+
+
+def _amount() -> Any:
+    return _key("a number above 0", lambda value: type(value) in (int, float) and 0 < value < 1e6)
+
+
+def _whole(*values: Any) -> bool:
+    return all(type(value) is int and value >= 1 for value in values)
+
+
+GROUPS = list(dict.fromkeys(each["group"] for each in data("commands")))
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is compared, how often, and for how long: the keys of `experiment.settings`."""
+
+    widths: list = _key(
+        "a list of [width, networks], each a whole number from 1",
+        lambda value: value and all(_whole(width, networks) for width, networks in value),
+    )
+    growth: list = _key(
+        "a list of [width, [numbers of networks in ascending order]]",
+        lambda value: all(_whole(width, *counts) and counts == sorted(set(counts)) for width, counts in value),
+    )
+    repetitions: int = _count()
+    gflop: float = _amount()  # 10^9 operations of a reading, about
+    growth_gflop: float = _amount()  # likewise, where networks grow in number
+    epochs: int = _count()  # our three evaluations are to weigh little
+    seconds: float = _amount()  # of a reading of a loop, about
+    limit_sides: list = _key("a list of sides of square matrices", lambda value: value and _whole(*value))
+    copy_megabytes: int = _count()
+    published_networks: int = _count(0)
+    commands: list = _key(f"a list of {', '.join(GROUPS)}", lambda value: {*value} <= {*GROUPS})
+    command_repetitions: int = _count()
+    redraw: bool = _key("true or false", lambda value: type(value) is bool)  # true: only the report is written again
+
+
+def read(values: Mapping[str, Any]) -> Sizes:
+    """Return checked sizes from the keys below KEYS; Refusal for an unknown or missing key or a value out of range."""
+    known = {key.name for key in fields(Sizes)}
+    if values.keys() < known:
+        raise Refusal(f"{KEYS} lacks {', '.join(sorted(known - values.keys()))}.")
+    sizes = config.typed(Sizes, values, KEYS)
+    config.check(sizes, f"{KEYS}.")
+    return sizes
 
 
 def listed(sizes: Sizes) -> list[Setting]:
     """Return all settings in the order of their measuring, growth with ever more networks of one width after another."""
-    rules = {
-        names.COMPARISON: f"{sizes.seconds:g} s, {sizes.epochs} epochs; "
-        f"limits {sizes.limit_seconds:g} s, {sizes.copy_megabytes} MB",
-        names.GROWTH: f"growth, {sizes.growth_seconds:g} s, {sizes.epochs} epochs",
-    }
-    found = [(names.COMPARISON, width, count) for width, count in sizes.widths]
-    found += [(names.GROWTH, width, count) for width, counts in sizes.growth for count in counts]
-    settings = []
-    for part, width, count in found:
-        work = Work((width, width), count, BATCH, sizes.epochs)
-        settings.append(Setting(part, f"{'-'.join(map(str, work.sizes))} × {count} ({rules[part]})", work))
+    found = [Setting(COMPARISON, _sized(width, count, sizes.epochs, sizes.gflop)) for width, count in sizes.widths]
     if sizes.published_networks:
-        work = Work(PUBLISHED_HIDDEN, sizes.published_networks, PUBLISHED_IMAGES, PUBLISHED_EPOCHS)
-        settings.append(Setting(names.PUBLISHED, f"published workload, {sizes.published_networks} networks", work))
-    return settings
+        # The recipe of published.yaml, on the 70 % of the training images of one of its workloads.
+        found.append(Setting(PUBLISHED, Work((512, 256), sizes.published_networks, 42_000, 10, (0.1,))))
+    grown = [(width, count) for width, counts in sizes.growth for count in counts]
+    return found + [Setting(GROWTH, _sized(*each, sizes.epochs, sizes.growth_gflop)) for each in grown]
 
 
-def measured_work(journal: Journal, setting: Setting) -> Work | None:
-    """Return what a setting trained, or None where it was never begun."""
-    stored = journal.last("work", setting=setting.name)
-    return stored and Work(**stored | {"hidden": tuple(stored["hidden"])})
-
-
-def measure(journal: Journal, sizes: Sizes, dataset: Dataset) -> None:
-    """Take every reading that the journal lacks."""
-
-    @cache
-    def limits() -> tuple[float, float]:
-        flops, bandwidth = contestants.limits_now(sizes)
-        logger.info("XLA multiplies matrices at %.3g GFLOP/s and copies at %.3g GB/s", flops / 1e9, bandwidth / 1e9)
-        return flops, bandwidth
-
-    before = None
-    for setting in listed(sizes):
-        part, name, work = setting
-        if (stored := measured_work(journal, setting)) is not None:
-            work = stored
-        else:
-            if part != names.PUBLISHED:
-                seconds, minibatches = (sizes.seconds, 2) if part == names.COMPARISON else (sizes.growth_seconds, 1)
-                work = sized(work, seconds, *limits(), minibatches)
-            journal.add(setting=name, work=asdict(work))
-        if part == names.COMPARISON:
-            taking_part = contestants.training(work, dataset, sizes.seconds) + contestants.machine(sizes)
-            interleave(journal, name, taking_part, sizes.repetitions)
-        elif part == names.GROWTH:
-            fewer = before if before and (before.part, before.width) == (part, setting.width) else None
-            _grow(journal, sizes, dataset, setting, work, fewer)
-        elif not (journal.rates(name, names.OURS) or journal.failure(name, names.OURS)):
-            _publish(journal, dataset, name, work, limits()[0])
-        before = setting
-
-
-def _grow(
-    journal: Journal, sizes: Sizes, dataset: Dataset, setting: Setting, work: Work, fewer: Setting | None
-) -> None:
-    peers = (names.VMAP_OWN, names.COMPILED_OWN) if contestants.on_gpu() else (names.VMAP_OWN,)
-    taking_part = [
-        ours.contestant(work, dataset, ours.composition(work.networks)),
-        *(contestants.peer(name, work, dataset, sizes.growth_seconds) for name in peers),
-    ]
-    for one in taking_part:
-        reason = too_large(journal, sizes.longest, one.name, fewer, work)
-        if reason:
-            _leave_out(journal, setting.name, one, reason)
-    interleave(journal, setting.name, taking_part, sizes.growth_repetitions)
-
-
-def _leave_out(journal: Journal, setting: str, one: Contestant, reason: str) -> None:
-    if not (journal.failure(setting, one.name) or journal.rates(setting, one.name)):
-        journal.add(setting=setting, contestant=one.name, unit=one.unit, failure=reason)
-
-
-def too_large(journal: Journal, longest: float, name: str, fewer: Setting | None, work: Work) -> str | None:
-    """Return why a contestant is not to be tried with this many networks, judging by its readings with fewer, or None."""
-    if not contestants.on_gpu():
-        # Weights, gradients and momentum, a product of theirs, and a minibatch of each network. An overfull processor
-        # ends the process, where an overfull GPU raises an error.
-        needed = work.networks * 4 * (4 * work.weights + BATCH * MNIST.pixels)
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if needed > MEMORY_SHARE * memory:
-            return f"left out: about {needed / 1e9:.0f} GB of the machine's {memory / 1e9:.0f}"
-    if fewer is None:
-        return None
-    rates = journal.rates(fewer.name, name).values()
-    if rates and (expected := work.networks * work.examples / statistics.median(rates)) > longest:
-        return f"left out: a reading would take about {expected:.0f} s"
-    return journal.failure(fewer.name, name)
-
-
-def _publish(journal: Journal, dataset: Dataset, setting: str, work: Work, flops: float) -> None:
-    """Take the one reading of the published workload: preparing, compiling and training together."""
-    composed = work.networks, ("true",), (PUBLISHED_RATE,)
-    own = ours.contestant(work, dataset, composed, ("prepare", "compile", "train"))
-    least = work.networks * work.examples * work.flop_per_example / flops
-    if least > PUBLISHED_LONGEST:
-        _leave_out(journal, setting, own, f"left out: at least {least / 3600:.1f} hours at this machine's limit")
-    interleave(journal, setting, [own], 1, warm_up=False)
+def _sized(width: int, networks: int, epochs: int, gflop: float) -> Work:
+    """Return work of about so many operations: as many images as they allow, and more epochs where all are in use."""
+    least = Work((width, width), networks, BATCH, epochs)
+    steps = gflop * 1e9 / (least.flop_per_example * networks * BATCH)
+    minibatches = int(np.clip(round(steps / epochs), 1, MNIST.train_images // BATCH))
+    return Work(least.hidden, networks, minibatches * BATCH, max(epochs, round(steps / minibatches)))

@@ -1,122 +1,207 @@
-"""From readings to tables: medians with their range, shares of the machine's limits, and ratios of paired readings."""
+"""From readings to tables: medians with their range, shares of the machine's limits, ratios of paired readings, verdicts."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatch
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments.benchmark import names, settings, sweep
+from experiments.benchmark import commands
+from experiments.benchmark.contestants import BYTES, EXAMPLES, FLOP, OURS, XLA_COPY, XLA_SGEMM, family
 from experiments.benchmark.journal import Journal
-from experiments.benchmark.sizes import Sizes
+from experiments.benchmark.settings import COMPARISON, PUBLISHED, Sizes, Work, data
 from memo.statistics.intervals import Estimate
 
-SHARES = ("share_of_sgemm", "share_of_copy")
-INTERVALS = (*SHARES, "ours_over_this")
-COLUMNS = (
-    *("part", "width", "networks", "images", "epochs", "examples_per_network", "contestant", "unit"),
-    *("median", "low", "high", "n", "gflop_per_second", "gb_per_second"),
-    *(name + end for name in INTERVALS for end in ("", "_low", "_high")),
-    *("compile_seconds", "missing", "note"),
-)
 RATE = "examples/s"
-# The factor to, and the unit of, a rate in the tables.
-UNITS = {names.EXAMPLES: (1.0, RATE), names.FLOP: (1e-9, "GFLOP/s"), names.BYTES: (1e-9, "GB/s")}
+UNITS = {EXAMPLES: (1.0, RATE), FLOP: (1e-9, "GFLOP/s"), BYTES: (1e-9, "GB/s")}  # factor to, and unit of, a rate
+REACHED, MISSED, NOT_MEASURED, NOT_APPLICABLE = "yes", "no", "not measured", "not applicable"
+DEVICES = {"cpu": "two CPU cores", "gpu": "a GPU"}
+# What a population is bound by on each kind of device: the column that says how near it comes, and its words.
+BOUND = {
+    "cpu": ("share_of_sgemm", "share of XLA's best sgemm"),
+    "gpu": ("share_of_copy", "share of the copy bandwidth"),
+}
 
 
-def median(values: Iterable[float]) -> Estimate:
+def median(values: pd.Series) -> Estimate:
     """Return the median of readings with their range.
 
     The range of n readings covers the true median with probability 1 - 2^(1 - n), 94 % at n = 5, whatever their
     distribution. One reading has no interval (NaN bounds).
     """
-    array = np.array([*values])
-    low, high = (array.min(), array.max()) if len(array) > 1 else (np.nan, np.nan)
-    return Estimate(float(np.median(array)), float(low), float(high), len(array))
+    low, high = (values.min(), values.max()) if len(values) > 1 else (np.nan, np.nan)
+    return Estimate(float(values.median()), float(low), float(high), len(values))
 
 
-def paired(numerators: Mapping[int, float], denominators: Mapping[int, float]) -> Estimate | None:
-    """Return the median ratio of readings by repetition; None where no repetition has both."""
-    both = numerators.keys() & denominators.keys()
-    return median(numerators[repetition] / denominators[repetition] for repetition in both) if both else None
+def _columns(name: str, values: pd.Series) -> dict[str, Any]:
+    """Return an estimate of values by repetition as three columns, or none where there are no values."""
+    values = values.dropna()
+    return dict(zip((name, f"{name}_low", f"{name}_high"), median(values))) if len(values) else {}
 
 
-def contestants(journal: Journal, sizes: Sizes) -> pd.DataFrame:
+def estimates(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return rows as mappings in which a number with an interval is an estimate; None where there is none."""
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    known = {name: (f"{name}_low", f"{name}_high") for name in frame if f"{name}_low" in frame}
+    known |= dict.fromkeys({"median", "measured"} & {*frame}, ("low", "high"))
+    for row in rows:
+        for name, ends in known.items():
+            low, high = (np.nan if row[end] is None else row[end] for end in ends)
+            row[name] = None if row[name] is None else Estimate(row[name], low, high, int(row["n"]))
+    return rows
+
+
+def contestants(journal: Journal) -> pd.DataFrame:
     """Return one row per setting and contestant, those that could not be measured among them."""
-    rows = [row for setting in settings.listed(sizes) for row in _rows(journal, setting)]
-    frame = pd.DataFrame(rows).reindex(columns=list(COLUMNS)).fillna({"missing": "", "note": ""})
-    counts = ("width", "networks", "images", "epochs", "examples_per_network", "n")
-    return frame.astype(dict.fromkeys(counts, "Int64"))
+    rows = [row for name in journal.last("settings") for row in _rows(journal, name)]
+    shares = [
+        name + end for name in ("share_of_sgemm", "share_of_copy", "ours_over_this") for end in ("", "_low", "_high")
+    ]
+    counts = ["networks", "images", "epochs", "examples_per_network"]
+    columns = ["part", "width", *counts, "contestant", "unit", "median", "low", "high", "n", "gflop_per_second"]
+    columns += ["gb_per_second", *shares, "compile_seconds", "missing", "note"]
+    frame = pd.DataFrame(rows).reindex(columns=columns)
+    return frame.astype(dict.fromkeys(("width", "n", *counts), "Int64"))
 
 
-def _rows(journal: Journal, setting: settings.Setting) -> Iterator[dict[str, Any]]:
-    work = settings.measured_work(journal, setting)
-    if work is None:
+def _rows(journal: Journal, setting: str) -> Iterator[dict[str, Any]]:
+    if not journal.find(setting=setting):
         return
-    facts = {"part": setting.part, "width": setting.width, "networks": work.networks, "images": work.images}
-    facts |= {"epochs": work.epochs, "examples_per_network": work.examples}
-    units = {one["contestant"]: one["unit"] for one in journal.find(setting=setting.name) if "contestant" in one}
-    rates = {name: journal.rates(setting.name, name) for name in units}
-    limits = _best(rates, (names.XLA_SGEMM,)), _best(rates, (names.XLA_COPY, names.TORCH_COPY))
+    part, work = journal.last("part", setting=setting), Work(**journal.last("work", setting=setting))
+    facts = {"part": part, "width": None if part == PUBLISHED else work.hidden[0], "networks": work.networks}
+    facts |= {"images": work.images, "epochs": work.epochs, "examples_per_network": work.examples}
+    facts |= {"missing": "", "note": ""}
+    units = {one["contestant"]: one["unit"] for one in journal.find(setting=setting) if "contestant" in one}
+    readings = {name: journal.readings(setting, name) for name in units}
+    rates = {
+        name: pd.Series({at: one["amount"] / one["seconds"] for at, one in own.items()}, dtype=float)
+        for name, own in readings.items()
+    }
     for name, unit in units.items():
         factor, words = UNITS[unit]
-        own = rates[name]
-        row = facts | {"contestant": name, "unit": words}
-        if not own:
-            yield row | {"missing": journal.failure(setting.name, name)}
+        row, own = facts | {"contestant": name, "unit": words}, rates[name]
+        if own.empty:
+            yield row | {"missing": _missing(journal, setting, name)}
             continue
-        readings = {"setting": setting.name, "contestant": name}
-        row |= dict(zip(("median", "low", "high", "n"), median(rate * factor for rate in own.values())))
-        row |= {"compile_seconds": journal.find(**readings)[0]["compile"], "note": journal.last("note", **readings)}
-        if unit == names.EXAMPLES:
-            costs = work.flop_per_example, work.bytes_per_example
-            for column, share, cost, limit in zip(("gflop_per_second", "gb_per_second"), SHARES, costs, limits):
-                row[column] = row["median"] * cost / 1e9
-                row |= _columns(share, paired({place: rate * cost for place, rate in own.items()}, limit))
-            if name != names.OURS:
-                row |= _columns("ours_over_this", paired(rates.get(names.OURS, {}), own))
+        # The warm-up's compiling: later readings find the program.
+        first, last = journal.find(setting=setting, contestant=name)[0], [*readings[name].values()][-1]
+        row |= dict(zip(("median", "low", "high", "n"), median(own * factor)))
+        row |= {"compile_seconds": first["compile"], "note": last["note"]}
+        if unit == EXAMPLES:
+            row |= {"gflop_per_second": row["median"] * work.flop_per_example / 1e9}
+            row |= {"gb_per_second": row["median"] * work.bytes_per_example / 1e9}
+            row |= _columns("share_of_sgemm", own * work.flop_per_example / _best(rates, XLA_SGEMM))
+            row |= _columns("share_of_copy", own * work.bytes_per_example / _best(rates, XLA_COPY))
+            row |= _columns("ours_over_this", rates[OURS] / own) if name != OURS else {}
         else:
-            row["gflop_per_second" if unit == names.FLOP else "gb_per_second"] = row["median"]
+            row["gflop_per_second" if unit == FLOP else "gb_per_second"] = row["median"]
         yield row
 
 
-def _best(rates: Mapping[str, dict[int, float]], beginnings: tuple[str, ...]) -> dict[int, float]:
+def _missing(journal: Journal, setting: str, contestant: str) -> str:
+    return journal.last("failure", setting=setting, contestant=contestant) or "not measured yet"
+
+
+def _best(rates: Mapping[str, pd.Series], beginning: str) -> pd.Series:
     """Return the readings of the limit with the highest median, or none."""
-    limits = [own for name, own in rates.items() if name.startswith(beginnings) and own]
-    return max(limits, key=lambda own: np.median([*own.values()]), default={})
-
-
-def _columns(name: str, found: Estimate | None) -> dict[str, float]:
-    return dict(zip((name, f"{name}_low", f"{name}_high"), found[:3])) if found else {}
-
-
-def estimate(row: Mapping[str, Any] | pd.Series, column: str = "median") -> Estimate | None:
-    """Return one of the estimates of a row, or None where it has none."""
-    low, high = ("low", "high") if column in ("median", "measured") else (f"{column}_low", f"{column}_high")
-    return None if pd.isna(row[column]) else Estimate(row[column], row[low], row[high], int(row["n"]))
+    limits = [own for name, own in rates.items() if name.startswith(beginning)]
+    return max(limits, key=lambda own: own.median(), default=pd.Series(dtype=float))
 
 
 def largest(table: pd.DataFrame) -> pd.DataFrame:
     """Return the comparison with the most networks of each width."""
-    own = table[table["part"] == names.COMPARISON]
+    own = table[table["part"] == COMPARISON]
     return own[own["networks"] == own.groupby("width")["networks"].transform("max")]
 
 
-def launchers(journal: Journal, jobs: int) -> pd.DataFrame:
-    """Return one row per launcher: seconds for all jobs, and how many of them were measured; empty if there is none.
-
-    Fewer measured jobs are extrapolated by the cost of one more job, between a shorter and a longer run.
-    """
-    records = {record["contestant"]: record for record in journal.find(setting=sweep.setting(jobs))}
-    rows = []
-    for name in (names.POPULATION_COLD, names.POPULATION, names.BASIC):
-        if name not in records:
-            continue
-        seconds, measured, each = records[name]["seconds"], records[name]["amount"], np.nan
-        if measured < jobs:
-            short = records[names.BASIC_FEWER]
-            each = (seconds - short["seconds"]) / (measured - short["amount"])
-        row = {"launcher": name, "jobs": jobs, "jobs_measured": measured, "seconds_measured": seconds}
-        row |= {"seconds": seconds + each * (jobs - measured) if measured < jobs else seconds}
-        rows.append(row | {"seconds_per_further_job": each, "extrapolated": measured < jobs})
+def whole_commands(journal: Journal) -> pd.DataFrame:
+    """Return one row per command: its seconds, what they are compared with, and the seconds of its parts (medians)."""
+    rows, every = [], {each.name: each for each in commands.listed(Sizes(**journal.last("sizes")))}
+    seconds: dict[str, pd.Series] = {}
+    for name, command in every.items():
+        readings = journal.readings(commands.SETTING, name)
+        own = seconds[name] = pd.Series({at: one["seconds"] for at, one in readings.items()}, dtype=float)
+        parts = pd.DataFrame({at: one["note"] for at, one in readings.items()}, dtype=float).T
+        row = {"command": name, "cache": command.cache, "jobs": command.jobs, "n": len(own)} | _columns("seconds", own)
+        if own.empty:
+            row["missing"] = _missing(journal, commands.SETTING, name)
+        if command.earlier:
+            row |= _columns("over_earlier", own / seconds[command.earlier])
+        if command.shorter:
+            further = (own - seconds[command.shorter]) / (command.jobs - every[command.shorter].jobs)
+            row |= _columns("seconds_per_further_job", further)
+        if command.jobs > 1 and "train_seconds" in parts:
+            row |= _columns("seconds_per_job", (own - parts["train_seconds"]) / command.jobs)
+        if "evaluate_seconds" in parts:
+            row |= _columns("evaluation_over_training", parts["evaluate_seconds"] / parts["train_seconds"])
+        rows.append(row | parts.median().to_dict())
     return pd.DataFrame(rows)
+
+
+def published(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per published workload and contestant: networks per hour, and hours extrapolated from the sample.
+
+    Training alone, its cost per example being that of the sample (`contestants`, part published).
+    """
+    rows = []
+    for each in data("published"):
+        whole = [Work((), each["networks_each"], images, each["epochs"]) for images in each["images"]]
+        networks, examples = (sum(one.networks for one in whole), sum(one.networks * one.examples for one in whole))
+        facts = {key: each[key] for key in ("workload", "published", "hardware", "address")} | {"networks": networks}
+        for row in table[(table["part"] == PUBLISHED) & table["median"].notna()].to_dict("records"):
+            own = {"contestant": row["contestant"], "n": row["n"], "sample": row["networks"]}
+            for rate, hours, end in (("median", "", ""), ("low", "_high", "_low"), ("high", "_low", "_high")):
+                own[f"networks_per_hour{end}"] = 3600 * row[rate] * networks / examples
+                own[f"hours{hours}"] = examples / row[rate] / 3600
+            rows.append(facts | own)
+    return pd.DataFrame(rows)
+
+
+def goals(table: pd.DataFrame, workloads: pd.DataFrame, whole: pd.DataFrame, platform: str) -> pd.DataFrame:
+    """Return one row per goal: what was measured in the largest population of its width, and whether that reaches it.
+
+    `reached` and `target_reached` are decided by the median; a goal for another kind of device is not applicable.
+    """
+    parts = ((largest(table), "width"), (whole, "command"), (workloads, "workload"))
+    found = pd.concat([frame.assign(subject=frame[name].astype(str)) for frame, name in parts if len(frame)])
+    rows = []
+    for goal in data("goals"):
+        end, bounds = next((end, goal[end]) for end in ("at_least", "at_most") if end in goal)
+        for pattern, (bound, target) in bounds.items():
+            matching = [each for each in found["subject"].unique() if fnmatch(each, str(pattern))]
+            for subject in matching or [str(pattern)]:
+                row = {"goal": goal["quantity"], "subject": subject, end: bound, "target": target}
+                row |= {"device": DEVICES[goal["device"]], "note": ""}
+                if goal["device"] != platform:
+                    rows.append(row | dict.fromkeys(("reached", "target_reached"), NOT_APPLICABLE))
+                    continue
+                measured, about = _measured(goal, found[found["subject"] == subject])
+                verdicts = (_verdict(measured, each, end) for each in (bound, target))
+                row |= about | dict(zip(("reached", "target_reached"), verdicts))
+                rows.append(row | dict(zip(("measured", "low", "high", "n"), measured or ())))
+    columns = ["goal", "device", "subject", "networks", "at_least", "at_most", "target"]
+    columns += ["measured", "low", "high", "n", "reached", "target_reached", "note"]
+    return pd.DataFrame(rows).reindex(columns=columns).astype({"networks": "Int64", "n": "Int64"})
+
+
+def _measured(goal: Mapping[str, Any], found: pd.DataFrame) -> tuple[Estimate | None, dict[str, Any]]:
+    """Return what was measured of a goal in the rows of its subject, and about that: networks, note."""
+    if "networks" in goal:
+        found = found[found["networks"] >= goal["networks"]]
+    own = found[found["contestant"].isin(family(goal["family"]) if "family" in goal else [OURS, np.nan])]
+    if own.empty:
+        return None, {"note": "left out at this scale"}
+    known = [row for row in estimates(own) if row.get(goal["column"])]
+    if not known:
+        reasons = [each for each in own["missing"].dropna().unique() if each]
+        return None, {"networks": own["networks"].iloc[0], "note": "; ".join(reasons) or "not stored by this version"}
+    best = max(known, key=lambda row: row["median"]) if "family" in goal else known[0]
+    note = f"beside {best['contestant']}" if "family" in goal else ""
+    return best[goal["column"]], {"networks": best["networks"], "note": note}
+
+
+def _verdict(measured: Estimate | None, bound: float, end: str) -> str:
+    if measured is None:
+        return NOT_MEASURED
+    return REACHED if (measured.value >= bound if end == "at_least" else measured.value <= bound) else MISSED
