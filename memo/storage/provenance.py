@@ -1,5 +1,6 @@
 """Where numbers come from: versions, device, processor, state of the repository."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -16,7 +17,7 @@ from memo.data.datasets import Dataset
 from memo.training import machine
 from memo.training.population import Layout
 
-PACKAGES = ("jax", "jaxlib", "optax", "orbax-checkpoint", "numpy", "pandas", "pyarrow", "scipy", "hydra-core")
+PACKAGES = ("jax", "jaxlib", "optax", "orbax-checkpoint", "numpy", "pandas", "pyarrow", "scipy", "hydra-core", "numba")
 
 
 def session(dataset: Dataset, seconds: Mapping[str, float], networks: int, layout: Layout) -> dict[str, Any]:
@@ -26,8 +27,7 @@ def session(dataset: Dataset, seconds: Mapping[str, float], networks: int, layou
         "networks": networks,
         "layout": layout._asdict(),
         **{f"{name}_seconds": round(value, 3) for name, value in seconds.items()},
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version()} | _versions(),
         "device": {
             "kind": jax.devices()[0].device_kind,
             "count": jax.device_count(),
@@ -38,6 +38,14 @@ def session(dataset: Dataset, seconds: Mapping[str, float], networks: int, layou
         "data": {dataset.name: dataset.sha256},
         "protocol": PROTOCOL,
     }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # numba is an extra
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def drawing(seconds: float) -> dict[str, Any]:
