@@ -29,6 +29,7 @@ PROTOCOL = 1
 # Keys that came after the first results were stored, with the value that all of those had: it is left out of the hash,
 # so that they are still found.
 ADDED = {
+    "dataset.crop": None,
     "dataset.image_side": None,
     "dataset.subset_seed": None,
     "labels.seed": None,
@@ -113,6 +114,11 @@ class Dataset:
     name: str = _choice("mnist", datasets.REGISTRY, "the data set")
     n_train: int | None = _count(None, "training images, a random subset", null="for all")
     n_test: int | None = _count(None, "test images, a fixed random subset", null="for all")
+    crop: int | None = _count(
+        None,
+        "pixels per side of the middle of an image, to which images are cut (Zhang et al.: 28 of CIFAR-10's 32)",
+        null="for all of it",
+    )
     image_side: int | None = _count(
         None,
         "pixels per side, to which images are averaged down: each new pixel is the mean of the area that it covers, as a byte",
@@ -435,8 +441,13 @@ def _digest(content: Mapping[str, Any]) -> str:
 def describe(recipe: Recipe) -> str:
     """Return a short name for people and folders, such as `mnist-64x64-shuffled`."""
     widths = describe_widths(recipe.model.widths)
-    side = recipe.dataset.image_side
-    parts = [recipe.dataset.name, *([] if side is None else [f"{side}px"]), widths, recipe.labels.kind]
+    sizes = {"crop": recipe.dataset.crop, "px": recipe.dataset.image_side}
+    parts = [
+        recipe.dataset.name,
+        *(f"{size}{name}" for name, size in sizes.items() if size),
+        widths,
+        recipe.labels.kind,
+    ]
     if recipe.labels.kind != "true" and recipe.labels.fraction < 1:
         parts.append(f"{recipe.labels.fraction:g}")
     if recipe.inputs.kind != "natural":
@@ -497,11 +508,12 @@ def _check_together(recipe: Recipe) -> None:
     ):
         if wanted is not None and wanted > available:
             raise Refusal(f"dataset.{name} is {wanted}; {asked.name} has {available} such images.")
-    if asked.image_side is not None and asked.image_side > shape.side:
-        raise Refusal(
-            f"dataset.image_side is {asked.image_side}; allowed is 1 to {shape.side}, or null for all pixels."
-        )
-    side = asked.image_side or shape.side
+    cut = asked.crop or shape.side
+    if cut > shape.side:
+        raise Refusal(f"dataset.crop is {cut}; allowed is 1 to {shape.side}, or null for all of an image.")
+    side = asked.image_side or cut
+    if side > cut:
+        raise Refusal(f"dataset.image_side is {side}; allowed is 1 to {cut}, or null for all pixels.")
     if patch is not None and patch > side:
         raise Refusal(
             f"model.receptive_field is {patch}; allowed is 1 to the {side} pixels of a side, or null for all."
@@ -538,9 +550,10 @@ def _canonical(recipe: Recipe) -> Recipe:
         strengths["adversarial_radius"] = Regularization.adversarial_radius
     shape, dataset, model = datasets.shape(recipe.dataset.name), replace(recipe.dataset), replace(recipe.model)
     model.widths = [int(width) for width in model.widths]
-    if model.receptive_field == (dataset.image_side or shape.side):
+    dataset.crop = None if dataset.crop == shape.side else dataset.crop
+    dataset.image_side = None if dataset.image_side == (dataset.crop or shape.side) else dataset.image_side
+    if model.receptive_field == (dataset.image_side or dataset.crop or shape.side):
         model.receptive_field = None
-    dataset.image_side = None if dataset.image_side == shape.side else dataset.image_side
     dataset.n_train = None if dataset.n_train == shape.train_images else dataset.n_train
     dataset.n_test = None if dataset.n_test == shape.test_images else dataset.n_test
     return replace(
@@ -572,7 +585,7 @@ def make_trials(config: Config) -> list[Trial]:
     """Return the trials that a config asks for: its recipe with seeds `seed`, `seed` + 1, ...; raises Refusal."""
     recipe = make_recipe(config)
     check(replace(config, **{key.name: getattr(recipe, key.name) for key in fields(Recipe)}))
-    shape, side = datasets.shape(recipe.dataset.name), recipe.dataset.image_side
+    shape, side = datasets.shape(recipe.dataset.name), recipe.dataset.image_side or recipe.dataset.crop
     if (side == 1 or shape.channels > 1) and any(name.startswith("first_layer") for name in config.probes):
         raise Refusal("probes has first_layer, which needs images of one channel and at least 2 pixels per side.")
     if config.seed + config.seeds > 2**31:

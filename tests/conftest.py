@@ -16,6 +16,7 @@ import pytest
 
 from memo.config import Config, Dataset, Model, make_trials
 from memo.data import datasets
+from memo.data.files import cache_folder
 from memo.training import machine
 
 machine.use_every_core()
@@ -27,7 +28,7 @@ def pytest_configure(config):
     """Give the session a cache of its own, with the user's data sets and programs: what tests train is not measured."""
     if hasattr(config, "workerinput"):
         return  # a process of a session that has one
-    user, own = datasets.cache_folder(), Path(tempfile.mkdtemp(prefix="memo-tests-"))
+    user, own = cache_folder(), Path(tempfile.mkdtemp(prefix="memo-tests-"))
     for name in (*datasets.REGISTRY, "programs"):
         (user / name).mkdir(parents=True, exist_ok=True)
         (own / name).symlink_to(user / name)

@@ -36,7 +36,7 @@ def networks(mnist):
             for ends in pairwise(SIZES)
         )
         sources = np.zeros(4, int)
-        return Networks(static, layers, seeds, sources, images, PixelStatistics(0.1307, 0.3081), None, None, None)
+        return Networks(static, layers, seeds, sources, images, PixelStatistics((0.1307,), (0.3081,)), None, None, None)
 
     return make
 

@@ -21,6 +21,8 @@ from memo.errors import Refusal
 REFUSED = [
     ("dataset.name", "cifar", "mnist, fashion_mnist"),
     ("dataset.n_train", 0, "whole number from 1"),
+    ("dataset.crop", 0, "from 1, or null for all of it"),
+    ("dataset.crop", 29, "1 to 28, or null"),
     ("dataset.image_side", 0, "from 1, or null for all pixels"),
     ("dataset.image_side", 29, "1 to 28, or null"),
     ("dataset.subset_seed", -1, "0 to 2147483647, or null"),
@@ -88,6 +90,7 @@ OTHER = {
     "dataset.name": "fashion_mnist",
     "dataset.n_train": 1000,
     "dataset.n_test": 1000,
+    "dataset.crop": 20,
     "dataset.image_side": 14,
     "dataset.subset_seed": 3,
     "inputs.kind": "gaussian",
@@ -164,6 +167,7 @@ def test_other_values_are_accepted(settings):
     [
         ({"dataset.n_train": 60_001}, "dataset.n_train is 60001; mnist has 60000"),
         ({"dataset.n_test": 10_001}, "dataset.n_test is 10001; mnist has 10000"),
+        ({"dataset.crop": 20, "dataset.image_side": 21}, "dataset.image_side is 21; allowed is 1 to 20"),
         (
             {"dataset.image_side": 10, "model.receptive_field": 11},
             "model.receptive_field is 11; allowed is 1 to the 10",
@@ -234,6 +238,8 @@ def test_each_recipe_key_changes_the_id(name):
         ({"dataset.folder": "/somewhere"}, {}),
         ({"model.receptive_field": 28}, {}),
         ({"dataset.image_side": 28}, {}),
+        ({"dataset.crop": 28}, {}),
+        ({"dataset.crop": 20, "dataset.image_side": 20}, {"dataset.crop": 20}),
         ({"dataset.image_side": 10, "model.receptive_field": 10}, {"dataset.image_side": 10}),
         ({"labels.seed": 7}, {}),
         ({"inputs.seed": 7, "inputs.fraction": 0.5}, {}),
@@ -287,6 +293,7 @@ def test_a_recipe_that_was_written_down_before_a_key_came_has_its_default():
         ({}, "mnist-64x64-true"),
         ({"model.widths": [], "labels.kind": "shuffled"}, "mnist-linear-shuffled"),
         ({"dataset.image_side": 10}, "mnist-10px-64x64-true"),
+        ({"dataset.name": "cifar10", "dataset.crop": 28}, "cifar10-28crop-64x64-true"),
         (
             {"labels.kind": "random", "labels.fraction": 0.5, "inputs.kind": "gaussian"},
             "mnist-64x64-random-0.5-gaussian",

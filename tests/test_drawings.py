@@ -11,7 +11,7 @@ from memo.probes import PROBES, drawings
 from memo.probes.networks import Networks, draw
 from tests import builders
 
-STATISTICS = PixelStatistics(0.1307, 0.3081)
+STATISTICS = PixelStatistics((0.1307,), (0.3081,))
 SEEDS = np.array([5, 3, 5])
 COLUMNS = "network digit start confidence answer iterations pixels distance nearest self_distance".split()
 

@@ -93,7 +93,7 @@ def test_the_probe_is_the_lead_that_numpy_finds(mine):
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
     pixels = np.random.default_rng(0).integers(0, 256, (1, 40, 784), np.uint8)
     images = Images(None, jnp.asarray(pixels), jnp.zeros(40, jnp.uint8))
-    seeds, statistics = np.array([5, 3, 5]), PixelStatistics(0.1, 0.3)
+    seeds, statistics = np.array([5, 3, 5]), PixelStatistics((0.1,), (0.3,))
     rows = mine("margin").measure(Networks(static, stacked, seeds, np.zeros(3, int), images, statistics, *[None] * 3))
     np.testing.assert_array_equal(rows["network"], [0, 1, 2])
     assert np.isnan(rows["margin"][1])  # its weights are not finite

@@ -21,6 +21,7 @@ from experiments.noise_confidence.analysis import analyse
 from memo.commands import experiment
 from memo.commands.audit import audit
 from memo.data import datasets
+from memo.errors import DataError
 from memo.reporting import claims, declarations, report, results
 from memo.reporting.report import as_committed
 from memo.statistics.over_seeds import KINDS
@@ -256,7 +257,7 @@ def test_poor_runs_make_a_report(run, tiny, tmp_path, monkeypatch, change):
 
     def refuse(name, folder=None):
         if name == "fashion_mnist":
-            raise datasets.DataError("not reached")
+            raise DataError("not reached")
         return load(name, folder)
 
     load = datasets.load

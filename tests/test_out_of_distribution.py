@@ -14,7 +14,7 @@ from memo.probes.networks import Networks, draw
 from memo.probes.out_of_distribution import FACTORS, KINDS
 from tests import builders
 
-STATISTICS = PixelStatistics(0.1307, 0.3081)
+STATISTICS = PixelStatistics((0.1307,), (0.3081,))
 SEEDS = np.array([5, 3, 5])
 
 

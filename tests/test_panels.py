@@ -255,6 +255,8 @@ def test_a_picture_in_colour_keeps_its_colours(axes):
     panels.picture(axes, image)
     drawn = axes.images[-1].get_array()[0, 0] / 255
     np.testing.assert_allclose(drawn, to_rgb(palette.VERMILION), atol=0.01)
+    panels.picture(axes, image.transpose(2, 0, 1).tobytes())  # as data sets and probes have it
+    np.testing.assert_array_equal(axes.images[-1].get_array(), image)
 
 
 def test_pixels_that_fill_no_square_are_refused(axes):

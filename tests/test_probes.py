@@ -11,7 +11,7 @@ from memo.probes import PROBES, confidence, noise_samples
 from memo.probes.networks import INPUTS, Networks, draw, outputs
 from tests import builders
 
-STATISTICS = PixelStatistics(0.1307, 0.3081)
+STATISTICS = PixelStatistics((0.1307,), (0.3081,))
 SEEDS = np.array([5, 3, 5])
 
 

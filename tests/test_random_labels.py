@@ -18,7 +18,7 @@ from memo.commands import arms, audit, experiment
 from memo.commands.evidence import Evidence
 from memo.config import flatten, make_trials
 from memo.data import datasets, treatments
-from memo.data.datasets import MNIST
+from memo.data.mnist import MNIST
 from memo.data.randomness import generator
 from memo.measures import expressivity, kernels, nearest_neighbours
 from memo.networks import mlp

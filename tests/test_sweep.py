@@ -7,7 +7,7 @@ import pytest
 import memo
 from memo.config import flatten
 from memo.data import datasets
-from memo.errors import Refusal
+from memo.errors import DataError, Refusal
 from memo.storage import checkpoints, run_folders, sweep
 from memo.training import execution
 
@@ -282,7 +282,7 @@ def test_a_run_folder_that_cannot_be_written_is_refused_before_training(make, tm
 
 def test_data_that_cannot_be_had_is_refused_before_training(make, tmp_path, monkeypatch):
     def refuse(name, folder):
-        raise datasets.DataError(f"{name} in {folder} is refused")
+        raise DataError(f"{name} in {folder} is refused")
 
     monkeypatch.setattr(datasets, "load", refuse)
     monkeypatch.setattr(execution, "train_slabs", None)

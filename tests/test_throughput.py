@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from memo.data import datasets
+from memo.data.files import cache_folder
 from memo.storage import provenance, throughput
 from memo.training.population import Layout, plan
 
@@ -36,7 +36,7 @@ def test_what_is_measured_counts_by_worker(signature):
     record(signature(), 4e12)
     assert throughput.expected(signature(), "cpu") == (
         *(2e10, "784-8-10", "a processor", 1),
-        str(datasets.cache_folder() / throughput.FILE),
+        str(cache_folder() / throughput.FILE),
     )
     assert throughput.expected(signature(), "gpu") is None
 
@@ -70,7 +70,7 @@ def test_short_sessions_and_torn_lines_do_not_count(signature):
     record(signature(), 4e12, seconds=9.0)
     assert throughput.expected(signature(), "cpu") is None
     record(signature(), 4e12)
-    with (datasets.cache_folder() / throughput.FILE).open("a") as file:
+    with (cache_folder() / throughput.FILE).open("a") as file:
         file.write('{"sizes": [784, 8\n{}\n')
     assert throughput.expected(signature(), "cpu").readings == 1
 

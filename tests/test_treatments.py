@@ -2,10 +2,11 @@ import jax
 import numpy as np
 import pytest
 
+from memo.data import treatments
 from memo.data.randomness import PARTS, PURPOSES, generator, part_number, purpose_key
-from memo.data.treatments import INPUTS, LABELS, PixelStatistics
+from memo.data.treatments import INPUTS, LABELS, PixelStatistics, gaussian_images
 
-STATISTICS = PixelStatistics(0.13, 0.31)
+STATISTICS = PixelStatistics((0.13,), (0.31,))
 # Images whose pixels tell where they came from, and an identical pair of them.
 NUMBERED = np.tile(np.arange(784, dtype=np.uint16), (2, 1))
 
@@ -73,15 +74,17 @@ def test_random_pixels_is_one_permutation_an_image(mnist):
 
 
 def test_gaussian_has_the_datas_mean_and_sd(mnist):
-    assert mnist.pixel_statistics == pytest.approx((0.1307, 0.3081), abs=5e-5)  # known to everyone who normalises MNIST
+    # Known to everyone who normalises MNIST.
+    assert np.ravel(mnist.pixel_statistics) == pytest.approx((0.1307, 0.3081), abs=5e-5)
     statistics = PixelStatistics(*mnist.pixel_statistics)
     sets = INPUTS["gaussian"](generator(0, "inputs"), mnist.train_images[:500], mnist.test_images[:400], statistics)
     assert [images.shape for images in sets] == [(500, 784), (400, 784)]
     for images in sets:
         assert images.dtype == np.float32
-        error = statistics.sd / np.sqrt(images.size)
-        assert images.mean() == pytest.approx(statistics.mean, abs=5 * error)
-        assert images.std() == pytest.approx(statistics.sd, abs=5 * error / np.sqrt(2))
+        (mean,), (sd,) = statistics
+        error = sd / np.sqrt(images.size)
+        assert images.mean() == pytest.approx(mean, abs=5 * error)
+        assert images.std() == pytest.approx(sd, abs=5 * error / np.sqrt(2))
     assert abs(np.corrcoef(sets[0][:400].ravel(), sets[1].ravel())[0, 1]) < 5 / np.sqrt(sets[1].size)
 
 
@@ -126,3 +129,25 @@ def test_parts_keep_the_numbers_that_results_were_drawn_with():
 def test_unknown_purpose_is_refused(draw):
     with pytest.raises(ValueError, match="not in tuple"):
         draw(0, "luck")
+
+
+def test_the_channels_of_a_pixel_are_moved_together():
+    images = np.random.default_rng(0).integers(0, 256, (20, 3, 16), np.uint8)
+    statistics = PixelStatistics((0.1, 0.5, 0.9), (0.1, 0.2, 0.3))
+    flat = images.reshape(20, -1)
+    for kind in ("shuffled_pixels", "random_pixels"):
+        train, test = treatments.treat_inputs(kind, 1.0, 0, flat, flat[:5], statistics)
+        moved = [{tuple(pixel) for pixel in image.reshape(3, 16).T} for image in (*train, *test)]
+        assert moved == [{tuple(pixel) for pixel in image.T} for image in (*images, *images[:5])]
+        assert not np.array_equal(train, flat)
+
+
+def test_gaussian_images_have_the_statistics_of_each_channel():
+    statistics = PixelStatistics((0.1, 0.5, 0.9), (0.1, 0.2, 0.3))
+    drawn = gaussian_images(np.random.default_rng(0), (4000, 12), statistics).reshape(4000, 3, 4)
+    # 5 standard errors of 16,000 pixels.
+    assert drawn.mean((0, 2)) == pytest.approx(statistics.mean, abs=5 * 0.3 / 16_000**0.5)
+    assert drawn.std((0, 2)) == pytest.approx(statistics.sd, rel=5 / 32_000**0.5)
+    one = gaussian_images(np.random.default_rng(0), (7, 12), PixelStatistics((0.25,), (0.5,)))
+    expected = np.random.default_rng(0).standard_normal((7, 12), np.float32) * np.float32(0.5) + np.float32(0.25)
+    np.testing.assert_array_equal(one, expected)

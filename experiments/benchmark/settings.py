@@ -10,7 +10,8 @@ import numpy as np
 import yaml
 
 from memo import config
-from memo.data.datasets import MNIST, Dataset
+from memo.data.datasets import Dataset
+from memo.data.mnist import MNIST
 from memo.errors import Refusal
 
 KEYS = "experiment.settings"

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from memo.commands.evidence import Evidence
-from memo.data.datasets import MNIST
+from memo.data.mnist import MNIST
 from memo.data.randomness import generator, purpose_key
 from memo.data.treatments import PixelStatistics, gaussian_images
 from memo.measures import sensitivity
@@ -65,7 +65,7 @@ def measured(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _measure(evidence: Evidence, asked: Mapping[str, Any], first: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    dataset = evidence.dataset.at_side(asked["side"])
+    dataset = evidence.dataset.at(None, asked["side"])
     n, batch = asked["images"], asked["batch_size"]
     steps = asked["epochs"] * (n // batch)
     setting = Setting((asked["side"] ** 2, *asked["widths"], MNIST.classes), "relu", "he", batch, steps)

@@ -7,7 +7,7 @@ from experiments.headline import confidence, memorising, shape, speed
 from experiments.headline.networks import curves_of, read, widths_of
 from memo.commands.analysis import Analysis, Front
 from memo.commands.evidence import Evidence
-from memo.data import datasets
+from memo.data.mnist import MNIST
 from memo.networks.status import DIVERGED
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
@@ -26,7 +26,7 @@ def front(evidence: Evidence, tables: Tables, answers: Answers) -> Front:
         "recipe": recipe,
         "data": NAMES.get(recipe["dataset.name"], recipe["dataset.name"]),
         "images": int(networks["images"].max()),
-        "available": datasets.MNIST.train_images,
+        "available": MNIST.train_images,
         "changed": evidence.tables.trials.query("`labels.kind` == 'shuffled'")["labels.changed"].mean(),
         "networks": len(networks),
         "diverged": int((networks["status"] == DIVERGED).sum()),

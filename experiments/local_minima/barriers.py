@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Drawing
 
 from experiments.local_minima.networks import KINDS, width_axis, widths_of, with_width
 from memo.commands.evidence import Evidence
-from memo.data import datasets
+from memo.data.pixels import area_average
 from memo.data.randomness import generator
 from memo.measures import landscape
 from memo.networks.program import as_pixels
@@ -62,7 +62,7 @@ def _lines(
         trials = own[own["labels"] == labels].set_index("seed")["trial"]
         static = evidence.static_of(trials.iloc[0])
         rows, targets = given[trials.iloc[0]]
-        images = datasets.area_average(evidence.dataset.train_images[rows], math.isqrt(static.sizes[0]))
+        images = area_average(evidence.dataset.train_images[rows], math.isqrt(static.sizes[0]))
         pixels = as_pixels(jnp.asarray(images))
         for pair, (first, second) in enumerate(chosen):
             for seed in (first, second):

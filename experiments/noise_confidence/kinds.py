@@ -22,6 +22,7 @@ from experiments.noise_confidence.networks import (
 )
 from memo.commands.evidence import Evidence
 from memo.data import datasets
+from memo.errors import DataError
 from memo.networks.program import as_pixels
 from memo.probes import weights
 from memo.probes.out_of_distribution import of_images
@@ -45,7 +46,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
     Fashion-MNIST is among the kinds where it can be had, for the networks by width.
     """
     parts = [evidence.tables.out_of_distribution]
-    with suppress(datasets.DataError):
+    with suppress(DataError):
         parts.append(fashion(evidence))
     return {"inputs": pd.concat([part.reindex(columns=["trial", "inputs", *SCALARS]) for part in parts])}
 

@@ -16,7 +16,7 @@ from experiments.random_labels import (
 from experiments.random_labels.networks import RANDOM, TRUE, TRUE_DEEP, Conditions, images_of, of, read
 from memo.commands.analysis import Analysis, Front
 from memo.commands.evidence import Evidence
-from memo.data.datasets import MNIST
+from memo.data.mnist import MNIST
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Text
 from memo.storage.run_folders import Tables

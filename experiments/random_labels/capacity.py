@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Drawing
 
 from experiments.random_labels.networks import read
 from memo.commands.evidence import Evidence
-from memo.data.datasets import MNIST
+from memo.data.mnist import MNIST
 from memo.measures import expressivity
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers

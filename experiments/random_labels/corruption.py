@@ -8,7 +8,7 @@ from matplotlib.figure import Figure as Drawing
 
 from experiments.random_labels.networks import FITTED, along, images_of, read
 from memo.commands.evidence import Evidence
-from memo.data import datasets
+from memo.data.mnist import MNIST
 from memo.measures import nearest_neighbours
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
@@ -67,7 +67,7 @@ def answer(tables: Tables, answers: Answers) -> None:
     answers.conditions(p=levels, n_train=[images])
     give("Z2-fits", (share(errors["train_error"][levels].to_numpy().ravel() <= 1 - FITTED), ""))
     give("Z2-rises", over_seeds(test, estimate=smallest_step))
-    if images == datasets.MNIST.train_images:
+    if images == MNIST.train_images:
         give("Z2-begins-{n_train}", over_seeds(test[0]), n_train=images)
     for p in levels:
         give("Z2-nearest-{p}", over_pairs(test[p], errors["nearest"][p]), p=p)

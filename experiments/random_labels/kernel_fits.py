@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from memo.commands.evidence import Evidence
-from memo.data.datasets import MNIST, Dataset
+from memo.data.datasets import Dataset
+from memo.data.mnist import MNIST
 from memo.data.randomness import generator
 from memo.measures import kernels, nearest_neighbours
 from memo.reporting import figures, palette, panels

@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from memo.commands.evidence import Evidence
-from memo.data.datasets import MNIST, Dataset
+from memo.data.datasets import Dataset
+from memo.data.mnist import MNIST
 from memo.data.randomness import generator
 from memo.measures import expressivity
 from memo.measures.expressivity import MIDPOINT

@@ -1,6 +1,7 @@
 """What the chapters of an experiment read: the stored tables by arm, the networks' weights, the images."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -102,11 +103,10 @@ class Evidence:
 
     def test_images_of(self, trial: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the images [M, pixels] uint8 and labels [M] that one trial was tested on, by its id."""
-        common = signature(self._by_id[trial])
-        rows = test_rows(len(self.dataset.test_labels), common.n_test)
-        images = self.dataset.test_images[rows]
-        images = images if common.image_side is None else datasets.area_average(images, common.image_side)
-        return images, self.dataset.test_labels[rows]
+        common, whole = signature(self._by_id[trial]), self.dataset
+        rows = test_rows(len(whole.test_labels), common.n_test)
+        tested = replace(whole, test_images=whole.test_images[rows], test_labels=whole.test_labels[rows])
+        return tested.at(common.crop, common.image_side).test_images, tested.test_labels
 
     def answers(self, arm: str) -> tuple[pd.Series, pd.Series]:
         """Return the columns of an arm's answers to the test images, for `memo.probes.answers.read`, by seed."""

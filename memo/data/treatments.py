@@ -36,10 +36,16 @@ LABELS: dict[str, LabelTreatment] = {"true": _true_labels, "shuffled": _shuffled
 
 
 class PixelStatistics(NamedTuple):
-    """Mean and standard deviation over all pixels of a whole training set, on the scale 0..1."""
+    """Mean and standard deviation over all pixels of each channel of a whole training set, on the scale 0..1."""
 
-    mean: float
-    sd: float
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+
+    @property
+    def overall(self) -> tuple[float, float]:
+        """Mean and standard deviation over the pixels of all channels together."""
+        mean, sd = np.array(self.mean), np.array(self.sd)
+        return float(mean.mean()), float(np.sqrt(np.mean(sd**2) + mean.var()))
 
 
 TrainAndTest = tuple[np.ndarray, np.ndarray]
@@ -50,27 +56,36 @@ InputTreatment = Callable[[np.random.Generator, np.ndarray, np.ndarray, PixelSta
 def _shuffled_pixels(
     generator: np.random.Generator, train: np.ndarray, test: np.ndarray, statistics: PixelStatistics
 ) -> TrainAndTest:
-    order = generator.permutation(train.shape[1])
-    return train[:, order], test[:, order]
+    channels = len(statistics.mean)
+    order = generator.permutation(train.shape[1] // channels)
+    train, test = (images.reshape(len(images), channels, -1)[..., order] for images in (train, test))
+    return train.reshape(len(train), -1), test.reshape(len(test), -1)
 
 
-def permute_each(generator: np.random.Generator, images: np.ndarray) -> np.ndarray:
-    """Permute the pixels of each image [n, pixels] on its own."""
-    return generator.permuted(images, axis=1)
+def permute_each(generator: np.random.Generator, images: np.ndarray, channels: int) -> np.ndarray:
+    """Permute the pixels of each image [n, channels * pixels] on its own; the channels of a pixel stay together."""
+    if channels == 1:
+        return generator.permuted(images, axis=1)
+    permuted = np.empty_like(images).reshape(len(images), channels, -1)
+    for one, image in zip(permuted, images.reshape(permuted.shape)):
+        one[:] = image[:, generator.permutation(image.shape[1])]
+    return permuted.reshape(images.shape)
 
 
 def gaussian_images(generator: np.random.Generator, shape: tuple[int, int], statistics: PixelStatistics) -> np.ndarray:
-    """Draw images of a `shape` [N, pixels], float32, of independent Gaussian pixels with the data's mean and sd, not clipped."""
+    """Draw images of a `shape` [N, pixels], float32, of independent Gaussian pixels with each channel's mean and sd, not clipped."""
     images = generator.standard_normal(shape, np.float32)
-    images *= np.float32(statistics.sd)
-    images += np.float32(statistics.mean)
+    channels = images.reshape(len(images), len(statistics.mean), -1)
+    channels *= np.array(statistics.sd, np.float32)[:, None]
+    channels += np.array(statistics.mean, np.float32)[:, None]
     return images
 
 
 def _random_pixels(
     generator: np.random.Generator, train: np.ndarray, test: np.ndarray, statistics: PixelStatistics
 ) -> TrainAndTest:
-    return permute_each(generator, train), permute_each(generator, test)
+    channels = len(statistics.mean)
+    return permute_each(generator, train, channels), permute_each(generator, test, channels)
 
 
 def _gaussian(

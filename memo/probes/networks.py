@@ -62,7 +62,7 @@ INPUTS: dict[str, Callable[[np.random.Generator, np.ndarray, PixelStatistics], n
     "test": lambda generator, pixels, statistics: pixels,
     "uniform": _uniform,
     "gaussian": _clipped_gaussian,
-    "random_pixels": lambda generator, pixels, statistics: permute_each(generator, pixels),
+    "random_pixels": lambda generator, pixels, statistics: permute_each(generator, pixels, len(statistics.mean)),
 }
 
 

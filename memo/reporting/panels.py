@@ -37,7 +37,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from memo.data import datasets
+from memo.data.mnist import MNIST
 from memo.reporting import figures, palette
 from memo.reporting.palette import Mark, Style, input_marks, label_marks
 from memo.statistics.intervals import Estimate, mean_interval
@@ -48,7 +48,7 @@ FEWEST = 20
 BELOW: Style = {"ha": "center", "va": "top", "fontsize": 7.5}  # a text below a picture
 
 Estimator = Callable[[pd.Series], Estimate]
-# An image [side, side] or [side, side, 3], its grey pixels in one row, or these as stored bytes.
+# An image [side, side] or [side, side, 3], its pixels in one row (grey, or all red, green and blue), or these as stored bytes.
 Pixels = ArrayLike | bytes
 
 
@@ -132,9 +132,7 @@ def side_by_side(count: int) -> list[float]:
     return [apart * (place - (count - 1) / 2) for place in range(count)]
 
 
-def chance(
-    axes: Axes, classes: int = datasets.MNIST.classes, *, error: bool = False, axis: Literal["x", "y"] = "y"
-) -> None:
+def chance(axes: Axes, classes: int = MNIST.classes, *, error: bool = False, axis: Literal["x", "y"] = "y") -> None:
     """Draw the accuracy of guessing one of so many classes (or its error), as a line across the `axis` that shows accuracy."""
     level = 1 - 1 / classes if error else 1 / classes
     (axes.axhline if axis == "y" else axes.axvline)(level, **palette.REFERENCE)
@@ -145,7 +143,7 @@ def accuracy_curves(
     curves: pd.DataFrame,
     part: str,
     marks: Mapping[str, Mark] | None = None,
-    classes: int = datasets.MNIST.classes,
+    classes: int = MNIST.classes,
 ) -> None:
     """Draw accuracy (`part` is train or test) by epoch: the mean over seeds and a band over all of them.
 
@@ -188,7 +186,7 @@ def confidence_boxes(
     marks: Mapping[str, Mark] | None = None,
     *,
     color: str | None = None,
-    classes: int = datasets.MNIST.classes,
+    classes: int = MNIST.classes,
 ) -> None:
     """Draw a box for each kind of `inputs`, the first on top: quantiles of confidence, averaged over the networks in the frame.
 
@@ -228,8 +226,8 @@ def reliability(axes: Axes, bins: Mapping[str, ArrayLike], mark: Mark, *, shares
 def picture(axes: Axes, pixels: Pixels, below: str = "", *, signed: bool = False, **text: Any) -> None:
     """Show an image with a text below it, without axes: 0 white to 255 black, or as it is coloured.
 
-    `signed` values, as weights, are blue below 0 and red above, to the largest of them. A row of grey pixels becomes the
-    square that it fills. Raises ValueError where it fills none.
+    `signed` values, as weights, are blue below 0 and red above, to the largest of them. A row of pixels becomes the square
+    that it fills, or that its thirds fill in red, green and blue. Raises ValueError where it fills none.
     """
     blank(axes)
     image = _square(pixels)
@@ -252,10 +250,11 @@ def _square(pixels: Pixels) -> np.ndarray:
     image = np.frombuffer(pixels, np.uint8) if isinstance(pixels, bytes) else np.asarray(pixels)
     if image.ndim != 1:
         return image
-    side = math.isqrt(len(image))
-    if side**2 != len(image):
-        raise ValueError(f"{len(image)} pixels in one row fill no square.")
-    return image.reshape(side, side)
+    for channels in (1, 3):  # no number is both a square and three squares
+        side = math.isqrt(len(image) // channels)
+        if channels * side**2 == len(image):
+            return np.moveaxis(image.reshape(channels, side, side), 0, -1).squeeze(-1 if channels == 1 else ())
+    raise ValueError(f"{len(image)} pixels in one row fill no square, in grey or in three channels.")
 
 
 def pictures(

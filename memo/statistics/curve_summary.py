@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from memo.data import datasets
+from memo.data.mnist import MNIST
 from memo.networks.status import DIVERGED
 from memo.statistics.curve_shape import loss_progress, shape, start, time_to
 
-CHANCE = 1 / datasets.MNIST.classes  # accuracy of guessing, and the confidence of an even answer
+CHANCE = 1 / MNIST.classes  # accuracy of guessing, and the confidence of an even answer
 # The stretch over which a curve's shape is measured: until 90 % of the initial loss is lost, and from chance to 99 %
 # accuracy. A network stops when its accuracy is perfect, and by then not every one has lost 99 % of its loss.
 LEVELS = {"loss": 0.9, "accuracy": 0.99}

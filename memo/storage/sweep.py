@@ -19,6 +19,7 @@ import pandas as pd
 
 from memo.config import Execution, Trial
 from memo.data import datasets
+from memo.data.files import cache_folder
 from memo.errors import Refusal
 from memo.networks import mlp
 from memo.probes import observed
@@ -249,7 +250,7 @@ def _train(
 
 def _keep_compiled_programs() -> None:
     """Let JAX reuse the programs that earlier commands compiled, unless the user has chosen a place for them."""
-    folder = datasets.cache_folder() / "programs"
+    folder = cache_folder() / "programs"
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         with contextlib.suppress(Refusal, OSError):  # without a cache, programs are compiled again
             run_folders.require_writable(folder)

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from memo.data import datasets
+from memo.data.files import cache_folder
+from memo.data.mnist import MNIST
 from memo.networks import mlp
 from memo.storage import provenance
 from memo.training.population import Layout, Signature, cores_each
@@ -54,8 +55,8 @@ def record(common: Signature, device: jax.Device, layout: Layout, flop: float, s
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     with suppress(OSError):
-        datasets.cache_folder().mkdir(parents=True, exist_ok=True)
-        with (datasets.cache_folder() / FILE).open("a") as file:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with (cache_folder() / FILE).open("a") as file:
             file.write(json.dumps(line) + "\n")
 
 
@@ -66,7 +67,7 @@ def expected(common: Signature, platform: str, partition: str | None = None) -> 
     where it has any.
     """
     found = [line for line in _read() if line["platform"] == platform]
-    source = f"{datasets.cache_folder() / FILE}"
+    source = f"{cache_folder() / FILE}"
     if not found:
         found, source = [line for line in _benchmark() if line["platform"] == platform], "the committed benchmark"
     found = [line for line in found if partition and line["partition"] == partition] or found
@@ -86,7 +87,7 @@ def expected(common: Signature, platform: str, partition: str | None = None) -> 
 
 def _read() -> list[dict[str, Any]]:
     try:
-        lines = (datasets.cache_folder() / FILE).read_text().splitlines()
+        lines = (cache_folder() / FILE).read_text().splitlines()
     except OSError:
         return []
     found = []
@@ -111,7 +112,7 @@ def _benchmark() -> Iterator[dict[str, Any]]:
         elif "work" in line:
             hidden[line["setting"]] = line["work"]["hidden"]
         elif line.get("contestant") == "ours" and line["setting"] in hidden and "growth" not in line["setting"]:
-            sizes = [datasets.MNIST.pixels, *hidden[line["setting"]], datasets.MNIST.classes]
+            sizes = [MNIST.pixels, *hidden[line["setting"]], MNIST.classes]
             weights = sum(inputs * outputs for inputs, outputs in pairwise(sizes))
             on_cpu = device["platform"] == "cpu"
             yield {

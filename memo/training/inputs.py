@@ -38,7 +38,7 @@ class TrainingData:
     """A data set as the networks of one population read it."""
 
     def __init__(self, common: Signature, dataset: Dataset):
-        dataset = dataset.at_side(common.image_side)
+        dataset = dataset.at(common.crop, common.image_side)
         self._common, self._dataset = common, dataset
         self.statistics = treatments.PixelStatistics(*dataset.pixel_statistics)
         rows = test_rows(len(dataset.test_labels), common.n_test)

@@ -57,6 +57,7 @@ class Signature:
     dataset: str
     n_train: int
     n_test: int
+    crop: int | None
     image_side: int | None
     subset_seed: int | None
     inputs: str
@@ -83,11 +84,12 @@ class Population:
 def signature(trial: Trial) -> Signature:
     """Return what must be equal for two trials to train inside one program."""
     recipe = trial.recipe
-    shape, side = datasets.shape(recipe.dataset.name), recipe.dataset.image_side
+    shape = datasets.shape(recipe.dataset.name)
+    side = recipe.dataset.image_side or recipe.dataset.crop or shape.side
     n_train = recipe.dataset.n_train or shape.train_images
     steps_per_epoch = n_train // recipe.batch_size
     static = Static(
-        sizes=(shape.channels * (side or shape.side) ** 2, *recipe.model.widths, shape.classes),
+        sizes=(shape.channels * side**2, *recipe.model.widths, shape.classes),
         activation=recipe.model.activation,
         init=recipe.model.init,
         loss=recipe.loss,
@@ -108,7 +110,8 @@ def signature(trial: Trial) -> Signature:
         dataset=recipe.dataset.name,
         n_train=n_train,
         n_test=recipe.dataset.n_test or shape.test_images,
-        image_side=side,
+        crop=recipe.dataset.crop,
+        image_side=recipe.dataset.image_side,
         subset_seed=recipe.dataset.subset_seed,
         inputs=recipe.inputs.kind,
         inputs_fraction=recipe.inputs.fraction,

@@ -1,0 +1,169 @@
+"""The files of a data set, each checked by SHA-256: from a named folder alone, or from the cache and then the sources."""
+
+import contextlib
+import hashlib
+import logging
+import os
+import secrets
+import subprocess
+import tarfile
+import textwrap
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from filelock import FileLock
+
+from memo.data.entry import Entry
+from memo.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+LARGEST_FILE = 2**30  # bytes; no source may make us hold more than this for one file
+FAILURES = (DataError, OSError, ValueError, EOFError, zlib.error, tarfile.TarError, subprocess.SubprocessError)
+
+
+def cache_folder() -> Path:
+    """Return the folder with one subfolder per data set: $MEMO_CACHE, else the user's cache of this suite."""
+    if os.environ.get("MEMO_CACHE"):
+        return Path(os.environ["MEMO_CACHE"]).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("memorization-suite"))
+
+
+def from_named_folder(folder: Path, entry: Entry) -> dict[str, bytes]:
+    """Return the bytes of a data set's files by name from a folder, raw or .gz; DataError for one that is wrong or missing."""
+    try:
+        found = {file: _read(folder, file, entry) for file in entry.sha256}
+    except DataError as error:
+        raise DataError(f"dataset.folder: {error}; no other copy was tried.") from error
+    files = {file: raw for file, raw in found.items() if raw is not None}
+    lacking = [file for file in entry.sha256 if file not in files]
+    if lacking:
+        raise DataError(f"dataset.folder={folder} lacks {', '.join(lacking)} (raw or .gz); no other copy was tried.")
+    return files
+
+
+def from_cache_or_sources(name: str, entry: Entry) -> dict[str, bytes]:
+    """Return the bytes of a data set's files by name, and leave in the cache what was fetched; DataError where all failed."""
+    files, _ = _cached(name, entry)
+    if len(files) == len(entry.sha256):
+        return files
+    with _alone(name):
+        files, refused = _cached(name, entry)  # another process may have filled it meanwhile
+        for error in refused:
+            logger.warning("%s; it is fetched again.", error)
+        missing = [file for file in entry.sha256 if file not in files]
+        return files | (_fetched(name, entry, missing) if missing else {})
+
+
+def _cached(name: str, entry: Entry) -> tuple[dict[str, bytes], list[DataError]]:
+    """Return the good files of the cache by name, and what is wrong with others there."""
+    folder, refused = cache_folder() / name, list[DataError]()
+    files = {}
+    for file in entry.sha256:
+        try:
+            raw = _read(folder, file, entry)
+        except DataError as error:
+            refused.append(error)
+            continue
+        if raw is not None:
+            files[file] = raw
+    return files, refused
+
+
+@contextlib.contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Let one process fetch a data set at a time, so that many jobs do it once; where nothing can be locked, all do."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, NotImplementedError):
+            downloads = cache_folder() / "downloads"
+            downloads.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(downloads / f"{name}.lock"))
+        yield
+
+
+def _fetched(name: str, entry: Entry, missing: list[str]) -> dict[str, bytes]:
+    folder, fetched = cache_folder() / name, dict[str, bytes]()
+    failed = [f"cache {folder}: no good copy of {', '.join(missing)}"]
+    for source in entry.sources:
+        wanted = [file for file in missing if file not in fetched]
+        if not wanted:
+            break
+        try:
+            with contextlib.closing(source.fetch(wanted)) as found:
+                for file, raw in found:
+                    fetched[file] = verified(raw, file, entry.sha256[file], file, entry.explain)
+        except FAILURES as error:
+            failed.append(f"{source.label}: {_reason(error)}")
+            logger.info("%s", failed[-1])
+    _fill_cache(folder, fetched)
+    if len(fetched) < len(missing):
+        raise DataError(
+            f"{name} could not be loaded; every source failed:\n  - "
+            + "\n  - ".join(failed)
+            + f"\nTo put it in place by hand, copy {', '.join(entry.sha256)} (raw or .gz) into {folder}, "
+            "or into a folder of your own that you name with dataset.folder=<folder>."
+        )
+    return fetched
+
+
+def _reason(error: Exception) -> str:
+    # requests wraps the one telling sentence ("Failed to resolve ...") in an error that holds it as `reason`.
+    cause = getattr(error.args[0], "reason", error) if error.args else error
+    return textwrap.shorten(str(cause) or type(cause).__name__, 300)
+
+
+def verified(raw: bytes, file: str, sha256: str, where: str, explain: Callable[[str, bytes], None]) -> bytes:
+    """Return the uncompressed bytes of `file` if they have this hash, else raise DataError naming `where` they came from."""
+    try:
+        data = _gunzipped(raw) if raw[:2] == b"\x1f\x8b" else raw
+        actual = hashlib.sha256(data).hexdigest()
+        if actual == sha256:
+            return data
+        explain(file, data)
+        raise DataError(f"its SHA-256 is {actual} where {sha256} is due")
+    except (DataError, zlib.error) as error:
+        raise DataError(f"{where} is refused: {error}") from error
+
+
+def _gunzipped(raw: bytes) -> bytes:
+    stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    data = stream.decompress(raw, LARGEST_FILE)
+    if not stream.eof:
+        raise DataError(f"truncated, its gzip stream does not end within {len(data)} bytes of content")
+    return data
+
+
+def _read(folder: Path, file: str, entry: Entry) -> bytes | None:
+    """The bytes of `file` in a folder, None if it is not there; DataError names a copy that is wrong."""
+    for path in (folder / file, folder / f"{file}.gz"):
+        try:
+            if path.is_file():
+                return verified(path.read_bytes(), file, entry.sha256[file], str(path), entry.explain)
+        except OSError as error:
+            raise DataError(f"{path} is refused: {error.strerror}") from error
+    return None
+
+
+def _fill_cache(folder: Path, files: dict[str, bytes]) -> None:
+    try:
+        for file, data in files.items():
+            write(folder / file, data)
+    except OSError as error:
+        logger.warning("The cache %s cannot be written (%s); the data is used from memory.", folder, error)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a whole file or none; processes that do so at once do not disturb each other."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with partial.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
