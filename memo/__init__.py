@@ -2,6 +2,7 @@
 
     make_recipe, Trial ──> plan ──> train ──> measure        in memory, for a notebook: JAX, optax and NumPy only
     make_recipe, Trial ──> complete ──> load                 by way of run folders, which keep what has been trained
+    load ──> compare                                         what varies in a sweep, and what differs with it
     load_results                                             what an experiment of this suite reports
 
 docs/extending.md has each as an example. All else is found in the modules (`memo.data.treatments`, `memo.probes`,
@@ -12,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from memo.comparison.page import compare
     from memo.config import Recipe, Trial, make_recipe
     from memo.data.datasets import load as load_dataset
     from memo.errors import Refusal
@@ -30,6 +32,7 @@ __all__ = [
     "Tables",
     "Trained",
     "Trial",
+    "compare",
     "complete",
     "load",
     "load_dataset",
@@ -42,6 +45,7 @@ __all__ = [
 
 # By module, imported when it is asked for: who trains needs no pandas, and a Hydra plug-in no JAX.
 _HOMES = {
+    "comparison.page": {"compare": "compare"},
     "config": {"Recipe": "Recipe", "Trial": "Trial", "make_recipe": "make_recipe"},
     "data.datasets": {"load_dataset": "load"},
     "errors": {"Refusal": "Refusal"},

@@ -344,6 +344,13 @@ class Config(Recipe):
     plan: bool = _key(
         False, "true or false", lambda v: True, "true prints what would train, and trains nothing", recipe=False
     )
+    report: bool = _key(
+        False,
+        "true or false",
+        lambda v: True,
+        "true compares the networks of the command on a page, report.html in the folder of the sweep (or of the run)",
+        recipe=False,
+    )
     scale: str = _key("standard", "quick, standard or paper", lambda v: True, "the size of an experiment", recipe=False)
     experiment: Experiment = field(default_factory=Experiment, metadata={"recipe": False})
 

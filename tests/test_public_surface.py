@@ -22,6 +22,7 @@ SURFACE = {
     "Tables",
     "Trained",
     "Trial",
+    "compare",
     "complete",
     "load",
     "load_dataset",

@@ -1,7 +1,5 @@
 """Shape: whether shuffled labels are learned along a straight line, and true ones in a fast drop after a slow start."""
 
-from collections.abc import Iterator
-
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
@@ -10,8 +8,7 @@ from memo.commands.evidence import Evidence
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
-from memo.statistics.curve_shape import loss_progress
-from memo.statistics.curve_summary import CHANCE, LEVELS, SHAPE_COLUMNS, SHAPES, shapes
+from memo.statistics.curve_summary import LEVELS, SHAPE_COLUMNS, SHAPES, shapes
 from memo.statistics.over_seeds import difference, mean, over_seeds, ratio, twins
 from memo.storage.run_folders import Tables
 
@@ -74,30 +71,15 @@ def draw_scaled(curves: pd.DataFrame, networks: pd.DataFrame, widths: list[str])
     figure, grid = figures.grid(2, len(widths), sharex=True, sharey=True)
     names = {"loss": "share of the loss lost", "accuracy": "training accuracy"}
     for row, (kind, level) in zip(grid, LEVELS.items()):
+        ends = networks.set_index("trial")[f"{kind}_t{100 * level:.0f}"].dropna()
         for axes, width in zip(row, widths):
-            axes.plot([0, 1], [0 if kind == "loss" else CHANCE, level], color="0.6", linewidth=1)
-            for labels, time, rise in _scaled(curves[curves["width"] == width], networks, kind, level):
-                mark = palette.LABELS[labels]
-                axes.plot(time, rise, linewidth=1, alpha=0.8, label=mark.name, **mark.line)
-            axes.set(xlim=(0, 1), ylim=(0, 1.03))
+            panels.scaled_curves(axes, curves[curves["width"] == width], ends, kind)
         row[0].set_ylabel(names[kind])
     for above, below, width in zip(*grid, widths):
         above.set_title(f"width {width}")
         below.set_xlabel("time / span")
     figures.shared_legend(figure, grid[0][-1])
     return figure
-
-
-def _scaled(
-    curves: pd.DataFrame, networks: pd.DataFrame, kind: str, level: float
-) -> Iterator[tuple[str, pd.Series, pd.Series]]:
-    """Yield labels, scaled time and rise of each network whose curve reaches the level."""
-    ends = networks.set_index("trial")[f"{kind}_t{100 * level:.0f}"].dropna()
-    for trial, curve in curves.groupby("trial"):
-        if trial in ends:
-            values = curve[f"train_{kind}"]
-            rise = pd.Series(loss_progress(values)) if kind == "loss" else values
-            yield curve["labels"].iloc[0], curve["epoch"] / ends[trial], rise
 
 
 def draw_shapes(networks: pd.DataFrame, kind: str, widths: list[str]) -> Drawing:

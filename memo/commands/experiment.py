@@ -108,6 +108,48 @@ class TrackAfterJob(Callback):
         self._failed = not trackers.send(typed.tracking, typed.experiment.name or "train", wanted, arms)
 
 
+class ReportAtEnd(Callback):
+    """Compares what the command has asked for on a page (`report=true`), when its last job has ended.
+
+    Jobs that a launcher has run in other processes are not seen here: the page is then of all that lies below the folder.
+    """
+
+    def __init__(self) -> None:
+        self._wanted: dict[Path, set[str]] = {}
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: object) -> None:
+        """Note the trials of a job that has ended well."""
+        if config.get("report") and not config.plan and job_return.status == JobStatus.COMPLETED:
+            typed = admitted(config, config.hydra.overrides.task)
+            for request in requests(typed, Path(str(config.hydra.runtime.output_dir))):
+                for run, trials in request.runs.items():
+                    self._wanted.setdefault(run, set()).update(trial.id for trial in trials)
+
+    def on_run_end(self, config: DictConfig, **kwargs: object) -> None:
+        """Write the page of a single run into its folder."""
+        if self._wanted:  # a run that failed has none
+            self._write(config, Path(str(config.hydra.run.dir)))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:
+        """Write the page of a sweep into its folder; exit with one sentence where its keys are too many for one."""
+        self._write(config, Path(str(config.hydra.sweep.dir)))
+
+    def _write(self, config: DictConfig, folder: Path) -> None:
+        if not config.get("report") or config.plan:
+            return
+        from memo.comparison import page  # matplotlib, which neither training nor a launcher needs
+
+        ids = set().union(*self._wanted.values())
+        command = shlex.join(["python", *_started(), *sys.argv[1:]])
+        try:
+            tables = run_folders.load(folder, lambda trials: trials["trial"].isin(ids) | (not ids), page.READ)
+            sessions = [session for run in self._wanted or [folder] for session in run_folders.provenance(run)]
+            page.write(page.compare(tables), folder, folder, sessions, command)
+        except Refusal as refusal:  # Hydra turns any exception of a callback into a warning, except one that exits
+            raise SystemExit(f"Refused: {refusal}") from None
+        logger.info("%s compares %d networks.", folder / "report.html", len(tables.trials))
+
+
 class Stored:
     """Trials that a launcher has just stored for the jobs that it runs, which need not look for them again.
 
@@ -191,5 +233,10 @@ def _program(name: str, conf: Path | None) -> list[str]:
     """Return the words after `python` that start an experiment, of the suite or (`conf` is given) of another package."""
     if conf is None:
         return ["-m", f"experiments.{name}"]
+    return _started()
+
+
+def _started() -> list[str]:
+    """Return the words after `python` that started this process."""
     main = sys.modules["__main__"].__spec__
     return [sys.argv[0]] if main is None else ["-m", main.name.removesuffix(".__main__")]

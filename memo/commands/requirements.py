@@ -12,6 +12,8 @@ def check(config: Config, overridden: set[str]) -> None:
     needs = config.experiment
     if needs != Experiment() and not needs.name:
         raise Refusal("experiment.name is missing; it is the experiment's own, as in `python -m experiments.<name>`.")
+    if needs.name and config.report:
+        raise Refusal("report is true; an experiment writes its own report, and allowed is false.")
     _check_sweep(needs, overridden)
     _check_axes(needs)
     _check_arms(config, overridden)

@@ -68,6 +68,17 @@ def epoch_axis(axes: Axes, last: float) -> None:
     axes.set_xlabel("epoch")
 
 
+def step_axis(axes: Axes, last: float) -> None:
+    """Show optimiser steps from 0 on an axis that is linear up to the first step and logarithmic after it."""
+    axes.set_xscale("symlog", linthresh=1, linscale=0.4)
+    last = max(1.0, last)  # NaN, and so 1, where every network diverged
+    axes.set_xlim(0, last)
+    ticks = [tick for tick in (0, 1, 10, 100, 1000, 10**4, 10**5, 10**6, 10**7) if tick <= last]
+    axes.set_xticks(ticks, [f"{tick:,}" if tick <= 1000 else f"10$^{len(str(tick)) - 1}$" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("step")
+
+
 def log_axis(axes: Axes, which: str = "y") -> None:
     """Make the y (or x) axis logarithmic, with plain numbers; not where nothing is drawn.
 

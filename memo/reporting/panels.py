@@ -12,6 +12,7 @@ Estimates, points with intervals
 Learning curves
     accuracy_curves(axes, curves, part, marks)        accuracy by epoch, a line for each kind of labels
     mean_line(axes, curves, column, time, **style)    one column by epoch or step, with a band over all seeds
+    scaled_curves(axes, curves, ends, kind, marks)    single curves against time as a share of their span
 Between networks
     lines_between(axes, values, mark)                 values [pairs, points] on the lines from one network to another
 Confidence
@@ -40,6 +41,8 @@ from numpy.typing import ArrayLike
 from memo.data.mnist import MNIST
 from memo.reporting import figures, palette
 from memo.reporting.palette import Mark, Style, input_marks, label_marks
+from memo.statistics.curve_shape import loss_progress
+from memo.statistics.curve_summary import CHANCE, LEVELS
 from memo.statistics.intervals import Estimate, mean_interval
 
 QUANTILES = ["q05", "q25", "q50", "q75", "q95", "mean_confidence"]
@@ -169,6 +172,32 @@ def mean_line(axes: Axes, curves: pd.DataFrame, column: str, time: str = "epoch"
         seeds.index, seeds.min(axis=1), seeds.max(axis=1), color=style.get("color"), alpha=0.2, linewidth=0
     )
     axes.plot(seeds.index, seeds.mean(axis=1), **style)
+
+
+def scaled_curves(
+    axes: Axes,
+    curves: pd.DataFrame,
+    ends: Mapping[str, float],
+    kind: str,
+    marks: Mapping[str, Mark] | None = None,
+    *,
+    by: str = "labels",
+    time: str = "epoch",
+) -> None:
+    """Draw each network's training curve of a kind against its time over that of its end, beside a straight line.
+
+    `ends` are by trial, when 90 % of the loss is lost or 99 % accuracy reached; networks without one are left out. `marks`
+    (true and shuffled labels) are those of the values in column `by`.
+    """
+    marks, level = label_marks() if marks is None else marks, LEVELS[kind]
+    axes.plot([0, 1], [0 if kind == "loss" else CHANCE, level], color="0.6", linewidth=1)
+    for trial, curve in curves.groupby("trial"):
+        mark = marks.get(curve[by].iloc[0])
+        if mark is not None and ends.get(trial, 0) > 0:
+            values = curve[f"train_{kind}"]
+            rise = pd.Series(loss_progress(values)) if kind == "loss" else values
+            axes.plot(curve[time] / ends[trial], rise, linewidth=1, alpha=0.8, label=mark.name, **mark.line)
+    axes.set(xlim=(0, 1), ylim=(0, 1.03))
 
 
 def lines_between(axes: Axes, values: ArrayLike, mark: Mark) -> None:

@@ -114,16 +114,10 @@ def write(report: Report, folder: Path, sessions: Sequence[dict], command: str, 
     """
     claims.write(report.ledger, folder / "claims.csv")
     claims.write(sentences.table(report.ledger), folder / "sentences.csv")
-    for name, table in report.tables.items():
-        write_table(table, folder / "tables" / f"{name}.csv")
     with replacing(folder / "findings.md") as path:
         path.write_text("".join(f"- {finding}\n" for finding in report.findings))
+    write_page(report, folder, sessions, command)
     distinct = apart(sessions)
-    environment = templates()
-    environment.globals["embed"] = lambda file: inline_images.data_uri(folder / file)
-    page = environment.get_template("report.html").render(_view(report, distinct) | {"command": command})
-    with replacing(folder / "report.html") as path:
-        path.write_text(page, encoding="utf-8")
     stored = {
         "title": report.title,
         "question": report.question,
@@ -142,6 +136,17 @@ def write(report: Report, folder: Path, sessions: Sequence[dict], command: str, 
     }
     with replacing(folder / STORED) as path:
         path.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_page(report: Report, folder: Path, sessions: Sequence[dict], command: str) -> None:
+    """Write `tables/*.csv` and then `report.html`, each whole or not, of a report whose figures lie in the folder."""
+    for name, table in report.tables.items():
+        write_table(table, folder / "tables" / f"{name}.csv")
+    environment = templates()
+    environment.globals["embed"] = lambda file: inline_images.data_uri(folder / file)
+    page = environment.get_template("report.html").render(_view(report, apart(sessions)) | {"command": command})
+    with replacing(folder / "report.html") as path:
+        path.write_text(page, encoding="utf-8")
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:

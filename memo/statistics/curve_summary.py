@@ -6,13 +6,21 @@ trials, curves ──> outcomes ──> one row a network, the diverged ones amo
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from memo.data.mnist import MNIST
 from memo.networks.status import DIVERGED
 from memo.statistics.curve_shape import loss_progress, shape, start, time_to
 
+<<<<<<< HEAD
 CHANCE = 1 / MNIST.classes  # accuracy of guessing, and the confidence of an even answer
+=======
+Curve = Mapping[str, np.ndarray]  # the columns READ of one network's learning curve
+READ = ("step", "epoch", "train_loss", "train_accuracy", "test_accuracy")
+
+CHANCE = 1 / datasets.MNIST.classes  # accuracy of guessing, and the confidence of an even answer
+>>>>>>> e10bf5a (Any sweep compared: experiments.compare, report=true, memo.compare; outcomes of a curve take a quarter of the time, the same numbers)
 # The stretch over which a curve's shape is measured: until 90 % of the initial loss is lost, and from chance to 99 %
 # accuracy. A network stops when its accuracy is perfect, and by then not every one has lost 99 % of its loss.
 LEVELS = {"loss": 0.9, "accuracy": 0.99}
@@ -47,33 +55,43 @@ def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, times: Mapping[str, flo
     accuracy. Everything is NaN for diverged networks.
     """
     sound = trials[trials["status"] != DIVERGED]["trial"].unique()
-    by_trial = dict(list(curves[curves["trial"].isin(sound)].groupby("trial")))
-    rows = [_of_curve(by_trial[trial].sort_values("step"), times) for trial in sound]
+    by_trial = _by_trial(curves[curves["trial"].isin(sound)])
+    rows = [_of_curve(by_trial[trial], times) for trial in sound]
     frame = pd.DataFrame(rows, index=sound, columns=[*COLUMNS, *times])
     return frame.reindex(trials["trial"]).set_axis(trials.index)
 
 
-def _of_curve(curve: pd.DataFrame, times: Mapping[str, float]) -> dict[str, Any]:
-    last, trained = curve.iloc[-1], curve[curve["step"] > 0]
-    best = trained.loc[trained["test_accuracy"].idxmax()]
-    epochs = curve["epoch"]
+def _by_trial(curves: pd.DataFrame) -> dict[str, Curve]:
+    """Return the columns of each trial's curve, ascending by step, as arrays: pandas would take longer than the statistics."""
+    curves = curves.sort_values(["trial", "step"])
+    trials = curves["trial"].to_numpy()
+    starts = np.flatnonzero(np.append(len(trials) > 0, trials[1:] != trials[:-1]))
+    columns = {name: np.split(curves[name].to_numpy(), starts[1:]) for name in READ}
+    return {
+        trials[start]: {name: parts[place] for name, parts in columns.items()} for place, start in enumerate(starts)
+    }
+
+
+def _of_curve(curve: Curve, times: Mapping[str, float]) -> dict[str, Any]:
+    epochs, first = curve["epoch"], int(curve["step"][0] == 0)
+    best = first + np.nanargmax(curve["test_accuracy"][first:])
     found = {
-        "epochs": last["epoch"],
-        "steps": last["step"],
-        "train_loss": last["train_loss"],
-        "train_accuracy": last["train_accuracy"],
-        "test_accuracy": last["test_accuracy"],
-        "best_test_accuracy": best["test_accuracy"],
-        "best_epoch": best["epoch"],
-        "best_step": best["step"],
-        "train_accuracy_at_best": best["train_accuracy"],
-        "start": time_to(epochs, 1 - curve["train_loss"] / curve["train_loss"].iloc[0], 0.1),
+        "epochs": epochs[-1],
+        "steps": curve["step"][-1],
+        "train_loss": curve["train_loss"][-1],
+        "train_accuracy": curve["train_accuracy"][-1],
+        "test_accuracy": curve["test_accuracy"][-1],
+        "best_test_accuracy": curve["test_accuracy"][best],
+        "best_epoch": epochs[best],
+        "best_step": curve["step"][best],
+        "train_accuracy_at_best": curve["train_accuracy"][best],
+        "start": time_to(epochs, 1 - curve["train_loss"] / curve["train_loss"][0], 0.1),
     }
     found |= {name: time_to(epochs, curve["train_accuracy"], level) for name, level in times.items()}
     return found | shapes(curve)
 
 
-def shapes(curve: pd.DataFrame) -> dict[str, float]:
+def shapes(curve: pd.DataFrame | Curve) -> dict[str, float]:
     """Return SHAPE_COLUMNS, the statistics of memo.statistics.curve_shape of a network's training loss and accuracy."""
     found: dict[str, float] = {}
     for kind, level in LEVELS.items():
