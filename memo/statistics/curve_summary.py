@@ -13,14 +13,10 @@ from memo.data.mnist import MNIST
 from memo.networks.status import DIVERGED
 from memo.statistics.curve_shape import loss_progress, shape, start, time_to
 
-<<<<<<< HEAD
-CHANCE = 1 / MNIST.classes  # accuracy of guessing, and the confidence of an even answer
-=======
 Curve = Mapping[str, np.ndarray]  # the columns READ of one network's learning curve
 READ = ("step", "epoch", "train_loss", "train_accuracy", "test_accuracy")
 
-CHANCE = 1 / datasets.MNIST.classes  # accuracy of guessing, and the confidence of an even answer
->>>>>>> e10bf5a (Any sweep compared: experiments.compare, report=true, memo.compare; outcomes of a curve take a quarter of the time, the same numbers)
+CHANCE = 1 / MNIST.classes  # accuracy of guessing, and the confidence of an even answer
 # The stretch over which a curve's shape is measured: until 90 % of the initial loss is lost, and from chance to 99 %
 # accuracy. A network stops when its accuracy is perfect, and by then not every one has lost 99 % of its loss.
 LEVELS = {"loss": 0.9, "accuracy": 0.99}
