@@ -53,7 +53,7 @@ def measure(journal: Journal, sizes: Sizes, dataset: str | None) -> None:
                 for each in listed(sizes)
                 if each.cache == cache
             ]
-            interleave(journal, SETTING, taking_part, sizes.command_repetitions, warm_up=cache == "warm")
+            interleave(journal, SETTING, taking_part, sizes.repetitions, warm_up=cache == "warm")
 
 
 def _start(command: Command, folder: Path, dataset: str | None) -> Callable[[], Reading]:

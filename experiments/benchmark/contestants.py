@@ -15,15 +15,17 @@ import numpy as np
 
 from experiments.benchmark import ours, peers_jax
 from experiments.benchmark.interleaving import Contestant, LeftOut, Reading, repeated
-from experiments.benchmark.settings import COMPARISON, GROWTH, PUBLISHED, Examples, Setting, Sizes, Work, examples
+from experiments.benchmark.settings import COMPARISON, GROWTH, PUBLISHED, Examples, Work, examples
 from memo.data.datasets import Dataset
 from memo.reporting.palette import BLUE, DASHED, DOTTED, GREEN, ORANGE, PURPLE, SKY, SOLID, VERMILION, Dashes
 
 NO_TORCH = "PyTorch is not installed"
 OURS, LOOP, PROCESSES = "ours", "PyTorch loop", "PyTorch loop, one process per core"
 VMAP, COMPILED, JAX_ONE = "torch.func.vmap", "torch.func.vmap + torch.compile", "JAX, one jitted network at a time"
-XLA_SGEMM, TORCH_SGEMM, XLA_COPY = "XLA sgemm", "torch sgemm", "XLA copy"
-EXAMPLES, FLOP, BYTES = "examples", "flop", "bytes"  # units of what a reading did
+XLA_SGEMM, TORCH_SGEMM = "XLA sgemm", "torch sgemm"
+EXAMPLES, FLOP = "examples", "flop"  # units of what a reading did
+SIDES = {"cpu": (512, 1024, 2048), "gpu": (1024, 2048, 4096, 8192)}  # of the square matrices
+LIMIT_SECONDS = 0.2  # of a reading of a limit, at most
 
 Start = Callable[[Work, Examples, float], Callable[[], Reading]]
 
@@ -77,45 +79,41 @@ def torch_peers() -> ModuleType:
     return peers_torch
 
 
-def taking_part(setting: Setting, dataset: Dataset, sizes: Sizes) -> list[Contestant]:
-    """Return who is measured in a setting: ours first, then the peers, then, beside them, the machine's limits."""
+def taking_part(work: Work, dataset: Dataset, gflop: float) -> list[Contestant]:
+    """Return who is measured on some work: ours, the peers, then beside them the machine's limits.
+
+    A loop trains as many networks as take about 3 s for 400 `gflop`, as ours would at half of what two AVX-512 cores do.
+    """
+    seconds = 3 / 400 * gflop
 
     def start(peer: Peer) -> Callable[[], Reading]:
         if peer.start is None:
-            return ours.start(setting.work, dataset)
-        return peer.start(setting.work, examples(dataset, setting.work.images), sizes.seconds)
+            return ours.start(work, dataset)
+        return peer.start(work, examples(dataset, work.images), seconds)
 
     found = [
         Contestant(name, EXAMPLES, partial(start, peer))
         for name, peer in TRAINING.items()
-        if setting.part in peer.parts and peer.on in ("", jax.default_backend())
+        if work.part in peer.parts and peer.on in ("", jax.default_backend())
     ]
-    return found + (machine(sizes) if setting.part == COMPARISON else [])
+    return found + (_limits(min(LIMIT_SECONDS, seconds)) if work.part == COMPARISON else [])
 
 
-def machine(sizes: Sizes) -> list[Contestant]:
-    """Return the machine's limits: XLA's and the vendor library's products of square matrices, and copies."""
+def _limits(seconds: float) -> list[Contestant]:
+    """Return the machine's limits: XLA's and the vendor library's products of square matrices."""
 
-    def contestant(name: str, unit: str, amount: float, make: Callable[[], Callable[[], object]]) -> Contestant:
-        return Contestant(name, unit, lambda: partial(repeated, make(), amount, sizes.seconds / 15))
+    def start(make: Callable[[int], Callable[[], object]], side: int) -> Callable[[], Reading]:
+        run = make(side)
+        return lambda: Reading(sum(calls := repeated(run, seconds)), 2 * side**3 * len(calls))
 
-    found = []
-    for name, make in ((XLA_SGEMM, _xla_sgemm), (TORCH_SGEMM, lambda side: torch_peers().sgemm(side))):
-        found += [contestant(f"{name} {side}", FLOP, 2 * side**3, partial(make, side)) for side in sizes.limit_sides]
-    size = sizes.copy_megabytes * 2**20
-    return [*found, contestant(XLA_COPY, BYTES, 2 * size, partial(_xla_copy, size))]
+    libraries = {XLA_SGEMM: _xla_sgemm, TORCH_SGEMM: lambda side: torch_peers().sgemm(side)}
+    return [
+        Contestant(f"{name} {side}", FLOP, partial(start, make, side))
+        for name, make in libraries.items()
+        for side in SIDES[jax.default_backend()]
+    ]
 
 
 def _xla_sgemm(side: int) -> Callable[[], object]:
     factor = jnp.asarray(np.random.default_rng(0).standard_normal((side, side), np.float32))
     return lambda: jax.block_until_ready(jnp.matmul(factor, factor))
-
-
-def _xla_copy(size: int) -> Callable[[], object]:
-    """Return what reads and writes an array of so many bytes, in place: memory that is touched for the first time is slow."""
-    program, held = jax.jit(lambda array: array + 1, donate_argnums=0), [jnp.zeros(size // 4, jnp.float32)]
-
-    def run() -> None:
-        held.append(jax.block_until_ready(program(held.pop())))
-
-    return run

@@ -7,42 +7,38 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.benchmark.contestants import LOOP, TRAINING, XLA_COPY, XLA_SGEMM, family
-from experiments.benchmark.settings import GROWTH, Work
-from experiments.benchmark.tables import estimates, largest
+from experiments.benchmark.contestants import LOOP, TRAINING, XLA_SGEMM, family
+from experiments.benchmark.settings import COMPARISON, GROWTH, Work
+from experiments.benchmark.tables import SHARE, estimates, largest
 from memo.reporting import figures, palette, panels
 from memo.reporting.palette import Mark
 
 MARKS = {name: Mark(name, *peer.style) for name, peer in TRAINING.items()}
-LIMIT: palette.Style = {"color": "0.35", "linewidth": 1.4}
-LIMITS = (
-    (XLA_SGEMM, "XLA's best sgemm in this run", "flop_per_example", (0, (5, 2))),
-    (XLA_COPY, "copy, 20 bytes per weight and step", "bytes_per_example", (0, (1, 2))),
-)
+LIMIT: palette.Style = {"color": "0.35", "linewidth": 1.4, "linestyle": (0, (5, 2))}
 
 
-def throughput(table: pd.DataFrame, bound: str, words: str, folder: Path) -> str:
-    """Draw thousand examples per second by width, and the share of the limit whose column is `bound`, contestants side by side."""
+def throughput(table: pd.DataFrame, folder: Path) -> str:
+    """Draw thousand examples per second by width, and the share of XLA's best sgemm, contestants side by side."""
     own = largest(table)
     widths = sorted(set(own["width"]))
     figure, [[rate, share]] = figures.grid(1, 2, width=4.6, height=3.8)
     present = [name for name in MARKS if own[own["contestant"] == name]["median"].notna().any()]
     for offset, name in zip(panels.side_by_side(len(present)), present):
-        for axes, column in ((rate, "median"), (share, bound)):
+        for axes, column in ((rate, "median"), (share, SHARE)):
             _line(axes, own, name, column, "width", factor=2**offset)
-    for beginning, label, cost, dashes in LIMITS:
-        best = own[own["contestant"].str.startswith(beginning)].groupby("width")["median"].max()
-        limit = [best[width] * 1e6 / getattr(Work((width, width), 1, 0, 0), cost) for width in widths]
-        rate.plot(widths, limit, **LIMIT, linestyle=dashes, label=label)
-    share.axhline(1, **LIMIT, linestyle=LIMITS[0][3])
+    best = own[own["contestant"].str.startswith(XLA_SGEMM)].groupby("width")["median"].max()
+    costs = [Work(COMPARISON, (width, width), 1, 0, 0).flop_per_example for width in widths]
+    rate.plot(
+        widths, [best[width] * 1e6 / cost for width, cost in zip(widths, costs)], **LIMIT, label="XLA's best sgemm"
+    )
+    share.axhline(1, **LIMIT)
     for axes in (rate, share):
         axes.set_xscale("log", base=2)
         axes.set_xticks(widths, [str(width) for width in widths])
-        axes.set_xlim(widths[0] / 1.7, widths[-1] * 1.7)
+        axes.set(xlim=(widths[0] / 1.7, widths[-1] * 1.7), xlabel="width of both hidden layers")
         axes.minorticks_off()
-        axes.set_xlabel("width of both hidden layers")
     rate.set(yscale="log", ylabel="thousand examples per second, all networks")
-    share.set(ylim=(0, None), ylabel=words)
+    share.set(ylim=(0, None), ylabel="share of XLA's best sgemm")
     _legend(figure, rate)
     return figures.save(figure, folder, "throughput")
 
@@ -61,9 +57,8 @@ def growth(table: pd.DataFrame, folder: Path) -> str:
         for rate in loop["median"].dropna():
             axes.axhline(rate, **MARKS[loop["contestant"].iloc[0]].line, linewidth=1.2, label=LOOP)
         counts = {*here["networks"], *longer["networks"]}
-        axes.set(title=f"width {width}", xlabel="networks", ylim=(0, None))
         axes.set_xscale("log", base=4)
-        axes.set_xlim(min(counts) / 1.5, max(counts) * 1.5)
+        axes.set(title=f"width {width}", xlabel="networks", ylim=(0, None), xlim=(min(counts) / 1.5, max(counts) * 1.5))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
         axes.tick_params(labelsize=8)

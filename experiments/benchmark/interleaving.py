@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments.benchmark.journal import WARM_UP, Journal
+from experiments.benchmark.journal import Journal
 
 logger = logging.getLogger(__name__)
 
 
 class Reading(NamedTuple):
-    """What one measurement found: `amount` (training examples, FLOP or bytes, see `Contestant.unit`) in `seconds`."""
+    """What one measurement found: `amount` (training examples or FLOP, see `Contestant.unit`) in `seconds`."""
 
     seconds: float
     amount: float
@@ -42,35 +42,26 @@ def interleave(
     that fails in a way that says something about it (memory, a missing feature) is recorded; our own faults are raised.
     """
     reads: dict[str, Callable[[], Reading]] = {}
-
-    def attempt(one: Contestant, repetition: int) -> None:
-        if journal.last("failure", setting=setting, contestant=one.name):
-            return
-        record = {"setting": setting, "contestant": one.name, "unit": one.unit}
-        try:
-            if one.name not in reads:
-                reads[one.name] = one.start()
-            if repetition == WARM_UP and not warm_up:
-                return
-            logger.info("%s: %s, repetition %d", setting, one.name, repetition)
-            reading = reads[one.name]()
-        except Exception as error:
-            reason = explain(error)
-            if reason is None:
-                raise
-            logger.info("%s: %s: %s", setting, one.name, reason)
-            journal.add(**record, failure=reason)
-            reads.pop(one.name, None)
-        else:
-            journal.add(**record, repetition=repetition, **reading._asdict())
-
     due = {one.name: {*range(1, repetitions + 1)} - journal.readings(setting, one.name).keys() for one in contestants}
-    for repetition in range(repetitions + 1):
+    for repetition in range(0 if warm_up else 1, repetitions + 1):
         gc.collect()  # what did not fit is gone before the next one starts
         shift = repetition % max(1, len(contestants))
         for one in [*contestants[shift:], *contestants[:shift]]:
-            if due[one.name] and (repetition == WARM_UP or repetition in due[one.name]):
-                attempt(one, repetition)
+            wanted = repetition in due[one.name] or (due[one.name] and not repetition)
+            if not wanted or journal.last("failure", setting=setting, contestant=one.name):
+                continue
+            logger.info("%s: %s, repetition %d", setting, one.name, repetition)
+            record = {"setting": setting, "contestant": one.name, "unit": one.unit}
+            try:
+                reading = (reads.get(one.name) or reads.setdefault(one.name, one.start()))()
+            except Exception as error:
+                if (reason := explain(error)) is None:
+                    raise
+                logger.info("%s: %s: %s", setting, one.name, reason)
+                journal.add(**record, failure=reason)
+                reads.pop(one.name, None)
+            else:
+                journal.add(**record, repetition=repetition, **reading._asdict())
 
 
 def explain(error: Exception) -> str | None:
@@ -81,7 +72,7 @@ def explain(error: Exception) -> str | None:
     exhausted = ("RESOURCE_EXHAUSTED", "out of memory", "can't allocate memory")
     if isinstance(error, MemoryError) or any(words in text for words in exhausted):
         return "out of memory"
-    # PyTorch's compiler and CUDA graphs fail for many reasons, all of them the peer's own.
+    # PyTorch's compiler fails for many reasons, all of them the peer's own.
     if type(error).__module__.split(".")[0] in ("torch", "triton"):
         return f"failed ({type(error).__name__}: {text.splitlines()[0] if text else ''})"
     return None
@@ -94,12 +85,12 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def repeated(work: Callable[[], object], amount: float, seconds: float) -> Reading:
-    """Return the reading of calls that each do an amount, one after the other for so many seconds."""
+def repeated(work: Callable[[], object], seconds: float) -> list[float]:
+    """Return the seconds of each of the calls, one after the other, that fill so many seconds."""
     calls = [timed(work)]
     while sum(calls) < seconds:
         calls.append(timed(work))
-    return Reading(sum(calls), amount * len(calls))
+    return calls
 
 
 def fastest(options: Mapping[str, Callable[[], Callable[[], object]]], seconds: float) -> tuple[str, float]:
@@ -112,11 +103,7 @@ def fastest(options: Mapping[str, Callable[[], Callable[[], object]]], seconds: 
     for _ in range(min(2, len(options))):
         for name, prepare in options.items():
             call = prepare()
-            calls = [timed(call)]
-            if calls[0] < 10 * seconds:
-                calls = [timed(call)]
-                while sum(calls) < seconds:
-                    calls.append(timed(call))
-            best[name] = min(best[name], *calls)
+            first = timed(call)
+            best[name] = min(best[name], first if first >= 10 * seconds else min(repeated(call, seconds)))
             del call  # or two options would share the memory
     return min(best.items(), key=lambda option: option[1])

@@ -11,9 +11,7 @@ import logging
 import os
 import platform
 from datetime import UTC, datetime
-from importlib import import_module
 from importlib.metadata import distributions
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,6 @@ from memo.storage.provenance import git_state, processor
 logger = logging.getLogger(__name__)
 
 FILE, EARLIER = "measurements.jsonl", "measurements.earlier.jsonl"
-WARM_UP = 0  # the repetition that no statistic counts
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("jax", "jaxlib", "optax", "numpy", "torch", "hydra-core")
 # What only shows readings: redrawing must not ask for new ones.
@@ -43,7 +40,7 @@ class Journal:
         One of another environment is set aside, and the log says so. `origin` is what a new journal says about itself and
         readings may differ in. Raises Refusal where there is nothing to read.
         """
-        self.path = folder / FILE
+        self.path, self.records = folder / FILE, []
         found = self._stored()
         if environment is None and not found:
             raise Refusal(f"{folder} holds no {FILE} to draw from.")
@@ -53,13 +50,13 @@ class Journal:
         if found and known == self.environment:
             self.origin, self.records = found[0]["origin"], found[1:]
             return
-        self.origin, self.records = origin or {}, []
         if found:
             os.replace(self.path, folder / EARLIER)
-            changed = [name for name, value in self.environment.items() if known.get(name) != value]
+            changed = ", ".join(name for name, value in self.environment.items() if known.get(name) != value)
             words = "%s was measured in another environment (%s): starting anew; the earlier readings are in %s."
-            logger.warning(words, self.path, ", ".join(changed), EARLIER)
+            logger.warning(words, self.path, changed, EARLIER)
         folder.mkdir(parents=True, exist_ok=True)
+        self.origin = origin or {}
         self._append({"environment": self.environment, "origin": self.origin})
 
     def add(self, **record: Any) -> None:
@@ -76,9 +73,10 @@ class Journal:
         return next((record[key] for record in reversed(self.find(**wanted)) if key in record), None)
 
     def readings(self, setting: str, contestant: str) -> dict[int, Record]:
-        """Return the readings of a contestant by repetition, the warm-up left out."""
-        found = self.find(setting=setting, contestant=contestant)
-        return {one["repetition"]: one for one in found if one.get("repetition", WARM_UP) != WARM_UP}
+        """Return the readings of a contestant by repetition, the warm-up (0) left out."""
+        return {
+            one["repetition"]: one for one in self.find(setting=setting, contestant=contestant) if one.get("repetition")
+        }
 
     def _append(self, record: Record) -> None:
         # One short line, forced to the disk: an interruption can only tear the last one, and `_stored` drops that.
@@ -88,9 +86,7 @@ class Journal:
             os.fsync(stream.fileno())
 
     def _stored(self) -> list[Record]:
-        if not self.path.exists():
-            return []
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.exists() else []
         whole = [line for line in lines if line.endswith("\n")]
         if whole != lines:  # or the next line would be glued to the torn one
             self.path.write_text("".join(whole), encoding="utf-8")
@@ -102,6 +98,14 @@ def fingerprint() -> Record:
     installed = {
         name: next((found.version for found in distributions(name=name)), "not installed") for name in PACKAGES
     }
+    told = Path("/proc/cpuinfo")
+    flags = told.read_text().split() if told.exists() else []
+    digest = hashlib.sha256()  # of every module that a reading may depend on
+    for path in sorted(
+        path for folder in ("memo", "experiments", "hydra_plugins") for path in (ROOT / folder).rglob("*.py")
+    ):
+        if (name := path.relative_to(ROOT).as_posix()) not in SHOWING:
+            digest.update(name.encode() + path.read_bytes())
     return {
         "versions": {"python": platform.python_version()} | installed,
         "device": {
@@ -109,30 +113,12 @@ def fingerprint() -> Record:
             "kind": jax.devices()[0].device_kind,
             "count": jax.device_count(),
             "processor": processor(),
-            "vectors": _vectors(),
+            "vectors": "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "",
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-            "torch_threads": import_module("torch").get_num_threads() if find_spec("torch") else None,
         },
         "flags": {name: os.environ[name] for name in ("XLA_FLAGS", "OMP_NUM_THREADS") if name in os.environ},
-        "code": _code(),
+        "code": digest.hexdigest()[:16],
     }
-
-
-def _vectors() -> str:
-    """Return the widest vector instructions of the processor that matter here, "" where that is not known."""
-    told = Path("/proc/cpuinfo")
-    flags = told.read_text().split() if told.exists() else []
-    return "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else ""
-
-
-def _code() -> str:
-    """Return a hash of every module that a reading may depend on, 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for folder in ("memo", "experiments", "hydra_plugins"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            if (name := path.relative_to(ROOT).as_posix()) not in SHOWING:
-                digest.update(name.encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def origin() -> Record:

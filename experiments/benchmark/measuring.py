@@ -36,16 +36,15 @@ def measure(folder: Path, sizes: Sizes, command: str, data: str | None = None) -
     origin = journal.origin()
     if (origin["load"] or 0) > BUSY:
         logger.warning("Other work keeps this machine busy (load %.1f): the readings will show it.", origin["load"])
-    book = Journal(folder, journal.fingerprint(), origin)
-    settings = {setting.name: setting for setting in listed(sizes)}
-    asked = {"sizes": asdict(sizes), "settings": [*settings], "command": command}
+    book, every = Journal(folder, journal.fingerprint(), origin), listed(sizes)
+    asked = {"sizes": asdict(sizes), "settings": [work.name for work in every], "command": command}
     if {key: book.last(key) for key in asked} != asked:
         book.add(**asked)
-    for name, setting in settings.items():
-        if not book.find(setting=name):
-            book.add(setting=name, part=setting.part, work=setting.work._asdict())
-        taking_part = contestants.taking_part(setting, dataset, sizes)
-        interleave(book, name, taking_part, sizes.repetitions, warm_up=setting.part != PUBLISHED)
+    for work in every:
+        if not book.find(setting=work.name):
+            book.add(setting=work.name, work=work._asdict())
+        taking_part = contestants.taking_part(work, dataset, sizes.gflop)
+        interleave(book, work.name, taking_part, sizes.repetitions, warm_up=work.part != PUBLISHED)
     commands.measure(book, sizes, data)
 
 

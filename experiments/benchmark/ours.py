@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-
-import numpy as np
+from itertools import product
 
 from experiments.benchmark.interleaving import Reading
 from experiments.benchmark.settings import BATCH, MOMENTUM, Work
@@ -42,26 +41,25 @@ def trials(work: Work) -> list[Trial]:
         evaluations=2,
         seeds=seeds,
     )
-    asked = []
-    for kind in kinds:
-        for rate in rates:
-            optimizer = Optimizer(learning_rate=rate, momentum=MOMENTUM)
-            asked += make_trials(replace(base, labels=Labels(kind=kind), optimizer=optimizer))
-    return asked
+    each = [
+        (Labels(kind=kind), Optimizer(learning_rate=rate, momentum=MOMENTUM)) for kind, rate in product(kinds, rates)
+    ]
+    return [
+        trial for labels, optimizer in each for trial in make_trials(replace(base, labels=labels, optimizer=optimizer))
+    ]
 
 
 def train(asked: list[Trial], dataset: Dataset) -> Trained:
     """Return trials of one signature, trained as one population; a network that diverges, and so stops costing, is a fault."""
     (group,) = population.plan(asked)
     trained = execution.train(group, dataset)
-    if diverged := int(np.sum(np.array(trained.status) == DIVERGED)):
+    if diverged := trained.status.count(DIVERGED):
         raise RuntimeError(f"{diverged} networks of the benchmark diverged and stopped costing.")
     return trained
 
 
 def start(work: Work, dataset: Dataset) -> Callable[[], Reading]:
     """Return the function that trains a population; its seconds have evaluations in them, but not preparing and compiling."""
-
     asked, (seeds, kinds, rates) = trials(work), composition(work)
     note = f"{seeds} seeds × {len(kinds)} kinds of labels × {len(rates)} learning rates"
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from itertools import pairwise
-from multiprocessing.synchronize import Barrier
 from typing import Any, NamedTuple
 
 import jax
@@ -39,11 +38,15 @@ class Peer(NamedTuple):
     minibatches: Callable[[], Iterable[Any]]
     step: Callable[[Any], None]
 
-    def train(self, epochs: int) -> None:
-        """Train so many epochs."""
+
+def train(peers: Sequence[Peer], epochs: int) -> None:
+    """Train one peer after the other, and wait for the device."""
+    for peer in peers:
         for _ in range(epochs):
-            for minibatch in self.minibatches():
-                self.step(minibatch)
+            for minibatch in peer.minibatches():
+                peer.step(minibatch)
+    if ON_GPU:
+        torch.cuda.synchronize()
 
 
 def loop(work: Work, data: Examples, optimizer: str, loader: bool = False) -> Peer:
@@ -51,25 +54,29 @@ def loop(work: Work, data: Examples, optimizer: str, loader: bool = False) -> Pe
 
     The loader works in the process itself: with data in memory, workers only add to the cost.
     """
-    images, labels = _tensors(data)
+    images, (labels, _) = _tensors(data)
     layers = [(nn.Linear(inputs, outputs), nn.ReLU()) for inputs, outputs in pairwise(work.sizes)]
     network = nn.Sequential(*[module for layer in layers for module in layer][:-1]).to(DEVICE)
     kind: dict[str, Any] = {optimizer: True}
     sgd = torch.optim.SGD(network.parameters(), work.learning_rates[0], MOMENTUM, **kind)
+    minibatches: Callable[[], Iterable[Any]]
+    if loader:
+        pairs = TensorDataset(images.cpu(), labels.cpu())
+        collated = DataLoader(pairs, batch_size=BATCH, shuffle=True, drop_last=True, pin_memory=ON_GPU)
+        minibatches = partial(iter, collated)
+    else:
 
-    def update(pixels: Tensor, answers: Tensor) -> None:
+        def minibatches() -> Iterable[Any]:
+            rows = _minibatches(torch.randperm(len(images), device=DEVICE))
+            return ((images[each], labels[each]) for each in rows)
+
+    def step(minibatch: Sequence[Tensor]) -> None:
+        pixels, answers = (part.to(DEVICE, non_blocking=True) for part in minibatch)
         sgd.zero_grad(set_to_none=True)
         F.cross_entropy(network(pixels), answers).backward()
         sgd.step()
 
-    parameters = list(network.parameters())
-    if not loader:
-        orders = partial(torch.randperm, len(images), device=DEVICE)
-        return Peer(1, parameters, lambda: _minibatches(orders()), lambda rows: update(images[rows], labels[0][rows]))
-    pairs = TensorDataset(images.cpu(), labels[0].cpu())
-    collated = DataLoader(pairs, batch_size=BATCH, shuffle=True, drop_last=True, pin_memory=ON_GPU)
-    move = partial(Tensor.to, device=DEVICE, non_blocking=True)
-    return Peer(1, parameters, lambda: collated, lambda pair: update(*map(move, pair)))
+    return Peer(1, [*network.parameters()], minibatches, step)
 
 
 def population(work: Work, data: Examples, layout: str, own: bool, compiled: bool = False) -> Peer:
@@ -107,12 +114,10 @@ def population_step(layout: str, own: bool, compiled: bool, rate: float) -> Call
     """
 
     def loss(parameters: list[Tensor], pixels: Tensor, labels: Tensor) -> Tensor:
-        last = len(parameters) - 2
         for layer in range(0, len(parameters), 2):
             weights, biases = parameters[layer], parameters[layer + 1]
+            pixels = F.relu(pixels) if layer else pixels
             pixels = F.linear(pixels, weights, biases) if layout == "linear" else pixels @ weights + biases
-            if layer < last:
-                pixels = F.relu(pixels)
         return F.cross_entropy(pixels, labels)
 
     gradients = vmap(grad(loss), in_dims=(0, 0 if own else None, 0))
@@ -123,11 +128,9 @@ def population_step(layout: str, own: bool, compiled: bool, rate: float) -> Call
         torch._foreach_add_(momentum, moves)
         torch._foreach_add_(parameters, momentum, alpha=-rate)
 
-    if not compiled:
-        return step
     # A growing population has more shapes than PyTorch compiles a function for by default, before it gives up.
     torch._dynamo.config.recompile_limit = 1000
-    return torch.compile(step, dynamic=False)
+    return torch.compile(step, dynamic=False) if compiled else step
 
 
 def start(work: Work, data: Examples, seconds: float, *, processes: bool = False, **how: Any) -> Callable[[], Reading]:
@@ -136,7 +139,7 @@ def start(work: Work, data: Examples, seconds: float, *, processes: bool = False
     `how` are the options of `population` where it has `own`, else of `loop`. The time of a loop is linear in its networks,
     so it trains as many as take about `seconds`, in one process or in as many `processes` as there are cores.
     """
-    threads = (1,) if processes else (THREADS,) if ON_GPU else (THREADS, 1)
+    threads = (1,) if processes else (THREADS,) if ON_GPU else dict.fromkeys((THREADS, 1))
     make, kinds = (population, ("linear", "matmul")) if "own" in how else (loop, ("foreach", "fused"))
     known = {
         f"{count} threads, {kind}": (count, partial(make, work, data, kind, **how))
@@ -146,64 +149,51 @@ def start(work: Work, data: Examples, seconds: float, *, processes: bool = False
     compiling: dict[str, float] = {}
 
     def prepare(option: str) -> Callable[[], None]:
-        _use_threads(known[option][0])
-        peer = known[option][1]()
+        count, make = known[option]
+        torch.set_num_threads(count)
+        peer = make()
         if option not in compiling:
-            compiling[option] = timed(lambda: _train([peer], 1)) if how.get("compiled") else 0.0
-        return lambda: _train([peer], 1)
+            compiling[option] = timed(lambda: train([peer], 1)) if how.get("compiled") else 0.0
+        return lambda: train([peer], 1)
 
     best, epoch = fastest({option: partial(prepare, option) for option in known}, min(TRIAL, seconds))
-    make = known[best][1]
-    count = 1 if "own" in how else work.fitting(seconds / epoch)
+    networks = work.networks if "own" in how else work.fitting(seconds / epoch)
 
     def read() -> Reading:
+        count, make = known[best]
         if processes:
-            return _read_beside(work, make, count, best)
-        _use_threads(known[best][0])
-        if ON_GPU:
-            torch.cuda.empty_cache()  # so that the contestants do not crowd each other out
+            return _read_beside(work, make, networks, best)
+        torch.set_num_threads(count)
         # Anew each time, so that nothing is held between readings.
-        peers = [make() for _ in range(count)]
-        _synchronise()
-        took = timed(lambda: _train(peers, work.epochs))
-        networks = sum(peer.networks for peer in peers)
+        peers = [make() for _ in range(1 if "own" in how else networks)]
+        took = timed(lambda: train(peers, work.epochs))
         return Reading(took, networks * work.examples, compiling[best], f"{best}; {networks} networks")
 
     return read
 
 
-_together: Barrier
-
-
-def _meet(barrier: Barrier) -> None:
-    global _together
-    _together = barrier
-    _use_threads(1)
-
-
-def _train_beside(makers: Sequence[Callable[[], Peer]], epochs: int) -> tuple[float, float]:
-    """Train in one of several processes that begin together; return when it began and ended, by one clock for all."""
-    peers = [make() for make in makers]
-    _together.wait(timeout=600)
-    started = time.perf_counter()
-    _train(peers, epochs)
-    return started, time.perf_counter()
-
-
-def _read_beside(work: Work, make: Callable[[], Peer], count: int, words: str) -> Reading:
-    """Train `count` networks in each of as many processes as there are cores; starting the processes is not counted."""
+def _read_beside(work: Work, make: Callable[[], Peer], networks: int, words: str) -> Reading:
+    """Train networks in each of as many processes as there are cores; starting the processes is not counted."""
     cores, context = len(os.sched_getaffinity(0)), multiprocessing.get_context("spawn")
-    each = max(1, min(count, work.networks // cores))
+    each = max(1, min(networks, work.networks // cores))
     with ProcessPoolExecutor(cores, context, _meet, (context.Barrier(cores),)) as pool:
         begun, ended = zip(*pool.map(partial(_train_beside, [make] * each), [work.epochs] * cores))
     note = f"{cores} processes; {words}; {cores * each} networks"
     return Reading(max(ended) - min(begun), cores * each * work.examples, 0.0, note)
 
 
-def _train(peers: Sequence[Peer], epochs: int) -> None:
-    for peer in peers:
-        peer.train(epochs)
-    _synchronise()
+def _meet(barrier: Any) -> None:
+    torch.set_num_threads(1)
+    globals()["_together"] = barrier  # a barrier is inherited, and cannot be sent with a task
+
+
+def _train_beside(makers: Sequence[Callable[[], Peer]], epochs: int) -> tuple[float, float]:
+    """Train in one of several processes that begin together; return when it began and ended, by one clock for all."""
+    peers = [make() for make in makers]
+    globals()["_together"].wait(timeout=600)
+    started = time.perf_counter()
+    train(peers, epochs)
+    return started, time.perf_counter()
 
 
 def _tensors(data: Examples) -> tuple[Tensor, Tensor]:
@@ -218,24 +208,14 @@ def _minibatches(order: Tensor) -> Iterator[Tensor]:
         yield order[..., start : start + BATCH]
 
 
-def _synchronise() -> None:
-    if ON_GPU:
-        torch.cuda.synchronize()
-
-
-def _use_threads(count: int) -> None:
-    if torch.get_num_threads() != count:
-        torch.set_num_threads(count)
-
-
 def sgemm(side: int) -> Callable[[], object]:
     """Return the product of square float32 matrices by the vendor's library, with all threads."""
     factor = torch.randn(side, side, device=DEVICE)
     product = torch.empty_like(factor)
 
     def run() -> None:
-        _use_threads(THREADS)
+        torch.set_num_threads(THREADS)
         torch.mm(factor, factor, out=product)
-        _synchronise()
+        train((), 0)  # waits
 
     return run

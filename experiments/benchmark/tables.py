@@ -1,4 +1,4 @@
-"""From readings to tables: medians with their range, shares of the machine's limits, ratios of paired readings, verdicts."""
+"""From readings to tables: medians with their range, shares of the machine's limit, ratios of paired readings, verdicts."""
 
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
@@ -8,20 +8,14 @@ import numpy as np
 import pandas as pd
 
 from experiments.benchmark import commands
-from experiments.benchmark.contestants import BYTES, EXAMPLES, FLOP, OURS, XLA_COPY, XLA_SGEMM, family
+from experiments.benchmark.contestants import EXAMPLES, FLOP, OURS, XLA_SGEMM, family
 from experiments.benchmark.journal import Journal
 from experiments.benchmark.settings import COMPARISON, PUBLISHED, Sizes, Work, data
 from memo.statistics.intervals import Estimate
 
-RATE = "examples/s"
-UNITS = {EXAMPLES: (1.0, RATE), FLOP: (1e-9, "GFLOP/s"), BYTES: (1e-9, "GB/s")}  # factor to, and unit of, a rate
+RATE, SHARE, RATIO = "examples/s", "share_of_sgemm", "ours_over_this"
+UNITS = {EXAMPLES: (1.0, RATE), FLOP: (1e-9, "GFLOP/s")}  # factor to, and unit of, a rate
 REACHED, MISSED, NOT_MEASURED, NOT_APPLICABLE = "yes", "no", "not measured", "not applicable"
-DEVICES = {"cpu": "two CPU cores", "gpu": "a GPU"}
-# What a population is bound by on each kind of device: the column that says how near it comes, and its words.
-BOUND = {
-    "cpu": ("share_of_sgemm", "share of XLA's best sgemm"),
-    "gpu": ("share_of_copy", "share of the copy bandwidth"),
-}
 
 
 def median(values: pd.Series) -> Estimate:
@@ -55,58 +49,46 @@ def estimates(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def contestants(journal: Journal) -> pd.DataFrame:
     """Return one row per setting and contestant, those that could not be measured among them."""
     rows = [row for name in journal.last("settings") for row in _rows(journal, name)]
-    shares = [
-        name + end for name in ("share_of_sgemm", "share_of_copy", "ours_over_this") for end in ("", "_low", "_high")
-    ]
     counts = ["networks", "images", "epochs", "examples_per_network"]
     columns = ["part", "width", *counts, "contestant", "unit", "median", "low", "high", "n", "gflop_per_second"]
-    columns += ["gb_per_second", *shares, "compile_seconds", "missing", "note"]
-    frame = pd.DataFrame(rows).reindex(columns=columns)
+    columns += [name + end for name in (SHARE, RATIO) for end in ("", "_low", "_high")]
+    frame = pd.DataFrame(rows).reindex(columns=[*columns, "compile_seconds", "missing", "note"])
     return frame.astype(dict.fromkeys(("width", "n", *counts), "Int64"))
 
 
 def _rows(journal: Journal, setting: str) -> Iterator[dict[str, Any]]:
-    if not journal.find(setting=setting):
+    if not (found := journal.find(setting=setting)):
         return
-    part, work = journal.last("part", setting=setting), Work(**journal.last("work", setting=setting))
-    facts = {"part": part, "width": None if part == PUBLISHED else work.hidden[0], "networks": work.networks}
+    work = Work(**found[0]["work"])
+    facts = {"part": work.part, "width": None if work.part == PUBLISHED else work.hidden[0], "networks": work.networks}
     facts |= {"images": work.images, "epochs": work.epochs, "examples_per_network": work.examples}
-    facts |= {"missing": "", "note": ""}
-    units = {one["contestant"]: one["unit"] for one in journal.find(setting=setting) if "contestant" in one}
+    units = {one["contestant"]: one["unit"] for one in found[1:]}
     readings = {name: journal.readings(setting, name) for name in units}
-    rates = {
-        name: pd.Series({at: one["amount"] / one["seconds"] for at, one in own.items()}, dtype=float)
-        for name, own in readings.items()
-    }
+    rates = {name: _series(own, lambda one: one["amount"] / one["seconds"]) for name, own in readings.items()}
+    best = max((own for name, own in rates.items() if name.startswith(XLA_SGEMM)), key=pd.Series.median, default=np.nan)
     for name, unit in units.items():
-        factor, words = UNITS[unit]
-        row, own = facts | {"contestant": name, "unit": words}, rates[name]
+        (factor, words), own = UNITS[unit], rates[name]
+        row: dict[str, Any] = facts | {"contestant": name, "unit": words, "missing": "", "note": ""}
         if own.empty:
             yield row | {"missing": _missing(journal, setting, name)}
             continue
+        row |= dict(zip(("median", "low", "high", "n"), median(own * factor)))
         # The warm-up's compiling: later readings find the program.
         first, last = journal.find(setting=setting, contestant=name)[0], [*readings[name].values()][-1]
-        row |= dict(zip(("median", "low", "high", "n"), median(own * factor)))
         row |= {"compile_seconds": first["compile"], "note": last["note"]}
+        row["gflop_per_second"] = row["median"] * (work.flop_per_example / 1e9 if unit == EXAMPLES else 1)
         if unit == EXAMPLES:
-            row |= {"gflop_per_second": row["median"] * work.flop_per_example / 1e9}
-            row |= {"gb_per_second": row["median"] * work.bytes_per_example / 1e9}
-            row |= _columns("share_of_sgemm", own * work.flop_per_example / _best(rates, XLA_SGEMM))
-            row |= _columns("share_of_copy", own * work.bytes_per_example / _best(rates, XLA_COPY))
-            row |= _columns("ours_over_this", rates[OURS] / own) if name != OURS else {}
-        else:
-            row["gflop_per_second" if unit == FLOP else "gb_per_second"] = row["median"]
+            row |= _columns(SHARE, own * work.flop_per_example / best)
+            row |= _columns(RATIO, rates[OURS] / own) if name != OURS else {}
         yield row
+
+
+def _series(readings: Mapping[int, Mapping[str, Any]], value: Any) -> pd.Series:
+    return pd.Series({repetition: value(one) for repetition, one in readings.items()}, dtype=float)
 
 
 def _missing(journal: Journal, setting: str, contestant: str) -> str:
     return journal.last("failure", setting=setting, contestant=contestant) or "not measured yet"
-
-
-def _best(rates: Mapping[str, pd.Series], beginning: str) -> pd.Series:
-    """Return the readings of the limit with the highest median, or none."""
-    limits = [own for name, own in rates.items() if name.startswith(beginning)]
-    return max(limits, key=lambda own: own.median(), default=pd.Series(dtype=float))
 
 
 def largest(table: pd.DataFrame) -> pd.DataFrame:
@@ -121,11 +103,10 @@ def whole_commands(journal: Journal) -> pd.DataFrame:
     seconds: dict[str, pd.Series] = {}
     for name, command in every.items():
         readings = journal.readings(commands.SETTING, name)
-        own = seconds[name] = pd.Series({at: one["seconds"] for at, one in readings.items()}, dtype=float)
+        own = seconds[name] = _series(readings, lambda one: one["seconds"])
         parts = pd.DataFrame({at: one["note"] for at, one in readings.items()}, dtype=float).T
         row = {"command": name, "cache": command.cache, "jobs": command.jobs, "n": len(own)} | _columns("seconds", own)
-        if own.empty:
-            row["missing"] = _missing(journal, commands.SETTING, name)
+        row["missing"] = _missing(journal, commands.SETTING, name) if own.empty else ""
         if command.earlier:
             row |= _columns("over_earlier", own / seconds[command.earlier])
         if command.shorter:
@@ -146,7 +127,7 @@ def published(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for each in data("published"):
-        whole = [Work((), each["networks_each"], images, each["epochs"]) for images in each["images"]]
+        whole = [Work(PUBLISHED, (), each["networks_each"], images, each["epochs"]) for images in each["images"]]
         networks, examples = (sum(one.networks for one in whole), sum(one.networks * one.examples for one in whole))
         facts = {key: each[key] for key in ("workload", "published", "hardware", "address")} | {"networks": networks}
         for row in table[(table["part"] == PUBLISHED) & table["median"].notna()].to_dict("records"):
@@ -168,18 +149,17 @@ def goals(table: pd.DataFrame, workloads: pd.DataFrame, whole: pd.DataFrame, pla
     rows = []
     for goal in data("goals"):
         end, bounds = next((end, goal[end]) for end in ("at_least", "at_most") if end in goal)
-        for pattern, (bound, target) in bounds.items():
+        for pattern, both in bounds.items():
             matching = [each for each in found["subject"].unique() if fnmatch(each, str(pattern))]
             for subject in matching or [str(pattern)]:
-                row = {"goal": goal["quantity"], "subject": subject, end: bound, "target": target}
-                row |= {"device": DEVICES[goal["device"]], "note": ""}
-                if goal["device"] != platform:
-                    rows.append(row | dict.fromkeys(("reached", "target_reached"), NOT_APPLICABLE))
-                    continue
-                measured, about = _measured(goal, found[found["subject"] == subject])
-                verdicts = (_verdict(measured, each, end) for each in (bound, target))
-                row |= about | dict(zip(("reached", "target_reached"), verdicts))
-                rows.append(row | dict(zip(("measured", "low", "high", "n"), measured or ())))
+                measured, row = None, {"reached": NOT_APPLICABLE, "target_reached": NOT_APPLICABLE, "note": ""}
+                if goal["device"] == platform:
+                    measured, about = _measured(goal, found[found["subject"] == subject])
+                    verdicts = (_verdict(measured, bound, end) for bound in both)
+                    row |= about | dict(zip(("reached", "target_reached"), verdicts))
+                row |= {"goal": goal["quantity"], "device": goal["device"], "subject": subject}
+                row |= dict(zip((end, "target"), both)) | dict(zip(("measured", "low", "high", "n"), measured or ()))
+                rows.append(row)
     columns = ["goal", "device", "subject", "networks", "at_least", "at_most", "target"]
     columns += ["measured", "low", "high", "n", "reached", "target_reached", "note"]
     return pd.DataFrame(rows).reindex(columns=columns).astype({"networks": "Int64", "n": "Int64"})
@@ -187,9 +167,8 @@ def goals(table: pd.DataFrame, workloads: pd.DataFrame, whole: pd.DataFrame, pla
 
 def _measured(goal: Mapping[str, Any], found: pd.DataFrame) -> tuple[Estimate | None, dict[str, Any]]:
     """Return what was measured of a goal in the rows of its subject, and about that: networks, note."""
-    if "networks" in goal:
-        found = found[found["networks"] >= goal["networks"]]
-    own = found[found["contestant"].isin(family(goal["family"]) if "family" in goal else [OURS, np.nan])]
+    of = family(goal["family"]) if "family" in goal else [OURS, np.nan]
+    own = found[found["contestant"].isin(of) & ~(found["networks"] < goal.get("networks", 1))]
     if own.empty:
         return None, {"note": "left out at this scale"}
     known = [row for row in estimates(own) if row.get(goal["column"])]
