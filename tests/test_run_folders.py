@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import multiprocessing
 import os
@@ -197,6 +198,7 @@ def test_load_ignores_a_folder_that_is_not_done(tmp_path):
 def test_rows_of_trials_not_listed_yet_are_ignored(tmp_path):
     write(tmp_path, tables("a"), PROVENANCE)
     before = memo.load(tmp_path)
+    (tmp_path / "done.json").write_text('{"trials": 1}')  # as older versions wrote it
     both = tables("a", "b")["curves"]
     both.to_parquet(tmp_path / "curves.parquet", index=False)
     same(memo.load(tmp_path), before)
@@ -218,7 +220,11 @@ def test_extending_keeps_old_rows_bit_for_bit(tmp_path):
     after = memo.load(tmp_path)
     assert after.trials["trial"].tolist() == ["a", "b", "c", "d"]
     same(of(after, "a", "b"), before)
-    assert json.loads((tmp_path / "done.json").read_text()) == {"trials": 4}
+    mark = json.loads((tmp_path / "done.json").read_text())
+    assert mark["trials"] == 4
+    assert mark["tables"] == {
+        f"{name}.parquet": [hashlib.sha256((tmp_path / f"{name}.parquet").read_bytes()).hexdigest()] for name in ORDER
+    }
     assert [session["networks"] for session in run_folders.provenance(tmp_path)] == [2, 1]
 
 
@@ -258,8 +264,8 @@ def test_a_full_disk_leaves_the_earlier_state(tmp_path, tmp_path_factory, monkey
         before = memo.load(tmp_path)
     write_table = pq.write_table
 
-    def on_a_full_disk(table, path):
-        write_table(table, path)
+    def on_a_full_disk(table, path, **options):
+        write_table(table, path, **options)
         if f".{failing}.parquet" in path.name:
             path.write_bytes(path.read_bytes()[:100])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
@@ -319,25 +325,81 @@ def test_asking_whether_a_folder_can_be_written_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def flipped(content, place):
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+DAMAGES = {
+    "empty": lambda content: b"",
+    "cut": lambda content: content[:-1],
+    "start flipped": lambda content: flipped(content, 40),
+    "middle flipped": lambda content: flipped(content, len(content) // 2),
+    "gone": None,
+}
+
+
 @pytest.mark.parametrize("name", [f"{name}.parquet" for name in ORDER])
-@pytest.mark.parametrize("content", [b"", b"PAR1 and then nothing"], ids=["empty", "truncated"])
-def test_a_corrupt_table_is_refused_by_name(tmp_path, name, content):
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_table_is_refused_by_name_and_its_trials_are_trained_again(tmp_path, caplog, name, damage):
     write(tmp_path, tables("a"), PROVENANCE)
-    (tmp_path / name).write_bytes(content)
+    if damage == "gone":
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(DAMAGES[damage]((tmp_path / name).read_bytes()))
     with pytest.raises(Refusal, match=f"{tmp_path / name} is not a readable table"):
         memo.load(tmp_path)
-    with pytest.raises(Refusal, match=f"{tmp_path / name} is not a readable table"):
-        write(tmp_path, tables("b"), PROVENANCE)
-    if name == "trials.parquet":
-        with pytest.raises(Refusal, match=f"{tmp_path / name} is not a readable table"):
-            run_folders.finished(tmp_path, [])
+    assert run_folders.finished(tmp_path, []) == set()
+    assert ("is not a readable table" in caplog.text) or not (tmp_path / "trials.parquet").exists()
+    write(tmp_path, tables("a", offset=2.0), PROVENANCE)
+    assert memo.load(tmp_path).curves["train_loss"].min() == 2
+    assert run_folders.finished(tmp_path, ["confidence"]) == {"a"}
 
 
-def test_a_missing_table_is_refused_by_name(tmp_path):
+def test_a_damaged_mark_is_noticed(tmp_path, caplog):
     write(tmp_path, tables("a"), PROVENANCE)
-    (tmp_path / "trials.parquet").unlink()
-    with pytest.raises(Refusal, match=f"{tmp_path}/trials.parquet is not a readable table"):
-        memo.load(tmp_path)
+    mark = (tmp_path / "done.json").read_bytes()
+    for content in (b"", mark[: len(mark) // 2], mark.replace(b"trials.parquet", b"trials.parquat")):
+        (tmp_path / "done.json").write_bytes(content)
+        assert run_folders.finished(tmp_path, []) == set()
+        with pytest.raises(Refusal, match="is damaged"):
+            memo.load(tmp_path)
+
+
+@pytest.mark.parametrize("kept", range(6))
+def test_a_crash_between_replacements_damages_nothing(tmp_path, monkeypatch, kept):
+    write(tmp_path, tables("a"), PROVENANCE)
+    before, replaced, replace = memo.load(tmp_path), [], os.replace
+
+    def dying(source, target):
+        if len(replaced) == kept:
+            raise KeyboardInterrupt
+        replaced.append(target)
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", dying)
+        if kept < 6:
+            with pytest.raises(KeyboardInterrupt):
+                write(tmp_path, tables("b"), PROVENANCE)
+    assert len(replaced) == kept
+    assert "a" in run_folders.finished(tmp_path, [])
+    same(of(memo.load(tmp_path), "a"), before)
+    write(tmp_path, tables("b"), PROVENANCE)
+    assert run_folders.finished(tmp_path, []) == {"a", "b"}
+    assert {len(digests) for digests in json.loads((tmp_path / "done.json").read_text())["tables"].values()} == {1}
+
+
+def test_folders_behind_links_are_read_once_and_foreign_tables_never(tmp_path):
+    write(tmp_path / "elsewhere" / "1", tables("a"), PROVENANCE)
+    write(tmp_path / "sweep" / "2", tables("b"), PROVENANCE)
+    (tmp_path / "sweep" / "1").symlink_to(tmp_path / "elsewhere" / "1")
+    (tmp_path / "sweep" / "again").symlink_to(tmp_path / "elsewhere" / "1")
+    (tmp_path / "sweep" / "2" / "up").symlink_to(tmp_path / "sweep")
+    (tmp_path / "sweep" / "2" / "notes.parquet").write_bytes(b"a colleague's")
+    found = memo.load(tmp_path / "sweep")
+    assert sorted(found.trials["trial"]) == ["a", "b"]
+    assert set(found) == {"trials", "curves", "confidence"}
+    assert len(run_folders.provenance(tmp_path / "sweep")) == 2
 
 
 def test_a_place_without_runs_is_refused(tmp_path):

@@ -3,11 +3,15 @@
     run folder/  curves.parquet  <probe>.parquet  provenance.json  trials.parquet  done.json
 
 Tables are replaced in that order, so that a trial listed in `trials.parquet` always has its other rows; rows of trials that
-are not listed there yet are ignored. `done.json` comes last.
+are not listed there yet are ignored. `done.json` comes last: it names the tables and has the SHA-256 of each, so that a
+table that is missing, cut or altered is noticed by whoever reads it; where tables are replaced, a first one with the digests
+of both states comes before them, so that a crash between them damages nothing. Other files are nobody's tables.
 """
 
 import ctypes
+import hashlib
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -33,6 +37,8 @@ WRITERS = 4  # threads that write run folders
 AT_ONCE = 256  # run folders that are written together, each of which holds a lock open
 READERS = 8  # and that read their files
 BLOCK = 256  # run folders whose small tables are held before they become one
+logger = logging.getLogger(__name__)
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -87,11 +93,49 @@ def require_writable(folder: Path) -> None:
 
 
 def finished(folder: Path, probes: Collection[str]) -> set[str]:
-    """Return the ids of the trials that a run folder holds with all of these probes."""
+    """Return the ids of the trials that a run folder holds with all of these probes: none where a table is damaged."""
     if not (folder / TRIALS).exists():
+        return set()
+    if damage := _damage(folder):
+        logger.warning("%s; its trials are trained again.", damage)
         return set()
     trials = read(folder / TRIALS, ["trial", "probes"]).to_pydict()
     return {trial for trial, measured in zip(trials["trial"], trials["probes"]) if set(probes) <= set(measured)}
+
+
+# The SHA-256 that each table of a folder may have, by file name; none where that was not written down (older folders).
+Digests = dict[str, list[str]]
+
+
+def _marked(folder: Path) -> Digests | None:
+    """Return what a folder's mark says of its tables, or None where it has no mark."""
+    try:
+        mark = json.loads((folder / DONE).read_text())
+        return mark["tables"] if "tables" in mark else {path.name: [] for path in folder.glob("*.parquet")}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return {}
+
+
+def _mark_of(folder: Path) -> Digests:
+    """Return what a finished folder's mark says of its tables; raises Refusal where it is damaged."""
+    marked = _marked(folder)
+    if not marked or TRIALS not in marked:
+        raise Refusal(f"{folder / DONE} is damaged; the command that made it trains its trials again.")
+    return marked
+
+
+def _damage(folder: Path) -> str:
+    """Return in words what is wrong with a run folder, empty where nothing is."""
+    if not (folder / DONE).exists():  # new, or a crash came between its trials and its mark
+        return ""
+    try:
+        for name, digests in _mark_of(folder).items():
+            _content(folder / name, digests)
+    except Refusal as refusal:
+        return str(refusal).split(";")[0]
+    return ""
 
 
 def write(folder: Path, tables: Mapping[str, pa.Table], provenance: Mapping[str, Any]) -> None:
@@ -137,25 +181,48 @@ def _held(folder: Path) -> Iterator[ExitStack]:
 
 
 def _stage(files: ExitStack, folder: Path, tables: Mapping[str, pa.Table], provenance: Mapping[str, Any]) -> None:
-    """Write the files of a run folder under other names; `files` then puts them in place, trials and the mark last."""
+    """Write the files of a run folder under other names; `files` then puts them in place, the last one first.
+
+    Of a folder with a damaged table nothing is kept: its trials have just been trained again, or will be.
+    """
+    kept = {} if _damage(folder) else _marked(folder) or _digests(folder)
     new = tables["trials"]["trial"].combine_chunks()
-    done, trials = (files.enter_context(replacing(folder / name, synced=False)) for name in (DONE, TRIALS))
-    earlier = _sessions(folder) if (folder / PROVENANCE).exists() else []
-    path = files.enter_context(replacing(folder / PROVENANCE, synced=False))
-    with _writing(folder / PROVENANCE):
-        path.write_text(json.dumps({**provenance, "earlier": earlier}, indent=1))
+
+    def replaced(name: str) -> Path:
+        return files.enter_context(replacing(folder / name, synced=False))
+
+    done, trials = replaced(DONE), replaced(TRIALS)
+    earlier = _sessions(folder) if kept and (folder / PROVENANCE).exists() else []
+    _write_json(replaced(PROVENANCE), {**provenance, "earlier": earlier})
+    written: Digests = {}
     for name, table in tables.items():
         target = folder / f"{name}.parquet"
-        if target.exists():
+        if target.name in kept:
             old = read(target)
-            kept = old.filter(pc.invert(pc.is_in(old["trial"], value_set=new)))
-            table = pa.concat_tables([kept, table], promote_options="permissive")
-        path = trials if name == "trials" else files.enter_context(replacing(target, synced=False))
+            others = old.filter(pc.invert(pc.is_in(old["trial"], value_set=new)))
+            table = pa.concat_tables([others, table], promote_options="permissive")
+        path = trials if target.name == TRIALS else replaced(target.name)
         with _writing(target):
-            pq.write_table(table, path)
-        if name == "trials":
-            with _writing(folder / DONE):
-                done.write_text(json.dumps({"trials": len(table)}))
+            pq.write_table(table, path, write_page_checksum=True)
+            written[target.name] = [_digest(path)]
+    count = pq.ParquetFile(trials).metadata.num_rows
+    _write_json(done, {"trials": count, "tables": kept | written})
+    if kept:
+        both = {name: [*kept.get(name, []), *digests] for name, digests in written.items()}
+        _write_json(replaced(DONE), {"trials": count, "tables": kept | both})
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    with _writing(path):
+        path.write_text(json.dumps(content, indent=1))
+
+
+def _digests(folder: Path) -> Digests:
+    return {path.name: [_digest(path)] for path in sorted(folder.glob("*.parquet"))}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _sync(folders: Collection[Path]) -> None:
@@ -176,8 +243,9 @@ def make_ready(folder: Path) -> None:
     """Raise Refusal unless a run folder can be written; mark it done where a crash came between its trials and that."""
     require_writable(folder)
     if (folder / TRIALS).exists() and not (folder / DONE).exists():
+        count = len(read(folder / TRIALS, ["trial"]))
         with replacing(folder / DONE) as path:
-            path.write_text(json.dumps({"trials": len(read(folder / TRIALS, ["trial"]))}))
+            _write_json(path, {"trials": count, "tables": _digests(folder)})
 
 
 def _sessions(folder: Path) -> list[dict[str, Any]]:
@@ -191,7 +259,18 @@ def provenance(path: str | os.PathLike) -> list[dict]:
 
 
 def _run_folders(root: Path) -> list[Path]:
-    return sorted(marker.parent for marker in root.rglob(DONE))
+    """Return the finished run folders below a folder, also behind links, each once."""
+    found: dict[Path, Path] = {}
+    entered: set[Path] = set()
+    for parent, below, files in os.walk(root, followlinks=True):
+        here = Path(parent).resolve()
+        if here in entered:  # a link that leads back
+            below.clear()
+            continue
+        entered.add(here)
+        if DONE in files:
+            found.setdefault(here, Path(parent))
+    return sorted(found.values())
 
 
 def read(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -199,23 +278,28 @@ def read(path: Path, columns: list[str] | None = None) -> pa.Table:
     return _decode(path, _content(path), columns)
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, digests: Collection[str] = ()) -> bytes:
+    """Return a table's bytes; raises Refusal where they cannot be read, or have none of the digests, where there are any."""
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, error.strerror or error) from error
+    if digests and hashlib.sha256(content).hexdigest() not in digests:
+        raise _unreadable(path, "not what was written")
+    return content
 
 
 def _decode(path: Path, content: bytes, columns: list[str] | None = None) -> pa.Table:
     try:
         # In this thread: for a sweep's small files, pyarrow's own threads cost more than they save.
-        return pq.ParquetFile(pa.BufferReader(content)).read(columns, use_threads=False)
+        stored = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        return stored.read(columns, use_threads=False)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> Refusal:
-    return Refusal(f"{path} is not a readable table ({error}); delete its folder to train it again.")
+def _unreadable(path: Path, error: Exception | str) -> Refusal:
+    return Refusal(f"{path} is not a readable table ({error}); the command that made it trains its trials again.")
 
 
 Select = Callable[[pd.DataFrame], pd.Series]
@@ -272,7 +356,11 @@ def _finished(path: str | os.PathLike) -> list[Path]:
 def _load(folders: Sequence[Path], select: Select | None, tables: Collection[str] | None) -> Tables | None:
     """Return the selected trials of run folders with their rows, or None where there are none."""
     blocks = [range(start, min(start + BLOCK, len(folders))) for start in range(0, len(folders), BLOCK)]
-    held = [_read_block([folders[place] / TRIALS for place in block], block) for block in blocks]
+    marked = [_mark_of(folder) for folder in folders]
+    held = [
+        _read_block([(folders[place] / TRIALS, marked[place].get(TRIALS, [])) for place in block], block)
+        for block in blocks
+    ]
     trials = _typed(pa.concat_tables([table for table, _ in held], promote_options="permissive").to_pandas())
     places = np.concatenate([of_row for _, of_row in held])
     keep = ~trials["trial"].duplicated()
@@ -287,11 +375,12 @@ def _load(folders: Sequence[Path], select: Select | None, tables: Collection[str
     others: dict[str, list[pa.Table]] = {}
     for block in blocks:
         own = slice(*np.searchsorted(places, [block.start, block.stop]))
-        files: dict[str, dict[int, Path]] = {}
+        files: dict[str, dict[int, tuple[Path, list[str]]]] = {}
         for place in np.unique(places[own]):
-            for file in sorted(folders[place].glob("*.parquet")):
-                if file.name != TRIALS and (tables is None or file.stem in tables):
-                    files.setdefault(file.stem, {})[place] = file
+            for file, digests in sorted(marked[place].items()):
+                name = file.removesuffix(".parquet")
+                if file != TRIALS and (tables is None or name in tables):
+                    files.setdefault(name, {})[place] = folders[place] / file, digests
         wanted = pa.array(found["trials"]["trial"][own])
         for name, by_place in files.items():
             table, of_row = _read_block(list(by_place.values()), by_place)
@@ -307,10 +396,14 @@ def _load(folders: Sequence[Path], select: Select | None, tables: Collection[str
     return Tables(found)
 
 
-def _read_block(paths: Sequence[Path], places: Iterable[int]) -> tuple[pa.Table, np.ndarray]:
-    """Return tables as one, which takes a tenth of the memory of a thousand small ones, and the place of each row."""
+def _read_block(files: Sequence[tuple[Path, list[str]]], places: Iterable[int]) -> tuple[pa.Table, np.ndarray]:
+    """Return tables as one, which takes a tenth of the memory of a thousand small ones, and the place of each row.
+
+    `files` are paths and the digests that they may have.
+    """
     with ThreadPoolExecutor(READERS) as pool:  # for reading only: decoding holds Python's lock
-        parts = [_decode(path, content) for path, content in zip(paths, pool.map(_content, paths))]
+        contents = pool.map(_content, *zip(*files))
+        parts = [_decode(path, content) for (path, _), content in zip(files, contents)]
     of_row = np.repeat(np.array(list(places)), [len(part) for part in parts])
     return pa.concat_tables(parts, promote_options="permissive").combine_chunks(), of_row
 
