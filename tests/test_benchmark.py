@@ -381,6 +381,14 @@ def test_goals_are_judged_by_the_faster_peer():
     assert set(found[found["device"] == "gpu"]["reached"]) == {tables.NOT_APPLICABLE}
 
 
+def test_goals_of_commands_are_judged_by_their_own_columns(tmp_path):
+    whole = timed(tmp_path, {"headline, commit 184e93d": [100.0, 80.0], "headline": [40.0, 30.0]}).reset_index()
+    found = tables.goals(pd.DataFrame([row(OURS, 16, 100.0)]), pd.DataFrame(), whole, "cpu").set_index("subject")
+    assert (found.loc["headline", "measured"], found.loc["headline", "reached"]) == (0.3875, tables.REACHED)
+    assert found.loc["500 jobs, population launcher", "note"] == "not measured yet"
+    assert found.loc["* scale=quick", "note"] == "left out at this scale"
+
+
 def test_every_goal_names_what_the_tables_can_have():
     known = {each["name"] for each in settings.data("commands")} | {
         each["workload"] for each in settings.data("published")
@@ -421,7 +429,7 @@ def timed(folder, seconds, note=None):
 
 def test_a_command_is_compared_with_the_same_at_an_earlier_commit(tmp_path):
     table = timed(tmp_path, {"headline, commit 184e93d": [100.0, 80.0, 120.0], "headline": [50.0, 20.0, 90.0]})
-    assert table.loc["headline", ["over_earlier", "over_earlier_low", "over_earlier_high"]].tolist() == [
+    assert table.loc["headline", ["time_over_earlier", "time_over_earlier_low", "time_over_earlier_high"]].tolist() == [
         0.5,
         0.25,
         0.75,
@@ -431,12 +439,14 @@ def test_a_command_is_compared_with_the_same_at_an_earlier_commit(tmp_path):
 
 def test_seconds_per_job_are_those_beyond_training_and_those_of_a_further_job(tmp_path):
     own, long, short = "500 jobs, population launcher", "30 jobs, basic launcher", "10 jobs, basic launcher"
-    parts = {own: {"train_seconds": 5.0, "evaluate_seconds": 1.0}}
+    spent = {"prepare": 1.0, "compile": 9.0, "wait": 4.0, "train": 5.0, "evaluate": 1.0, "probe": 2.0, "drawing": 3.0}
+    parts = {own: {f"{name}_seconds": seconds for name, seconds in spent.items()}}
     table = timed(tmp_path, {own: [25.0, 20.0], long: [20.0, 30.0], short: [10.0, 10.0]}, parts)
     assert table.loc[own, "seconds_per_job"] == pytest.approx(0.035)
     assert table.loc[own, "evaluation_over_training"] == pytest.approx(0.2)
     assert table.loc[long, "seconds_per_further_job"] == pytest.approx(0.75)
-    assert table.loc[own, "train_seconds"] == 5
+    split = ["waiting", "steps", "evaluations", "probes", "drawing", "rest"]
+    assert table.loc[own, [f"{name}_seconds" for name in split]].tolist() == [4, 4, 1, 2, 3, 8.5]
 
 
 def test_commands_come_after_what_they_are_compared_with():

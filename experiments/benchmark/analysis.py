@@ -8,7 +8,7 @@ import pandas as pd
 
 from experiments.benchmark import contestants, drawings, ours, tables
 from experiments.benchmark.journal import Journal
-from experiments.benchmark.settings import GROWTH
+from experiments.benchmark.settings import COMPARISON, GROWTH
 from experiments.benchmark.tables import RATIO, SHARE, estimates, largest
 from memo.reporting import claims
 from memo.reporting.chapter import Text
@@ -22,7 +22,7 @@ SHOWN = {
     "contestants": ["width", "networks", "contestant", "median", "unit", "n", "gflop_per_second", RATIO, SHARE],
     "growth": [],
     "published": ["workload", "networks", "published", "hardware", "contestant", "networks_per_hour", "hours", "n"],
-    "commands": ["command", "cache", "seconds", "n", "seconds_per_job", "seconds_per_further_job", "over_earlier"],
+    "commands": ["command", "cache", "seconds", "n", "seconds_per_job", "seconds_per_further_job", "time_over_earlier"],
 }
 FAMILIES = (contestants.LOOP, contestants.PROCESSES, contestants.VMAP, contestants.COMPILED, contestants.JAX_ONE)
 
@@ -48,7 +48,7 @@ def analyse(journal: Journal, folder: Path) -> Report:
     }
     shown = found | {
         "goals": found["goals"][found["goals"]["reached"] != tables.NOT_APPLICABLE],
-        "contestants": rates[rates["part"] != GROWTH].dropna(subset="median"),
+        "contestants": rates[rates["part"] == COMPARISON].dropna(subset="median"),
         "commands": whole[whole["n"] > 0] if len(whole) else whole,
     }
     drawn = {"contestants": [TEXT.figure(drawings.throughput(rates, folder), **facts)]}

@@ -108,7 +108,7 @@ def whole_commands(journal: Journal) -> pd.DataFrame:
         row = {"command": name, "cache": command.cache, "jobs": command.jobs, "n": len(own)} | _columns("seconds", own)
         row["missing"] = _missing(journal, commands.SETTING, name) if own.empty else ""
         if command.earlier:
-            row |= _columns("over_earlier", own / seconds[command.earlier])
+            row |= _columns("time_over_earlier", own / seconds[command.earlier])
         if command.shorter:
             further = (own - seconds[command.shorter]) / (command.jobs - every[command.shorter].jobs)
             row |= _columns("seconds_per_further_job", further)
@@ -116,8 +116,22 @@ def whole_commands(journal: Journal) -> pd.DataFrame:
             row |= _columns("seconds_per_job", (own - parts["train_seconds"]) / command.jobs)
         if "evaluate_seconds" in parts:
             row |= _columns("evaluation_over_training", parts["evaluate_seconds"] / parts["train_seconds"])
-        rows.append(row | parts.median().to_dict())
+        rows.append(row | (_spent(own, parts) if "train_seconds" in parts else {}))
     return pd.DataFrame(rows)
+
+
+def _spent(seconds: pd.Series, parts: pd.DataFrame) -> dict[str, float]:
+    """Return what the seconds of a command were spent on, medians; before `wait_seconds` were kept, it waited for all."""
+    known = parts.reindex(columns=["train_seconds", "evaluate_seconds", "probe_seconds", "drawing_seconds"]).fillna(0)
+    split = {
+        "waiting_seconds": parts.get("wait_seconds", parts["prepare_seconds"] + parts["compile_seconds"]),
+        "steps_seconds": known["train_seconds"] - known["evaluate_seconds"],
+        "evaluations_seconds": known["evaluate_seconds"],
+        "probes_seconds": known["probe_seconds"],
+        "drawing_seconds": known["drawing_seconds"],
+    }
+    split["rest_seconds"] = seconds - sum(split.values())
+    return {name: values.median() for name, values in split.items()}
 
 
 def published(table: pd.DataFrame) -> pd.DataFrame:
@@ -168,7 +182,7 @@ def goals(table: pd.DataFrame, workloads: pd.DataFrame, whole: pd.DataFrame, pla
 def _measured(goal: Mapping[str, Any], found: pd.DataFrame) -> tuple[Estimate | None, dict[str, Any]]:
     """Return what was measured of a goal in the rows of its subject, and about that: networks, note."""
     of = family(goal["family"]) if "family" in goal else [OURS, np.nan]
-    own = found[found["contestant"].isin(of) & ~(found["networks"] < goal.get("networks", 1))]
+    own = found[found["contestant"].isin(of) & (found["networks"].fillna(1) >= goal.get("networks", 1))]
     if own.empty:
         return None, {"note": "left out at this scale"}
     known = [row for row in estimates(own) if row.get(goal["column"])]
