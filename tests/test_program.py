@@ -13,7 +13,7 @@ from memo.data.randomness import generator, purpose_key
 from memo.networks import mlp, program
 from memo.networks.disturbances import Strengths
 from memo.networks.optimizers import Hyperparameters
-from memo.networks.program import Images, NetworkData, PackData, Progress
+from memo.networks.program import Images, NetworkData, PackData
 from memo.training import execution, population
 from memo.training.minibatches import by_sorting
 from tests import builders
@@ -237,7 +237,7 @@ def test_evaluation_is_a_full_pass(mnist, n):
 
 @pytest.fixture(scope="module")
 def one_hot():
-    """Return (advance(state, first, last) -> state, look(state, step), the initial state) for 18 of 20 one-hot images."""
+    """Return (advance(state, first, last) -> state, evaluate(state), the initial state) for 18 of 20 one-hot images."""
     images = Images(jnp.eye(20)[None], jnp.eye(20)[None], jnp.arange(20, dtype=jnp.uint8) % 10)
     rows = jnp.arange(1, 19, dtype=jnp.int32)
     packs = PackData(jnp.zeros(1, jnp.int32), rows[None], jnp.arange(18, dtype=jnp.int32)[None])
@@ -254,10 +254,9 @@ def one_hot():
     def advance(state, first, last):
         return train(images, packs, networks, state, orders, np.int32(0), np.int32(first), np.int32(last))
 
-    def evaluate(state, step):
-        progress = Progress(state.active, state.diverged_at)
-        progress, evaluation = look(images, packs, networks, state.layers, progress, np.int32(step))
-        return state._replace(**progress._asdict()), evaluation
+    def evaluate(state, briefly=False, stop_at=2.0):
+        asked = networks._replace(stop_at=jnp.full((1, 1), stop_at, jnp.float32))
+        return look(images, packs, asked, state.layers, np.bool_(briefly))
 
     return advance, evaluate, jax.tree.map(lambda leaf: leaf[None, None], state)
 
@@ -279,21 +278,37 @@ def test_an_epoch_visits_each_image_at_most_once_and_epochs_differ(one_hot):
     assert len({frozenset(np.concatenate(epoch)) for epoch in epochs}) > 1  # nor is it always the same that miss out
 
 
-def test_where_it_is_evaluated_does_not_change_training(one_hot):
-    advance, evaluate, start = one_hot
+def test_what_ends_a_chunk_does_not_change_training(one_hot):
+    advance, _, start = one_hot
     whole, parts = advance(start, 0, 12), start
     for first, last in ((0, 0), (0, 1), (1, 5), (5, 6), (6, 12)):
-        parts, evaluation = evaluate(advance(parts, first, last), last)
-        assert np.isfinite(np.stack(evaluation)).all()
+        parts = advance(parts, first, last)
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
 
 
 def test_a_finished_network_alone_keeps_its_state(one_hot):
+    advance, _, start = one_hot
+    trained = advance(start, 0, 4)
+    for finished in (
+        trained._replace(active=jnp.zeros((1, 1), bool)),
+        trained._replace(diverged_at=jnp.full((1, 1), 3, jnp.int32)),
+    ):
+        jax.tree.map(np.testing.assert_array_equal, advance(finished, 4, 9), finished)
+
+
+def test_a_brief_look_tells_whether_an_accuracy_is_reached(one_hot):
     advance, evaluate, start = one_hot
-    finished = advance(start, 0, 4)._replace(active=jnp.zeros((1, 1), bool))
-    after, evaluation = evaluate(advance(finished, 4, 9), 9)
-    jax.tree.map(np.testing.assert_array_equal, after, finished)
-    assert np.isnan(np.stack(evaluation)).all()
+    state = advance(start, 0, 12)
+    full = evaluate(state)
+    accuracy = float(full.train_accuracy[0, 0])
+    assert 0 < accuracy < 1
+    for stop_at in (accuracy - 0.01, accuracy, accuracy + 0.01, 1.0, 2.0):
+        brief = evaluate(state, True, stop_at)
+        reached = np.float32(brief.train_accuracy[0, 0]) >= np.float32(stop_at)
+        assert reached == (np.float32(accuracy) >= np.float32(stop_at))
+        if reached:
+            assert brief.train_accuracy == full.train_accuracy
+            assert brief.train_loss == full.train_loss
 
 
 # What one network of a pair may do to the other: 16x16, one seed, true and shuffled labels.
@@ -361,10 +376,14 @@ def test_a_memorised_network_stops_and_its_twin_trains_on(endless_pair, shuffled
     accuracy = endless_pair.curves.train_accuracy[0]
     stop = np.argmax(accuracy == 1)
     assert 0 < stop < len(pair.steps) - 1
-    assert list(pair.stopped_at) == [pair.steps[stop], 240]
+    last = int(pair.stopped_at[0])
+    assert pair.steps[stop - 1] < last <= pair.steps[stop]
+    assert pair.curve_steps[0, stop] == last
+    assert pair.stopped_at[1] == 240
     # The same program as without a stop, so the same bits: its curve up to there, then nothing.
     curve, layers = results(pair, 0)
-    np.testing.assert_array_equal(curve[:, : stop + 1], results(endless_pair, 0)[0][:, : stop + 1])
+    np.testing.assert_array_equal(curve[:, :stop], results(endless_pair, 0)[0][:, :stop])
+    assert curve[1, stop] == 1
     assert np.isnan(curve[:, stop + 1 :]).all()
     # Its weights are those that were evaluated at its stop.
     measured = measure(layers, *held_out(pair), trials(LONG)[0].recipe)
@@ -376,8 +395,24 @@ def test_a_memorised_network_stops_and_its_twin_trains_on(endless_pair, shuffled
 def test_training_ends_with_its_last_network(trials, small_mnist):
     pair = train(trials(LONG, {}, SHUFFLED | {"stop_at_train_accuracy": 0.2}), small_mnist)
     assert pair.status == ["memorised", "memorised"]
-    assert pair.steps[-1] == max(pair.stopped_at) < 240
+    assert max(pair.stopped_at) <= pair.steps[-1] < 240
     assert pair.curves.train_loss.shape == (2, len(pair.steps))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop_at", [0.9, 1.0])
+def test_a_network_stops_within_a_fiftieth_of_the_first_step_at_which_it_could(trials, small_mnist, stop_at):
+    seldom, densely = (
+        train(
+            trials(LONG | {"evaluations": count, "stop_at_train_accuracy": own}, {}, {"optimizer.learning_rate": 0.1}),
+            small_mnist,
+        )
+        for count, own in ((8, stop_at), (1000, None))
+    )
+    for place in range(len(seldom.trials)):
+        first = densely.steps[np.argmax(densely.curves.train_accuracy[place] >= stop_at)]
+        assert first <= seldom.stopped_at[place] <= max(first + 1, 1.02 * first)
+        assert seldom.final.train_accuracy[place] >= stop_at
 
 
 @pytest.mark.slow

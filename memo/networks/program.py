@@ -11,7 +11,7 @@ that take their steps together.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -85,13 +85,6 @@ class State(NamedTuple):
     diverged_at: jax.Array  # [] int32: first step with a non-finite loss, -1 where there was none
 
 
-class Progress(NamedTuple):
-    """What an evaluation may change of a `State`, under the same names."""
-
-    active: jax.Array
-    diverged_at: jax.Array
-
-
 class Evaluation(NamedTuple):
     """Full passes of one fixed network over its training subset and the test images, float32 scalars."""
 
@@ -121,6 +114,15 @@ def evaluation_steps(steps_per_epoch: int, steps: int, evaluations: int, spacing
     return np.unique(np.concatenate([[0, steps_per_epoch], np.round(spaced)])).astype(np.int32)
 
 
+@lru_cache(maxsize=64)
+def brief_steps(steps: int) -> np.ndarray:
+    """Return the steps at which to look whether a network has memorised: every one at first, then a fiftieth apart, int32."""
+    taken = [1]
+    while taken[-1] < steps:
+        taken.append(taken[-1] + max(1, taken[-1] // 50))
+    return np.array(taken, np.int32)
+
+
 def _optimizer(static: Static) -> Callable[[Hyperparameters], optax.GradientTransformation]:
     plan = static.schedule, static.steps, static.steps_per_epoch, static.decay
     return make_optimizer(static.optimizer, static.momentum, *plan)
@@ -145,16 +147,35 @@ def _as_read(images: jax.Array, arithmetic: Arithmetic) -> jax.Array:
 def make_evaluate(
     activation: str, loss_name: str, arithmetic: Arithmetic = PLAIN
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """Return `evaluate(layers, images [G, N, pixels], source, rows [n], labels [n]) -> (loss, accuracy)` of one network."""
+    """Return `evaluate(layers, images [G, N, pixels], source, rows [n], labels [n], least) -> (loss, accuracy)` of one network.
+
+    It breaks off where the accuracy can no longer be `least` (0 or less: never): what it returns is then below it, and the
+    loss means nothing.
+    """
     loss = LOSSES[loss_name]
 
     def evaluate(
-        layers: Layers, images: mlp.Array, source: mlp.Array, rows: mlp.Array, labels: mlp.Array
+        layers: Layers,
+        images: mlp.Array,
+        source: mlp.Array,
+        rows: mlp.Array,
+        labels: mlp.Array,
+        least: jax.Array | float = 0.0,
     ) -> tuple[jax.Array, jax.Array]:
         n = rows.shape[0]
         block = min(mlp.BLOCK, n)
+        # Hidden from XLA, which multiplies by the reciprocal of a constant: 47 hits of 47 would be 0.99999994.
+        count = lax.optimization_barrier(jnp.float32(n))
 
-        def block_totals(start: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def share(wrong: jax.Array) -> jax.Array:
+            return (n - wrong).astype(jnp.float32) / count
+
+        def goes_on(totals: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+            start, _, wrong = totals
+            return (start < n) & (share(wrong) >= least)
+
+        def add_block(totals: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+            start, lost, wrong = totals
             places = start + jnp.arange(block)
             counted = places < n  # the last block may reach past the end
             places = jnp.minimum(places, n - 1)
@@ -162,12 +183,11 @@ def make_evaluate(
             outputs = mlp.apply(layers, pixels, activation, product=arithmetic.product)
             own = labels[places].astype(jnp.int32)
             losses = jnp.where(counted, loss.per_example(outputs, own), 0)
-            return jnp.sum(losses), jnp.sum(counted & (jnp.argmax(outputs, axis=-1) == own))
+            missed = jnp.sum(counted & (jnp.argmax(outputs, axis=-1) != own), dtype=jnp.int32)
+            return start + block, lost + jnp.sum(losses), wrong + missed
 
-        losses, hits = lax.map(block_totals, jnp.arange(0, n, block))
-        # Hidden from XLA, which multiplies by the reciprocal of a constant: 47 hits of 47 would be 0.99999994.
-        count = lax.optimization_barrier(jnp.float32(n))
-        return jnp.sum(losses) / count, jnp.sum(hits).astype(jnp.float32) / count
+        _, lost, wrong = lax.while_loop(goes_on, add_block, (jnp.int32(0), jnp.float32(0), jnp.int32(0)))
+        return lost / count, share(wrong)
 
     return evaluate
 
@@ -312,33 +332,28 @@ def make_train(static: Static, arithmetic: Arithmetic = PLAIN) -> Callable[..., 
     return train
 
 
-def make_look(
-    activation: str, loss_name: str, arithmetic: Arithmetic = PLAIN
-) -> Callable[..., tuple[Progress, Evaluation]]:
-    """Return `look(images, packs, networks, layers, progress, step) -> (progress, evaluation)`, not yet compiled.
+def make_look(activation: str, loss_name: str, arithmetic: Arithmetic = PLAIN) -> Callable[..., Evaluation]:
+    """Return `look(images, packs, networks, layers, briefly) -> evaluation`, not yet compiled.
 
-    Evaluates the active networks of a slab at a step, weights turned as in `State`; leading axes as in `make_train`. A
-    network stops being active when its training accuracy reaches `stop_at` or its loss is no longer finite; the
-    evaluations of those that are not active are NaN.
+    Evaluates the networks of a slab, weights turned as in `State`, leading axes as in `make_train`. Where `briefly` (a bool)
+    is true it reads no test image, and of the training images only so many as show that an accuracy of `stop_at` is
+    not reached: a training accuracy of at least that is exact, one below it an upper bound.
     """
     evaluate = make_evaluate(activation, loss_name, arithmetic)
 
     def look_at_network(
-        images: Images, pack: PackData, network: NetworkData, layers: Layers, progress: Progress, step: jax.Array
-    ) -> tuple[Progress, Evaluation]:
+        images: Images, pack: PackData, network: NetworkData, layers: Layers, briefly: jax.Array
+    ) -> Evaluation:
         layers = mlp.turned(layers)
+        least = jnp.where(briefly, network.stop_at, 0)
         # In the order in which they lie in memory: a third faster than in the order in which they were drawn.
-        train = evaluate(layers, images.train, pack.source, pack.rows[pack.by_row], network.labels[pack.by_row])
-        test = evaluate(layers, images.test, pack.source, jnp.arange(images.test.shape[1]), images.test_labels)
-        measured, active = Evaluation(*train, *test), progress.active
-        found = active & (progress.diverged_at < 0) & ~jnp.isfinite(measured.train_loss)
-        diverged_at = jnp.where(found, step, progress.diverged_at)
-        reached = measured.train_accuracy >= network.stop_at
-        seen = jax.tree.map(lambda value: jnp.where(active, value, jnp.nan), measured)
-        return Progress(active & (diverged_at < 0) & ~reached, diverged_at), seen
+        train = evaluate(layers, images.train, pack.source, pack.rows[pack.by_row], network.labels[pack.by_row], least)
+        none = jnp.where(briefly, 2.0, 0.0)  # of the test images: no accuracy is 2
+        test = evaluate(layers, images.test, pack.source, jnp.arange(images.test.shape[1]), images.test_labels, none)
+        return Evaluation(*train, *test)
 
-    def look(images: Images, packs: PackData, *rest: Any) -> tuple[Progress, Evaluation]:
-        look_at_pack = side_by_side(look_at_network, (None, None, 0, 0, 0, None))
-        return side_by_side(look_at_pack, (None, 0, 0, 0, 0, None))(images, packs, *rest)
+    def look(images: Images, packs: PackData, *rest: Any) -> Evaluation:
+        look_at_pack = side_by_side(look_at_network, (None, None, 0, 0, None))
+        return side_by_side(look_at_pack, (None, 0, 0, 0, None))(images, packs, *rest)
 
     return look

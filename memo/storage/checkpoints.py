@@ -40,7 +40,7 @@ from memo.training.population import Layout, Population, signature
 logger = logging.getLogger(__name__)
 
 FOLDER, RECORD = ".unfinished", "population.json"
-FORMAT = 2  # of the arrays of a slab in training; what was left unfinished in another format trains anew
+FORMAT = 3  # of the arrays of a slab in training; what was left unfinished in another format trains anew
 
 
 def root_of(runs: Sequence[Path]) -> Path:

@@ -37,12 +37,12 @@ def _identities(trained: Trained) -> tuple[np.ndarray, np.ndarray]:
 def _curves(trained: Trained) -> pd.DataFrame:
     """Return a row per trial and evaluation, none of them after the trial has ended."""
     ids, seeds = _identities(trained)
-    epochs = trained.steps / signature(trained.trials[0]).static.steps_per_epoch
+    steps = trained.curve_steps
     columns = {
-        "trial": np.repeat(ids, len(trained.steps)),
-        "seed": np.repeat(seeds, len(trained.steps)),
-        "step": np.tile(trained.steps, len(ids)),
-        "epoch": np.tile(epochs, len(ids)),
+        "trial": np.repeat(ids, steps.shape[1]),
+        "seed": np.repeat(seeds, steps.shape[1]),
+        "step": steps.ravel(),
+        "epoch": steps.ravel() / signature(trained.trials[0]).static.steps_per_epoch,
     }
     frame = pd.DataFrame(columns | {name: values.ravel() for name, values in trained.curves._asdict().items()})
     return frame[np.isfinite(frame["train_loss"])].reset_index(drop=True)

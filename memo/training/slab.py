@@ -3,8 +3,10 @@
     SlabData ──> Slab: [chunk of steps, evaluation, finished networks dropped]* ──> Trained
                    └──arrays──> checkpoint ──> Slab
 
-A chunk ends at the next evaluation, or after seconds. What ends a chunk never changes a result: a slab that goes on
-from a checkpoint gives the bits of one that was never interrupted.
+A chunk ends at the next evaluation, after seconds, or where a network may have memorised: between evaluations, those that
+were at half of `stop_at_train_accuracy` or more are looked at briefly, so that the step at which each of them stops is known
+to a fiftieth. What ends a chunk never changes a result: a slab that goes on from a checkpoint gives the bits of one that was
+never interrupted.
 """
 
 import threading
@@ -25,7 +27,7 @@ from memo.data.treatments import PixelStatistics
 from memo.networks import mlp, program
 from memo.networks.mlp import Layers
 from memo.networks.optimizers import Hyperparameters
-from memo.networks.program import Evaluation, Images, NetworkData, PackData, Progress, State, Static
+from memo.networks.program import Evaluation, Images, NetworkData, PackData, State, Static
 from memo.networks.status import COMPLETED, DIVERGED, MEMORISED
 from memo.training.inputs import TrainingData
 from memo.training.machine import SPEED, arithmetic, platform_of
@@ -35,6 +37,8 @@ from memo.training.population import Population, step_flop
 # The operations of a chunk, about five seconds of a worker: the most that lies between two looks at the clock, and so is
 # lost in a crash.
 CHUNK_FLOP = {platform: 5 * speed for platform, speed in SPEED.items()}
+# Of the accuracy at which a network stops: from there on it is looked at between evaluations.
+NEAR = 0.5
 # What a smaller program must save before it is compiled, which takes 2 to 3 seconds for each shape.
 RECOMPILE_FLOP = {platform: 5 * speed for platform, speed in SPEED.items()}
 
@@ -61,6 +65,16 @@ class Trained:
     seconds: dict[str, float] = field(default_factory=dict)  # prepare, compile, train
 
     @property
+    def curve_steps(self) -> np.ndarray:
+        """Return the steps of the curves, [T, E]: those of the evaluations, and for who memorised in between its last step."""
+        steps = np.tile(self.steps, (len(self.trials), 1))
+        memorised = np.flatnonzero(np.array(self.status) == MEMORISED)
+        steps[memorised, np.isfinite(self.curves.train_loss[memorised]).cumsum(1).argmax(1)] = self.stopped_at[
+            memorised
+        ]
+        return steps
+
+    @property
     def final(self) -> Evaluation:
         """Return losses and accuracies [T] at the last evaluation of each trial; NaN where it diverged."""
         last = np.isfinite(self.curves.train_loss).cumsum(1).argmax(1)
@@ -77,7 +91,10 @@ class SlabState:
     running: State  # leaves [packs, members, ...]
     # Leaves [N, ...] of final layers and steps of divergence; () while all are in `running`.
     settled: tuple[np.ndarray, ...]
-    measured: np.ndarray  # [4, evaluations so far, N] float32, the fields of Evaluation
+    evaluations: int  # made of all active networks
+    # [4, evaluations so far, N] float32, the fields of Evaluation; one more where networks have ended since the last one.
+    measured: np.ndarray
+    ended: np.ndarray  # [N] int32, the step at which each reached `stop_at_train_accuracy`, -1 where it has not
     snapshots: list[tuple[np.ndarray, ...]] = field(default_factory=list)  # leaves [N, ...] of layers, as observed
 
     @property
@@ -98,7 +115,8 @@ class SlabState:
 
     def as_arrays(self) -> dict[str, np.ndarray]:
         """Return it as named arrays."""
-        arrays = {"step": np.array(self.step), "places": self.places, "measured": self.measured}
+        arrays = {"places": self.places, "measured": self.measured, "ended": self.ended}
+        arrays |= {"step": np.array(self.step), "evaluations": np.array(self.evaluations)}
         arrays |= {f"state_{n:03}": np.asarray(leaf) for n, leaf in enumerate(jax.tree.leaves(self.running))}
         arrays |= {f"settled_{n:03}": leaf for n, leaf in enumerate(self.settled)}
         for at, leaves in enumerate(self.snapshots):
@@ -120,7 +138,9 @@ class SlabState:
             places=arrays["places"],
             running=jax.tree.unflatten(structure, running),
             settled=settled,
+            evaluations=int(arrays["evaluations"]),
             measured=arrays["measured"],
+            ended=arrays["ended"],
             snapshots=[tuple(leaves) for leaves in snapshots.values()],
         )
 
@@ -144,6 +164,7 @@ class Slab:
         """
         self._trials, self._signature = population.trials, population.signature
         self._static, self._steps = self._signature.static, self._signature.evaluation_steps
+        self._brief_steps = program.brief_steps(self._static.steps)
         self._places, self._device, self._observed = places, device, frozenset(observed)
         self._statistics = data.statistics
         self.evaluation_seconds = 0.0
@@ -162,7 +183,9 @@ class Slab:
             places=np.arange(self._places.size).reshape(self._places.shape),
             running=state._replace(active=jnp.asarray(self._places >= 0)),
             settled=(),
+            evaluations=0,
             measured=np.zeros((len(Evaluation._fields), 0, self._places.size), np.float32),
+            ended=np.full(self._places.size, -1, np.int32),
         )
 
     def _take_up(self) -> None:
@@ -190,7 +213,7 @@ class Slab:
     @property
     def evaluations(self) -> int:
         """Return how many evaluations have been made."""
-        return self._state.measured.shape[1]
+        return self._state.evaluations
 
     @property
     def finished(self) -> bool:
@@ -199,8 +222,16 @@ class Slab:
 
     def accuracies(self) -> np.ndarray:
         """Return the last training accuracies of the networks that train on."""
+        return self._last_accuracies()[self._state.active]
+
+    def _last_accuracies(self) -> np.ndarray:
+        """Return the training accuracies [packs, members] at the last evaluation, 0 before the first."""
         state = self._state
-        return state.measured[1, -1, state.places[state.active]] if self.evaluations else np.array([])
+        return (
+            state.measured[1, state.evaluations - 1, state.places]
+            if state.evaluations
+            else np.zeros(state.places.shape)
+        )
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what a checkpoint is to keep."""
@@ -210,23 +241,40 @@ class Slab:
         """Take one chunk: to the next evaluation, or as far as seconds or the orders drawn go."""
         static, state = self._static, self._state
         target = int(self._steps[self.evaluations])
+        near = state.active & (self._last_accuracies() >= NEAR * np.asarray(self._read[1].stop_at))
+        brief = (
+            int(self._brief_steps[np.searchsorted(self._brief_steps, state.step, "right")]) if near.any() else target
+        )
         chunk = CHUNK_FLOP[platform_of(self._device)]
         most = max(1, int(chunk / (step_flop(static) * state.places.size)))
         since, drawn = self._orders.at(state.step // static.steps_per_epoch)
-        last = min(target, state.step + most, (since + drawn.shape[1]) * static.steps_per_epoch)
-        images, span = self._data.images, (np.int32(since), np.int32(state.step), np.int32(last))
+        last = min(target, brief, state.step + most, (since + drawn.shape[1]) * static.steps_per_epoch)
         if last > state.step:
-            state.running = self._train()(images, *self._read, state.running, drawn, *span)
+            span = np.int32(since), np.int32(state.step), np.int32(last)
+            state.running = self._train()(self._data.images, *self._read, state.running, drawn, *span)
         state.step = last
+        jax.block_until_ready(state.running)
+        begun = time.perf_counter()
         if last == target:
-            jax.block_until_ready(state.running)
-            begun = time.perf_counter()
-            running, at = state.running, np.int32(last)
-            progress, seen = self._look()(images, *self._read, running.layers, _progress(running), at)
-            state.running = running._replace(**progress._asdict())
-            self._record(seen)
-            self.evaluation_seconds += time.perf_counter() - begun
+            self._record(self._evaluation(), state.active)
+            if self.evaluations in self._observed:
+                state.snapshots.append(state.final()[:-1])
+            state.evaluations += 1
+        elif last == brief:
+            memorised = near & (self._evaluation(briefly=near).train_accuracy >= np.asarray(self._read[1].stop_at))
+            if memorised.any():
+                self._record(self._evaluation(), memorised)
+        self.evaluation_seconds += time.perf_counter() - begun
         self._drop_finished()
+
+    def _evaluation(self, briefly: np.ndarray | None = None) -> Evaluation:
+        """Return NumPy arrays [packs, members]; `briefly` marks those of which only matters whether they have memorised."""
+        packs, networks = self._read
+        if briefly is not None:  # of the others no image is read: no accuracy is 2
+            networks = networks._replace(stop_at=np.where(briefly, networks.stop_at, np.float32(2)))
+        asked = np.bool_(briefly is not None)
+        seen = self._look()(self._data.images, packs, networks, self._state.running.layers, asked)
+        return jax.tree.map(np.asarray, seen)
 
     def _train(self) -> Compiled:
         steps = (np.int32(0),) * 3  # since, first, last
@@ -235,16 +283,22 @@ class Slab:
 
     def _look(self) -> Compiled:
         static, running = self._static, self._state.running
-        read = self._data.images, *self._read, running.layers, _progress(running), np.int32(0)
+        read = self._data.images, *self._read, running.layers, np.bool_(False)
         return _program(program.make_look, (static.activation, static.loss, self._arithmetic), self._device, *read)
 
-    def _record(self, evaluation: Evaluation) -> None:
-        state = self._state
-        measured = np.full((len(evaluation), 1, state.measured.shape[2]), np.nan, np.float32)
-        measured[:, 0, state.places] = np.stack([np.asarray(leaf) for leaf in evaluation])
-        state.measured = np.concatenate([state.measured, measured], axis=1)
-        if self.evaluations - 1 in self._observed:
-            state.snapshots.append(state.final()[:-1])
+    def _record(self, evaluation: Evaluation, seen: np.ndarray) -> None:
+        """Add an evaluation of the networks `seen` [packs, members] to their curves; some of them end with it."""
+        state, place = self._state, self._state.evaluations
+        if state.measured.shape[1] == place:
+            empty = np.full((len(evaluation), 1, state.measured.shape[2]), np.nan, np.float32)
+            state.measured = np.concatenate([state.measured, empty], axis=1)
+        state.measured[:, place, state.places[seen]] = np.stack(evaluation)[:, seen]
+        diverged_at = np.array(state.running.diverged_at)
+        diverged_at[seen & (diverged_at < 0) & ~np.isfinite(evaluation.train_loss)] = state.step
+        memorised = seen & (evaluation.train_accuracy >= np.asarray(self._read[1].stop_at)) & (diverged_at < 0)
+        state.ended[state.places[memorised]] = state.step
+        active = state.active & ~memorised & ~(seen & (diverged_at >= 0))
+        state.running = state.running._replace(active=jnp.asarray(active), diverged_at=jnp.asarray(diverged_at))
 
     def _drop_finished(self) -> None:
         """Drop finished networks, where the steps that are left repay compiling a smaller program."""
@@ -263,9 +317,8 @@ class Slab:
         occupied = np.flatnonzero(self._places.ravel() >= 0)
         final = state.final()
         diverged_at = final[-1][occupied]
-        steps, curves, ended = self._curves(occupied)
-        best = np.max(np.nan_to_num(curves.train_accuracy, nan=-1), axis=1)
-        reached = best >= networks.stop_at.ravel()[occupied]
+        steps, curves, last = self._curves(occupied)
+        ended = state.ended[occupied]
         structure = jax.tree.structure(state.running.layers)
         # A slab whose networks have all ended before an evaluation is observed there as it ended.
         observed = state.snapshots + [final[:-1]] * (len(self._observed) - len(state.snapshots))
@@ -277,8 +330,10 @@ class Slab:
             trials=tuple(self._trials[place] for place in self._places.ravel()[occupied]),
             steps=steps,
             curves=curves,
-            status=[DIVERGED if at >= 0 else MEMORISED if hit else COMPLETED for at, hit in zip(diverged_at, reached)],
-            stopped_at=np.where(diverged_at >= 0, diverged_at, ended),
+            status=[
+                DIVERGED if at >= 0 else MEMORISED if end >= 0 else COMPLETED for at, end in zip(diverged_at, ended)
+            ],
+            stopped_at=np.where(diverged_at >= 0, diverged_at, np.where(ended >= 0, ended, last)),
             labels_changed=self._data.labels_changed.ravel()[occupied],
             layers=of_trials(final[:-1]),
             snapshots=[of_trials(leaves) for leaves in observed],
@@ -293,15 +348,11 @@ class Slab:
     def _curves(self, occupied: np.ndarray) -> tuple[np.ndarray, Evaluation, np.ndarray]:
         """Return the steps of evaluations [E], the curves [T, E] at them, and the last step [T] of each curve."""
         curves = Evaluation(*(values[:, occupied].T for values in self._state.measured))
-        steps = self._steps[: self.evaluations]
+        steps = self._steps[: curves.train_loss.shape[1]]
         # A row with a non-finite number is no evaluation: the curve of a diverged trial ends before it.
         finite = np.isfinite(curves.train_loss) & np.isfinite(curves.test_loss)
         ended = steps[np.array([np.flatnonzero(row)[-1] if row.any() else 0 for row in finite])]
         return steps, jax.tree.map(lambda leaf: np.where(finite, leaf, np.nan), curves), ended
-
-
-def _progress(state: State) -> Progress:
-    return Progress(state.active, state.diverged_at)
 
 
 def _read_by(places: np.ndarray, trials: tuple[Trial, ...]) -> list[list[Trial]]:
