@@ -162,7 +162,7 @@ def test_declared_claims_read_and_none_is_certain():
 
 
 def test_an_answer_decides_as_declared():
-    """Made-up networks that are as confident of noise as of digits, and never silent."""
+    """Made-up networks that are as confident on noise as on digits, and never silent."""
     answers = Answers(declarations.read(ROOT / "experiments" / "digits" / "claims.yaml"))
     jitter = np.random.default_rng(0).uniform(0, 0.01, 8)
     own = pd.DataFrame({"seed": range(8), "status": "completed", "images": 100, "even": 0.0, "silent": 0.01 + jitter})

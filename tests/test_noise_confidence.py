@@ -108,7 +108,7 @@ def test_settings_are_named_as_in_the_claims():
 
 
 def made_up(surer=0.1, fitted=1.0, status="completed"):
-    """Return tables as they are committed, of networks that are surer of noise by so much where labels are shuffled."""
+    """Return tables as they are committed, of networks that are more confident on noise by `surer` where labels are shuffled."""
     settings = [("widths", (64, 64), "relu"), ("half", (64, 64), "relu"), ("onward", (64, 64), "relu")]
     settings += [("depths", (64, 64), "relu"), ("depths", (64,), "relu"), ("fooling", (64, 64), "relu")]
     settings += [("functions", (64, 64), activation) for activation in ("relu", "tanh")]
