@@ -22,11 +22,10 @@ def bars(axes):
     """Return what intervals an axes shows: (label, colour, marker, x, value, low, high) of each, from left to right."""
     found = []
     for container in axes.containers:
-        point, _, [bar] = container
-        [x], [value] = point.get_xdata(), point.get_ydata()
-        segment = bar.get_segments()[0]
-        low, high = segment[:, 1] if len(segment) else (np.nan, np.nan)
-        found.append((container.get_label(), point.get_color(), point.get_marker(), x, value, low, high))
+        points, _, [bar] = container
+        for x, value, segment in zip(points.get_xdata(), points.get_ydata(), bar.get_segments()):
+            low, high = segment[:, 1] if len(segment) else (np.nan, np.nan)
+            found.append((container.get_label(), points.get_color(), points.get_marker(), x, value, low, high))
     return sorted(found, key=lambda row: row[3])
 
 

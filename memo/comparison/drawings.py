@@ -22,7 +22,7 @@ from memo.statistics.curve_shape import loss_progress, time_to
 from memo.statistics.curve_summary import LEVELS
 from memo.statistics.intervals import mean_interval
 
-HUES, ACROSS, DOWN = 8, 5, 4  # levels of hue, columns and rows of a figure, at most
+HUES, ACROSS, DOWN = 8, 4, 3  # levels of hue, columns and rows of a figure, at most
 LINES = 12  # networks of a level whose own curves are drawn
 EVERY: dict[str, Mark] = {"": Mark("networks", palette.BLUE)}
 

@@ -5,7 +5,7 @@
 `memo.commands.experiment` draws a whole report in the look. Its figures are no windows: pyplot does not know them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -121,20 +121,26 @@ def legend(axes: Axes, **options: Any) -> None:
         axes.legend(named.values(), named.keys(), **{"fontsize": 8} | options)
 
 
+def interval(axes: Axes, x: float, estimate: Estimate, **style: Any) -> None:
+    """Draw one estimate as a point with its interval; see `intervals`."""
+    intervals(axes, {x: estimate}, **style)
+
+
+def intervals(axes: Axes, estimates: Mapping[float, Estimate], **style: Any) -> None:
+    """Draw estimates as points with their intervals; a lower bound (an interval without end) has an arrow upward."""
+    places, values = list(estimates), [estimate.value for estimate in estimates.values()]
+    below, above = np.concatenate([reach(estimate) for estimate in estimates.values()], axis=1)
+    for place, value in zip(np.array(places)[np.isposinf(above)], np.array(values)[np.isposinf(above)]):
+        arrow = {"arrowstyle": "<-", "color": style.get("color", palette.BLACK), "linewidth": 1.3}
+        axes.annotate("", (place, value), (0, 14), textcoords="offset points", arrowprops=arrow)
+    above = np.where(np.isposinf(above), 0, above)
+    axes.errorbar(places, values, [below, above], **{"capsize": 2.5, "markersize": 5, "linewidth": 1.3} | style)
+
+
 def reach(estimate: Estimate) -> list[list[float]]:
     """Return how far an interval reaches [2, 1] below and above its value, as error bars have it."""
     # An interval that does not exist (one seed) is NaN and draws nothing.
     return [[max(estimate.value - estimate.low, 0)], [max(estimate.high - estimate.value, 0)]]
-
-
-def interval(axes: Axes, x: float, estimate: Estimate, **style: Any) -> None:
-    """Draw one estimate as a point with its interval; a lower bound (an interval without end) has an arrow upward."""
-    below, above = reach(estimate)
-    if np.isposinf(above[0]):
-        arrow = {"arrowstyle": "<-", "color": style.get("color", palette.BLACK), "linewidth": 1.3}
-        axes.annotate("", (x, estimate.value), (0, 14), textcoords="offset points", arrowprops=arrow)
-        above = [0.0]
-    axes.errorbar(x, estimate.value, [below, above], **{"capsize": 2.5, "markersize": 5, "linewidth": 1.3} | style)
 
 
 def save(figure: Figure, folder: Path, name: str, *, dense: bool = False) -> str:

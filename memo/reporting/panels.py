@@ -122,8 +122,8 @@ def intervals(
     `offset`, `factor` and `joined` as in `means`; `style` overrides the mark's, as `fillstyle="none"` or `label=None`.
     """
     known = {place * factor + offset: found for place, found in estimates.items() if found and np.isfinite(found.value)}
-    for place, found in known.items():
-        figures.interval(axes, place, found, **{"label": mark.name} | mark.points | style)
+    if known:
+        figures.intervals(axes, known, **{"label": mark.name} | mark.points | style)
     if joined and known:
         values = [found.value for found in known.values()]
         axes.plot(list(known), values, **mark.line, linewidth=0.9, alpha=0.7)
