@@ -20,7 +20,7 @@ import pandas as pd
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from memo.comparison import page
+from memo.comparison import comparing, page
 from memo.comparison.keys import ROLES, text
 from memo.config import Recipe, flatten, is_recipe_key
 from memo.errors import Refusal
@@ -92,9 +92,9 @@ def main() -> None:
     try:
         source, options, kept = read(words)
         out = Path(options.pop("out", source))
-        tables = run_folders.load(source, select(kept), page.READ)
+        tables = run_folders.load(source, select(kept), comparing.READ)
         run_folders.require_writable(out)
-        comparison = page.compare(tables, **options)
+        comparison = comparing.compare(tables, **options)
         command = shlex.join(["python", "-m", "experiments.compare", *words])
         page.write(comparison, source, out, run_folders.provenance(source), command)
     except Refusal as refusal:

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from memo.comparison.page import compare
+    from memo.comparison.comparing import compare
     from memo.config import Recipe, Trial, make_recipe
     from memo.data.datasets import load as load_dataset
     from memo.errors import Refusal
@@ -45,7 +45,7 @@ __all__ = [
 
 # By module, imported when it is asked for: who trains needs no pandas, and a Hydra plug-in no JAX.
 _HOMES = {
-    "comparison.page": {"compare": "compare"},
+    "comparison.comparing": {"compare": "compare"},
     "config": {"Recipe": "Recipe", "Trial": "Trial", "make_recipe": "make_recipe"},
     "data.datasets": {"load_dataset": "load"},
     "errors": {"Refusal": "Refusal"},

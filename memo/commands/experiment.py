@@ -137,14 +137,14 @@ class ReportAtEnd(Callback):
     def _write(self, config: DictConfig, folder: Path) -> None:
         if not config.get("report") or config.plan:
             return
-        from memo.comparison import page  # matplotlib, which neither training nor a launcher needs
+        from memo.comparison import comparing, page  # matplotlib, which neither training nor a launcher needs
 
         ids = set().union(*self._wanted.values())
         command = shlex.join(["python", *_started(), *sys.argv[1:]])
         try:
-            tables = run_folders.load(folder, lambda trials: trials["trial"].isin(ids) | (not ids), page.READ)
+            tables = run_folders.load(folder, lambda trials: trials["trial"].isin(ids) | (not ids), comparing.READ)
             sessions = [session for run in self._wanted or [folder] for session in run_folders.provenance(run)]
-            page.write(page.compare(tables), folder, folder, sessions, command)
+            page.write(comparing.compare(tables), folder, folder, sessions, command)
         except Refusal as refusal:  # Hydra turns any exception of a callback into a warning, except one that exits
             raise SystemExit(f"Refused: {refusal}") from None
         logger.info("%s compares %d networks.", folder / "report.html", len(tables.trials))

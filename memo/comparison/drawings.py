@@ -4,9 +4,10 @@ A figure has the levels of `hue` as lines, those of `x` along an axis (or as col
 combination of `columns` and `rows`. Where there are more levels than fit, some that lie evenly between them are drawn.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from memo.comparison.estimates import NULL, estimate_of, groups
-from memo.comparison.keys import Key, Layout, label
+from memo.comparison.keys import Key, Layout
 from memo.comparison.networks import RATIO, Measure
 from memo.reporting import figures, palette, panels
 from memo.reporting.palette import Mark
@@ -24,14 +25,14 @@ from memo.statistics.intervals import mean_interval
 
 HUES, ACROSS, DOWN = 8, 4, 3  # levels of hue, columns and rows of a figure, at most
 LINES = 12  # networks of a level whose own curves are drawn
-EVERY: dict[str, Mark] = {"": Mark("networks", palette.BLUE)}
+EVERY = Key("every", ("",), (0.0,), False)  # where nothing is told apart by colour: a column of one level
 
 Levels = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What is drawn: the networks and curves without those that diverged, and how."""
+    """What is drawn: networks, curves and confidence without those that diverged, with a column for each key and `every`."""
 
     networks: pd.DataFrame
     curves: pd.DataFrame
@@ -39,6 +40,11 @@ class Shown:
     layout: Layout
     time: str
     classes: int | None  # None where data sets differ in them
+
+    @property
+    def hue(self) -> Key:
+        """The key told apart by colour."""
+        return self.layout.hue or EVERY
 
     @property
     def across(self) -> Key | None:
@@ -58,16 +64,15 @@ def some(levels: Sequence, most: int) -> list:
     return [levels[at] for at in np.linspace(0, len(levels) - 1, most).round().astype(int)]
 
 
-def marks(key: Key | None) -> dict[str, Mark]:
-    """Return the marks of the levels of a key that are drawn; one for all networks where there is no key."""
-    if key is None:
-        return EVERY
+def marks(key: Key) -> dict[str, Mark]:
+    """Return the marks of the levels of a key that are drawn."""
     levels = some(key.levels, HUES)
+    if key is EVERY:
+        return {"": Mark("networks", palette.BLUE)}
     if key.name == "labels.kind":
         return palette.label_marks(levels)
-    names = {level: key.called(level) for level in levels}
     found = palette.level_marks(levels) if key.numeric or len(levels) > 6 else palette.input_marks(levels)
-    return {level: found[level]._replace(name=names[level]) for level in levels}
+    return {level: found[level]._replace(name=key.called(level)) for level in levels}
 
 
 def where(frame: pd.DataFrame, levels: Mapping[str, str]) -> pd.DataFrame:
@@ -78,49 +83,54 @@ def where(frame: pd.DataFrame, levels: Mapping[str, str]) -> pd.DataFrame:
     return frame[keep]
 
 
-def of_hue(frame: pd.DataFrame, key: Key | None, level: str) -> pd.DataFrame:
-    """Return the rows of one level of a key, or all where there is no key."""
-    return frame if key is None else frame[frame[key.name] == level]
+def _panels(shown: Shown, rows: Mapping[str, str], draw: Callable[[Axes, Levels, str], None]) -> Drawing:
+    """Return a figure with a column for each level of x, and for each facet a row of each kind; `rows` are their y labels by kind.
+
+    `draw(axes, levels, kind)` draws what has these levels of x and of the facets.
+    """
+    across, keys = shown.across, shown.layout.keys
+    columns = [{across.name: level} for level in some(across.levels, ACROSS)] if across else [{}]
+    cells = [(facet, kind) for facet in shown.facets(shown.layout.facets) for kind in rows]
+    figure, grid = figures.grid(len(cells), len(columns), 2.9, 2.3, sharex=True, sharey=True)
+    for (facet, kind), line in zip(cells, grid):
+        for axes, column in zip(line, columns):
+            draw(axes, facet | column, kind)
+            if across:
+                axes.set_title(across.called(column[across.name]), fontsize=9)
+        line[0].set_ylabel("\n".join([*(keys[name].called(level) for name, level in facet.items()), rows[kind]]))
+    return _finished(figure, grid)
 
 
 def curves(shown: Shown, kind: str) -> Drawing:
-    """Return training and test curves (`kind` is accuracy or loss) by time, one column for each level of x."""
-    layout, across = shown.layout, shown.across
-    facets, columns = shown.facets(layout.facets), _columns(across)
-    cells = [(facet, part) for facet in facets for part in ("train", "test")]
-    figure, grid = figures.grid(len(cells), len(columns), 2.9, 2.2, sharex=True, sharey=True)
-    for (facet, part), row in zip(cells, grid):
-        for axes, column in zip(row, columns):
-            own = where(shown.curves, facet | column)
-            for level, mark in marks(layout.hue).items():
-                lines = of_hue(own, layout.hue, level)
-                panels.mean_line(axes, lines, f"{part}_{kind}", shown.time, label=mark.name, **mark.line)
-            (figures.step_axis if shown.time == "step" else figures.epoch_axis)(axes, shown.curves[shown.time].max())
-            _name(axes, row, facet, across, column, f"{'training' if part == 'train' else 'test'} {kind}")
-            if kind == "accuracy":
-                _chance(axes, shown)
-                axes.set_ylim(0, 1.03)
-            else:
-                figures.log_axis(axes)
-    return _finished(figure, grid)
+    """Return training and test curves (`kind` is accuracy or loss) by time: means over seeds with a band over all of them."""
+
+    def draw(axes: Axes, levels: Levels, part: str) -> None:
+        own = where(shown.curves, levels)
+        for level, mark in marks(shown.hue).items():
+            lines = own[own[shown.hue.name] == level]
+            panels.mean_line(axes, lines, f"{part}_{kind}", shown.time, label=mark.name, **mark.line)
+        (figures.step_axis if shown.time == "step" else figures.epoch_axis)(axes, shown.curves[shown.time].max())
+        if kind == "loss":
+            figures.log_axis(axes)
+        else:
+            _chance(axes, shown)
+            axes.set_ylim(0, 1.03)
+
+    return _panels(shown, {"train": f"training {kind}", "test": f"test {kind}"}, draw)
 
 
 def on_common_time(shown: Shown) -> Drawing:
     """Return single curves against time as a share of their span: until 90 % of the loss is lost, until 99 % accuracy."""
-    layout, across = shown.layout, shown.across
-    columns, by = _columns(across), layout.hue.name if layout.hue else "every"
     seeds = some(sorted(shown.curves["seed"].unique()), LINES)
-    drawn = shown.curves[shown.curves["seed"].isin(seeds)].assign(every="")
-    cells = [(facet, kind) for facet in shown.facets(layout.facets) for kind in LEVELS]
-    figure, grid = figures.grid(len(cells), len(columns), 2.9, 2.2, sharex=True, sharey=True)
-    for (facet, kind), row in zip(cells, grid):
-        for axes, column in zip(row, columns):
-            own = where(drawn, facet | column)
-            ends = {trial: _end(curve, kind, shown.time) for trial, curve in own.groupby("trial")}
-            panels.scaled_curves(axes, own, ends, kind, marks(layout.hue), by=by, time=shown.time)
-            _name(axes, row, facet, across, column, "share of the loss lost" if kind == "loss" else "training accuracy")
-            axes.set_xlabel("time / span")
-    return _finished(figure, grid)
+    drawn = shown.curves[shown.curves["seed"].isin(seeds)]
+
+    def draw(axes: Axes, levels: Levels, kind: str) -> None:
+        own = where(drawn, levels)
+        ends = {trial: _end(curve, kind, shown.time) for trial, curve in own.groupby("trial")}
+        panels.scaled_curves(axes, own, ends, kind, marks(shown.hue), by=shown.hue.name, time=shown.time)
+        axes.set_xlabel("time / span")
+
+    return _panels(shown, {"loss": "share of the loss lost", "accuracy": "training accuracy"}, draw)
 
 
 def _end(curve: pd.DataFrame, kind: str, time: str) -> float:
@@ -128,7 +138,24 @@ def _end(curve: pd.DataFrame, kind: str, time: str) -> float:
     return time_to(curve[time], rise, LEVELS[kind])
 
 
-def by_x(shown: Shown, found: pd.DataFrame, measures: Sequence[Measure], hue: Key | None, x: Key | None) -> Drawing:
+def confidence(shown: Shown, inputs: Sequence[str]) -> Drawing:
+    """Return the mean confidence on each kind of inputs."""
+    frame, every = shown.confidence, palette.input_marks(inputs)
+    assert frame is not None
+    names = [every[kind].name.replace(", ", ",\n").replace(" ", "\n", 1) for kind in inputs]
+    estimate = partial(mean_interval, bounds=(0, 1))
+
+    def draw(axes: Axes, levels: Levels, kind: str) -> None:
+        own, by = where(frame, levels), shown.hue.name
+        panels.points(axes, own, kind, "inputs", inputs, marks(shown.hue), by=by, estimate=estimate)
+        figures.name_axis(axes, names, fontsize=7)
+        _chance(axes, shown)
+        axes.set_ylim(0, 1.03)
+
+    return _panels(shown, {"mean_confidence": "mean confidence"}, draw)
+
+
+def by_x(shown: Shown, found: pd.DataFrame, measures: Sequence[Measure], hue: Key, x: Key | None) -> Drawing:
     """Return estimates (rows of means or differences) against a key, one panel for each measure, levels of hue side by side.
 
     A row of panels for each combination of the other keys; without any, measures fill rows of three or four.
@@ -139,8 +166,9 @@ def by_x(shown: Shown, found: pd.DataFrame, measures: Sequence[Measure], hue: Ke
     across = len(measures) if keys or len(measures) == 4 else 3
     figure, grid = figures.grid(-(-len(cells) // across), across, 2.9, 2.4, sharex=True)
     places = [axes for row in grid for axes in row]
+    found = found.assign(every="")
     for axes, (facet, measure) in zip(places, cells):
-        own = where(found[found["measure"] == measure.column], facet)
+        own = where(found, facet | {"measure": measure.column})
         compared = "scale" in own
         _estimates(axes, own[own["scale"] == measure.scale] if compared else own, hue, x)
         level = NULL[measure.scale] if compared else measure.straight
@@ -152,78 +180,36 @@ def by_x(shown: Shown, found: pd.DataFrame, measures: Sequence[Measure], hue: Ke
             figures.log_axis(axes)
         elif not compared and measure.bounds == (0, 1):
             axes.set_ylim(0, 1.03)
-        axes.set_title(_wrapped(f"{measure.scale} of {measure.words}" if compared else measure.words), fontsize=9)
+        axes.set_title(fill(f"{measure.scale} of {measure.words}" if compared else measure.words, 28), fontsize=9)
         if measure is measures[0]:
-            axes.set_ylabel(_wrapped(label(keys, list(facet.values()))))
+            axes.set_ylabel("\n".join(key.called(facet[key.name]) for key in keys))
     finished = _finished(figure, grid, titles=not keys)
     for axes in places[len(cells) :]:
         axes.remove()
     return finished
 
 
-def _estimates(axes: Axes, own: pd.DataFrame, hue: Key | None, x: Key | None) -> None:
+def _estimates(axes: Axes, own: pd.DataFrame, hue: Key, x: Key | None) -> None:
     """Draw the estimates of some rows, each level of hue with its mark, at the places of x."""
-    every = marks(hue)
-    if "against" in own and hue is not None:
-        every = {level: mark for level, mark in every.items() if level != hue.levels[0]}
+    drawn = {level: mark for level, mark in marks(hue).items() if (own[hue.name] == level).any()}
     logarithmic = x is not None and x.numeric and x.places[0] > 0 and x.places[-1] >= 5 * x.places[0]
-    gap = 1.0 if x is None or not x.numeric else float(np.diff(x.places).min())
-    for (level, mark), offset in zip(every.items(), panels.side_by_side(len(every))):
-        rows = of_hue(own, hue, level)
-        at = [0.0] * len(rows) if x is None else [x.places[x.levels.index(each)] for each in rows[x.name].astype(str)]
-        known = {place: estimate_of(row) for place, row in zip(at, rows.to_dict("records"))}
-        moved = 0.0 if logarithmic or hue is x else offset * gap
-        joined = x is not None and x.numeric and hue is not x
-        panels.intervals(axes, known, mark, offset=moved, factor=1 + offset / 5 if logarithmic else 1, joined=joined)
+    gap = float(np.diff(x.places).min()) if x is not None else 1.0
+    joined = x is not None and x.numeric and hue is not x
+    for (level, mark), offset in zip(drawn.items(), panels.side_by_side(len(drawn))):
+        rows = own[own[hue.name] == level].to_dict("records")
+        known = {x.places[x.levels.index(row[x.name])] if x else 0.0: estimate_of(row) for row in rows}
+        apart = {"factor": 1 + offset / 5} if logarithmic else {"offset": offset * gap}
+        panels.intervals(axes, known, mark, joined=joined, **({} if hue is x else apart))
     if x is None:
         axes.set(xticks=[], xlim=(-0.5, 0.5))
         return
     axes.set_xlabel(x.words)
     if logarithmic:
         axes.set_xscale("log")
-        places = some(x.places, 6)
-        axes.set_xticks(places, [f"{place:g}" for place in places])
+        axes.set_xticks(ticks := some(x.places, 6), [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
     elif not x.numeric:
         figures.name_axis(axes, x.levels, **({"rotation": 30, "ha": "right"} if len(x.levels) > 4 else {}))
-
-
-def confidence(shown: Shown, inputs: Sequence[str]) -> Drawing:
-    """Return the mean confidence on each kind of inputs, one column for each level of x."""
-    assert shown.confidence is not None
-    layout, across = shown.layout, shown.across
-    facets, columns = shown.facets(layout.facets), _columns(across)
-    figure, grid = figures.grid(len(facets), len(columns), 2.9, 2.6, sharex=True, sharey=True)
-    every = palette.input_marks(inputs)
-    estimate = partial(mean_interval, bounds=(0, 1))
-    names = [every[kind].name.replace(", ", ",\n").replace(" ", "\n", 1) for kind in inputs]
-    for facet, row in zip(facets, grid):
-        for axes, column in zip(row, columns):
-            own = where(shown.confidence, facet | column)
-            by = "inputs" if layout.hue is None else layout.hue.name
-            if layout.hue is None:
-                values = {place: own[own["inputs"] == kind]["mean_confidence"] for place, kind in enumerate(inputs)}
-                panels.means(axes, values, EVERY[""], estimate=estimate)
-            else:
-                found = marks(layout.hue)
-                panels.points(axes, own, "mean_confidence", "inputs", inputs, found, by=by, estimate=estimate)
-            figures.name_axis(axes, names, fontsize=7)
-            _chance(axes, shown)
-            axes.set_ylim(0, 1.03)
-            _name(axes, row, facet, across, column, "mean confidence")
-    return _finished(figure, grid)
-
-
-def _columns(across: Key | None) -> list[Levels]:
-    return [{across.name: level} for level in some(across.levels, ACROSS)] if across else [{}]
-
-
-def _name(axes: Axes, row: Sequence[Axes], facet: Levels, across: Key | None, column: Levels, y: str) -> None:
-    """Title axes by their column, and label the first of a row with what it shows and its facet."""
-    if across is not None:
-        axes.set_title(across.called(column[across.name]), fontsize=9)
-    if axes is row[0]:
-        axes.set_ylabel("\n".join([*facet.values(), y]))
 
 
 def _finished(figure: Drawing, grid: Sequence[Sequence[Axes]], titles: bool = False) -> Drawing:
@@ -242,11 +228,3 @@ def _finished(figure: Drawing, grid: Sequence[Sequence[Axes]], titles: bool = Fa
 def _chance(axes: Axes, shown: Shown) -> None:
     if shown.classes:
         panels.chance(axes, shown.classes)
-
-
-def _wrapped(words: str, width: int = 28) -> str:
-    """Return words over as many lines as they need."""
-    lines = [""]
-    for word in words.split():
-        lines = [*lines, word] if len(lines[-1]) + len(word) > width else [*lines[:-1], f"{lines[-1]} {word}".strip()]
-    return "\n".join(lines)

@@ -4,7 +4,7 @@ trials ──varying──> keys with ordered levels ──choose──> Layout:
 """
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -195,8 +195,3 @@ def _unknown(role: str, name: str, keys: Mapping[str, Key]) -> str:
     hint = f" Did you mean {(ending or close)[0]}?" if ending or close else ""
     what = "does not vary between these networks" if is_recipe_key(name) else "is not a key"
     return f"{role} is {name}, which {what}; those that vary are {', '.join(keys) or 'none'}.{hint}"
-
-
-def label(keys: Sequence[Key], levels: Sequence[str]) -> str:
-    """Return the text of a combination: "learning rate 0.1, widths 64"."""
-    return ", ".join(key.called(level) for key, level in zip(keys, levels))
