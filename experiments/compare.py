@@ -14,6 +14,7 @@ import difflib
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +22,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from memo.comparison import comparing, page
-from memo.comparison.keys import ROLES, text
+from memo.comparison.keys import ROLES, SHORT, text
 from memo.config import Recipe, flatten, is_recipe_key
 from memo.errors import Refusal
 from memo.storage import run_folders
@@ -73,11 +74,12 @@ def select(kept: Mapping[str, set[str]]) -> Select:
         keep = pd.Series(True, trials.index)
         for name, values in kept.items():
             known = trials[name].map(text) if name in trials else pd.Series("", trials.index)
-            if not (known.isin(values) & keep).any():
+            found = known.isin(values) | (name in trials and trials[name].map(partial(text, digits=SHORT)).isin(values))
+            if not (found & keep).any():
                 raise Refusal(
                     f"{name} is {', '.join(sorted(values))} in no network; there are {', '.join(sorted(set(known)))}."
                 )
-            keep &= known.isin(values)
+            keep &= found
         return keep
 
     return selected

@@ -29,6 +29,7 @@ from memo.storage.run_folders import Tables
 READ = ("curves", "confidence")  # the tables that are compared, beside trials
 TIMES = ("step", "epoch")
 FINALS = ("final_train_accuracy", "final_test_accuracy", "final_train_loss", "final_test_loss")
+PAIRED = ("final_test_accuracy", "t99", "loss_linearity", "confidence_uniform")
 # What is said in sentences and shown in tables; the files have all measures.
 TOLD = ("final_train_accuracy", "final_test_accuracy", "t99", "loss_linearity", "confidence_test", "confidence_uniform")
 
@@ -63,7 +64,7 @@ class Comparison:
                 yield name, drawings.by_x(shown, self.tables.means, measures, shown.hue, layout.x)
         if shown.confidence is not None:
             yield "confidence", drawings.confidence(shown, self.inputs)
-        measures = self._known(self.tables.differences, TOLD)
+        measures = self._known(self.tables.differences, PAIRED)
         if layout.pair and measures:
             other = [key for key in (layout.x, layout.hue, layout.pair) if key is not layout.pair]
             x = other[0] if other else layout.pair

@@ -205,9 +205,9 @@ def _estimates(axes: Axes, own: pd.DataFrame, hue: Key, x: Key | None) -> None:
         return
     axes.set_xlabel(x.words)
     if logarithmic:
-        axes.set_xscale("log")
-        axes.set_xticks(ticks := some(x.places, 6), [f"{tick:g}" for tick in ticks])
-        axes.minorticks_off()
+        figures.log_axis(axes, "x")
+    if x.numeric and len(x.levels) <= 5:
+        axes.set_xticks(x.places, x.levels)
     elif not x.numeric:
         figures.name_axis(axes, x.levels, **({"rotation": 30, "ha": "right"} if len(x.levels) > 4 else {}))
 

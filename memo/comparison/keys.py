@@ -18,6 +18,7 @@ from memo.networks.mlp import describe_widths
 ROLES = ("x", "hue", "rows", "columns", "pair")
 # A key of more levels is no condition that another key could follow: in a random search every recipe has its own.
 FEW = 12
+SHORT = 4  # digits of a number, where they tell the levels apart
 _WORDS = {
     "dataset.name": "data set",
     "dataset.n_train": "training images",
@@ -86,14 +87,14 @@ def varying(trials: pd.DataFrame) -> tuple[dict[str, Key], pd.DataFrame]:
     return found, pd.DataFrame(columns, index=trials.index)
 
 
-def text(value: Any) -> str:
-    """Return the value of a recipe key as the text of a level: 64x64 for widths, null for None."""
+def text(value: Any, digits: int = 12) -> str:
+    """Return the value of a recipe key as the text of a level: 64x64 for widths, null for None, numbers to so many digits."""
     if isinstance(value, (tuple, list)):
         return describe_widths(value)
     if value is None or pd.isna(value):
         return "null"
     if isinstance(value, float):
-        return f"{value:.12g}"
+        return f"{value:.{digits}g}"
     return str(value)
 
 
@@ -120,7 +121,8 @@ def _key(name: str, values: list) -> tuple[Key, pd.Series]:
         return (len(value), value) if isinstance(value, tuple) else (text(value) != default, text(value))
 
     order = sorted(range(len(values)), key=place)
-    levels = tuple(text(values[at]) for at in order)
+    short = [text(values[at], SHORT) for at in order]
+    levels = tuple(short if len(set(short)) == len(short) else [text(values[at]) for at in order])
     places = tuple(float(numbers[at] or 0) for at in order) if numeric else tuple(map(float, range(len(levels))))
     return Key(name, levels, places, numeric), pd.Series(range(len(order)), order).sort_index().to_numpy()
 

@@ -1,6 +1,7 @@
 """The page of a comparison: report.html with its figures and tables beside it, and comparison.json, which says whose they are."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,11 +18,11 @@ from memo.errors import Refusal
 from memo.networks.status import DIVERGED
 from memo.reporting import claims, figures
 from memo.reporting.chapter import Text
-from memo.reporting.report import Report, Section, Shown, apart, with_interval, write_page
+from memo.reporting.report import Report, Section, Shown, apart, number, with_interval, write_page
 from memo.storage.run_folders import DONE, replacing
 
 STORED = "comparison.json"
-ROWS = 40  # of a table on the page
+ROWS = 24  # of a table on the page
 DENSE = ("common_time",)  # figures of many lines
 SECTIONS = {
     "Learning curves": ("accuracy", "loss", "common_time"),
@@ -129,8 +130,15 @@ def _as_read(frame: pd.DataFrame, keys: Sequence[Key], measures: Mapping[str, Me
         if compared:
             found.setdefault("n" if row["paired"] else "n, not paired", row["n"])
         sign = "× " if compared and measure.scale == RATIO else ""
-        found[measure.words] = sign + with_interval(estimate_of(row), count=False)
+        found[measure.words] = sign + _text(row)
     return rows
+
+
+def _text(row: Mapping[str, Any]) -> str:
+    """Return the number of a row with its interval, which breaks over no line; a number alone where there is none."""
+    if math.isnan(row["value"]) or math.isnan(row["low"]):
+        return number(row["value"])
+    return with_interval(estimate_of(row), count=False).replace(", ", ",\u00a0")
 
 
 def _unfinished(source: Path) -> int:
