@@ -82,9 +82,9 @@ def torch_peers() -> ModuleType:
 def taking_part(work: Work, dataset: Dataset, gflop: float) -> list[Contestant]:
     """Return who is measured on some work: ours, the peers, then beside them the machine's limits.
 
-    A loop trains as many networks as take about 3 s for 400 `gflop`, as ours would at half of what two AVX-512 cores do.
+    A loop trains as many networks as take about 3 s, fewer where readings are of fewer than 400 `gflop`.
     """
-    seconds = 3 / 400 * gflop
+    seconds = min(3, 3 / 400 * gflop)
 
     def start(peer: Peer) -> Callable[[], Reading]:
         if peer.start is None:

@@ -59,19 +59,16 @@ def loop(work: Work, data: Examples, optimizer: str, loader: bool = False) -> Pe
     network = nn.Sequential(*[module for layer in layers for module in layer][:-1]).to(DEVICE)
     kind: dict[str, Any] = {optimizer: True}
     sgd = torch.optim.SGD(network.parameters(), work.learning_rates[0], MOMENTUM, **kind)
-    minibatches: Callable[[], Iterable[Any]]
-    if loader:
-        pairs = TensorDataset(images.cpu(), labels.cpu())
-        collated = DataLoader(pairs, batch_size=BATCH, shuffle=True, drop_last=True, pin_memory=ON_GPU)
-        minibatches = partial(iter, collated)
-    else:
+    pairs = TensorDataset(images.cpu(), labels.cpu())
+    collated = DataLoader(pairs, batch_size=BATCH, shuffle=True, drop_last=True, pin_memory=ON_GPU)
 
-        def minibatches() -> Iterable[Any]:
-            rows = _minibatches(torch.randperm(len(images), device=DEVICE))
-            return ((images[each], labels[each]) for each in rows)
+    def minibatches() -> Iterable[Sequence[Tensor]]:
+        if loader:
+            return ([part.to(DEVICE, non_blocking=True) for part in pair] for pair in collated)
+        return ((images[rows], labels[rows]) for rows in _minibatches(torch.randperm(len(images), device=DEVICE)))
 
     def step(minibatch: Sequence[Tensor]) -> None:
-        pixels, answers = (part.to(DEVICE, non_blocking=True) for part in minibatch)
+        pixels, answers = minibatch
         sgd.zero_grad(set_to_none=True)
         F.cross_entropy(network(pixels), answers).backward()
         sgd.step()
@@ -182,15 +179,20 @@ def _read_beside(work: Work, make: Callable[[], Peer], networks: int, words: str
     return Reading(max(ended) - min(begun), cores * each * work.examples, 0.0, note)
 
 
+_together: Any = None
+
+
 def _meet(barrier: Any) -> None:
+    """Prepare a process for training beside others; a barrier is inherited, and cannot be sent with a task."""
+    global _together
+    _together = barrier
     torch.set_num_threads(1)
-    globals()["_together"] = barrier  # a barrier is inherited, and cannot be sent with a task
 
 
 def _train_beside(makers: Sequence[Callable[[], Peer]], epochs: int) -> tuple[float, float]:
     """Train in one of several processes that begin together; return when it began and ended, by one clock for all."""
     peers = [make() for make in makers]
-    globals()["_together"].wait(timeout=600)
+    _together.wait(timeout=600)
     started = time.perf_counter()
     train(peers, epochs)
     return started, time.perf_counter()
