@@ -1,11 +1,11 @@
-"""Populations of MLPs on true and on randomised MNIST: what differs when a network memorises.
+"""Populations of MLPs on true and on randomised MNIST: learning and memorising compared.
 
     make_recipe, Trial ──> plan ──> train ──> measure        in memory, for a notebook: JAX, optax and NumPy only
-    make_recipe, Trial ──> complete ──> load                 by way of run folders, which keep what has been trained
-    load ──> compare                                         what varies in a sweep, and what differs with it
-    load_results                                             what an experiment of this suite reports
+    make_recipe, Trial ──> complete ──> load                 through run folders, which store trained networks
+    load ──> compare                                         the keys that vary in a sweep, and their effects
+    load_results                                             the results of an experiment of this suite
 
-docs/extending.md has each as an example. All else is found in the modules (`memo.data.treatments`, `memo.probes`,
+docs/extending.md has an example of each. Everything else is in the modules (`memo.data.treatments`, `memo.probes`,
 `memo.reporting.claims`, `memo.reporting.figures`, ...), and may change between versions.
 """
 

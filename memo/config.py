@@ -24,10 +24,10 @@ from memo.networks.mlp import ACTIVATIONS, INITIALISERS, describe_widths
 from memo.networks.optimizers import OPTIMIZERS, SCHEDULES
 from memo.probes import PROBES, known
 
-# Part of every trial's hash: raise it when a change of the code alters what a recipe trains.
+# Part of every trial's hash: increment it when a change of the code alters the training of a recipe.
 PROTOCOL = 1
-# Keys that came after the first results were stored, with the value that all of those had: it is left out of the hash,
-# so that they are still found.
+# Keys added after the first results were stored, with the value that all of those had: it is left out of the hash,
+#: so that they are found.
 ADDED = {
     "dataset.crop": None,
     "dataset.image_side": None,
@@ -58,7 +58,7 @@ Typed = TypeVar("Typed")
 
 
 def _key(default: Any, allowed: object, check: Callable[[Any], bool], about: str, recipe: bool = True) -> Any:
-    """Return a field with what it allows, and in `about` what it is, for docs/keys.md."""
+    """Return a field with the values allowed, and in `about` its description for docs/keys.md."""
     metadata = {"allowed": allowed, "check": check, "about": about, "recipe": recipe}
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: copy.copy(default), metadata=metadata)
@@ -66,7 +66,7 @@ def _key(default: Any, allowed: object, check: Callable[[Any], bool], about: str
 
 
 class _OneOf:
-    """The sentence on what a choice allows, as it is when it is read: entries of a person's own package come later."""
+    """The sentence on the values of a choice, composed when it is read: other packages may add entries later."""
 
     def __init__(self, options: Collection[str], before: str = "one of ", after: str = ""):
         self._options, self._before, self._after = options, before, after
@@ -97,7 +97,7 @@ def _as_float32(value: Any) -> float:
 
 
 def _count(default: int | None, about: str, *, null: str = "", low: int = 1, recipe: bool = True) -> Any:
-    """Return a field of a whole number, or of null where `null` says what that means."""
+    """Return a field of a whole number, or of null if `null` gives its meaning."""
     words = f"a whole number from {low}" + (f", or null {null}" if null else "")
     return _key(default, words, lambda v: (v is None and null != "") or (type(v) is int and v >= low), about, recipe)
 
@@ -109,7 +109,7 @@ def _seed_of_its_own(about: str) -> Any:
 
 @dataclass
 class Dataset:
-    """Which images, of what size, and how many of them."""
+    """The images: their source, size and number."""
 
     name: str = _choice("mnist", datasets.REGISTRY, "the data set")
     n_train: int | None = _count(None, "training images, a random subset", null="for all")
@@ -132,7 +132,7 @@ class Dataset:
 
 @dataclass
 class Inputs:
-    """What is done to the images."""
+    """The treatment of the images."""
 
     kind: str = _choice(
         "natural",
@@ -148,7 +148,7 @@ class Inputs:
 
 @dataclass
 class Labels:
-    """What is done to the training labels; those of the test images stay."""
+    """The treatment of the training labels; test labels are unchanged."""
 
     kind: str = _choice(
         "true", LABELS, "treatment of the training labels: shuffled (a permutation), random (redrawn uniformly)"
@@ -178,7 +178,7 @@ class Model:
 
 @dataclass
 class Optimizer:
-    """The steps of training, and how their length changes."""
+    """The optimiser and the schedule of its learning rate."""
 
     name: str = _choice("sgd", OPTIMIZERS, "the optimiser")
     learning_rate: float = _number(0.1, 0, about="of the first step", open_low=True)
@@ -206,7 +206,7 @@ def _rate(about: str) -> Any:
 
 @dataclass
 class Regularization:
-    """What disturbs training and never evaluation."""
+    """Disturbances of training, absent in evaluation."""
 
     dropout: float = _rate("probability that an activation of a hidden layer is dropped, the others scaled up")
     input_dropout: float = _rate("probability that a pixel is dropped, the others scaled up")
@@ -262,7 +262,7 @@ class Recipe:
 
 @dataclass
 class Execution:
-    """How a machine trains; by these keys a result changes within rounding at most. Null chooses for the machine."""
+    """Execution on a machine; these keys change results within rounding at most. Null chooses for the machine."""
 
     pack_size: int | None = _count(None, "networks that share each minibatch", null="to choose", recipe=False)
     packs: int | None = _count(None, "packs that step together", null="to choose", recipe=False)
@@ -281,9 +281,9 @@ class Execution:
 
 @dataclass
 class Tracking:
-    """The tracker to which the curves of finished trials are sent as well (memo.storage.trackers); null for none."""
+    """The tracker to which the curves of finished trials are also sent (memo.storage.trackers); null for none."""
 
-    # Which trackers there are is known by memo.storage.trackers, which reads tables and so is no part of the core.
+    # The trackers are listed in memo.storage.trackers, which reads tables and so is not part of the core.
     to: str | None = _key(
         None,
         "the name of a tracker, such as mlflow, or null",
@@ -305,7 +305,7 @@ class Tracking:
 
 @dataclass
 class Experiment:
-    """What an experiment compares, and what its analysis relies on: the keys below `experiment` in conf/experiment/.
+    """The comparisons of an experiment, and the requirements of its analysis: the keys below `experiment` in conf/experiment/.
 
     It compares either the recipes of a `sweep` or `arms` (memo.commands.arms). All that follows is checked before anything
     trains, so that no command line asks for what the analysis could not read.
@@ -328,7 +328,7 @@ class Experiment:
 
 @dataclass
 class Config(Recipe):
-    """A recipe and what a command does with it."""
+    """A recipe and the options of a command."""
 
     seed: int = _key(0, "a whole number from 0 to 2147483647", lambda v: 0 <= v < 2**31, "the first seed", recipe=False)
     seeds: int = _count(1, "trials of the recipe, with consecutive seeds, trained side by side", recipe=False)
@@ -395,7 +395,7 @@ def _recipe_keys() -> tuple[str, ...]:
 
 
 def unflatten(flat: Mapping[str, Any]) -> Recipe:
-    """Return the recipe with these keys by dotted name, unchecked; keys that it lacks have their default.
+    """Return the recipe with these keys by dotted name, unchecked; missing keys have their default.
 
     Raises Refusal for a key that no recipe has.
     """
@@ -412,7 +412,7 @@ def unflatten(flat: Mapping[str, Any]) -> Recipe:
 
 
 def typed(kind: type[Typed], values: Mapping[str, Any], where: str = "") -> Typed:
-    """Return the dataclass `kind` of these values by name, groups likewise; what they lack has its default.
+    """Return the dataclass `kind` of these values by name, groups likewise; missing values have their default.
 
     Raises Refusal for a name that `kind` does not have; `where` is the dotted name of the group, for its sentence.
     """
@@ -487,7 +487,7 @@ def _passes(check: Callable[[Any], bool], value: Any) -> bool:
 
 
 def make_recipe(config: Recipe | Mapping[str, Any]) -> Recipe:
-    """Return the checked, canonical recipe of a config: equal recipes are equal however they were written.
+    """Return the checked, canonical recipe of a config: equal recipes compare equal, however they were written.
 
     `config` may be the keys by dotted name, as on the command line and in the table of trials, such as
     `{"labels.kind": "shuffled", "model.widths": [256, 256]}`; the others have the defaults of `Recipe`.
@@ -544,7 +544,7 @@ def _check_together(recipe: Recipe) -> None:
 
 
 def _canonical(recipe: Recipe) -> Recipe:
-    """Return the recipe in the one spelling that its hash is taken of."""
+    """Return the recipe in the canonical form that is hashed."""
     labels, inputs = replace(recipe.labels), replace(recipe.inputs, fraction=float(recipe.inputs.fraction))
     # True labels have no fraction; one stored value makes all spellings of the recipe the same trial.
     labels.fraction = 0.0 if labels.kind == "true" else float(labels.fraction)
@@ -589,7 +589,7 @@ def _canonical_optimizer(optimizer: Optimizer) -> Optimizer:
 
 
 def make_trials(config: Config) -> list[Trial]:
-    """Return the trials that a config asks for: its recipe with seeds `seed`, `seed` + 1, ...; raises Refusal."""
+    """Return the trials of a config: its recipe with seeds `seed`, `seed` + 1, ...; raises Refusal."""
     recipe = make_recipe(config)
     check(replace(config, **{key.name: getattr(recipe, key.name) for key in fields(Recipe)}))
     shape, side = datasets.shape(recipe.dataset.name), recipe.dataset.image_side or recipe.dataset.crop

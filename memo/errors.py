@@ -1,4 +1,4 @@
-"""What commands turn into a sentence and a non-zero exit."""
+"""Errors that commands report in one sentence, with a non-zero exit status."""
 
 
 class Refusal(Exception):
@@ -6,4 +6,4 @@ class Refusal(Exception):
 
 
 class DataError(Refusal):
-    """A data set that cannot be had, in one message for its user."""
+    """A data set is unavailable; one message for the user."""

@@ -1,4 +1,4 @@
-"""Whether a network's confidence is the share of its answers that are right.
+"""Calibration: the agreement of a network's confidence with its accuracy.
 
     confidence, correct ──> bins ──> expected calibration error
 
@@ -16,9 +16,9 @@ from scipy.special import log_softmax, logsumexp
 def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> dict[str, np.ndarray]:
     """Return a table of equal bins over [0, 1], each column [bins], for confidence [M] in 0..1 and correct [M] bool.
 
-    `low` and `high` bound a bin, which holds `high` but not `low` (the first holds 0 as well); `count` of the answers
+    `low` and `high` bound a bin, which holds `high` but not `low` (the first holds 0 as well); `count` of the predictions
     in it, their mean `confidence` and `accuracy`, both NaN in an empty one.
-    Raises ValueError for no answers, unequal lengths, fewer than one bin, and confidences outside 0..1.
+    Raises ValueError for no predictions, unequal lengths, fewer than one bin, and confidences outside 0..1.
     """
     edges, count, sure, right = _binned(confidence, correct, bins)
     means = np.full((2, bins), np.nan)
@@ -27,7 +27,7 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> di
 
 
 def pooled(count: ArrayLike, confidence: ArrayLike, accuracy: ArrayLike) -> dict[str, np.ndarray]:
-    """Return the table of all networks' answers together, from the same bins of each: three arrays [networks, bins].
+    """Return the table of all networks' predictions together, from the same bins of each: three arrays [networks, bins].
 
     The columns of `reliability`: bins that are empty in one network add nothing, and are NaN where they are in all.
     """
@@ -40,9 +40,9 @@ def pooled(count: ArrayLike, confidence: ArrayLike, accuracy: ArrayLike) -> dict
 
 
 def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
-    """Return the mean over answers [n] of |accuracy - confidence| of their bin, in 0..1; ValueError as in `reliability`.
+    """Return the mean over predictions [n] of |accuracy - confidence| of their bin, in 0..1; ValueError as in `reliability`.
 
-    Biased upwards: with few answers a bin, those of a calibrated network scatter about its confidence as well.
+    Biased upwards: with few predictions per bin, their accuracy scatters about the confidence even for a calibrated network.
     """
     _, count, sure, right = _binned(confidence, correct, bins)
     return float(np.abs(right - sure).sum() / count.sum())
@@ -66,9 +66,8 @@ def _binned(
 def fit_temperature(outputs: ArrayLike, labels: ArrayLike) -> float:
     """Return the T > 0 that minimises the cross-entropy of softmax(outputs / T), outputs [M, K] and labels [M].
 
-    The cross-entropy is convex in 1/T, so it has one minimum. It lies at no positive T in two cases: 0.0 is returned
-    where every answer is right, and inf where the outputs of the labels are on average no larger than the others.
-    Fit on images that the accuracy is not read from (Guo et al. fit on a validation set).
+    The cross-entropy is convex in 1/T, so it has one minimum. It lies at no positive T in two cases: 0.0 is returned where every prediction is correct, and inf where the outputs of the labels are on average no larger than the others.
+    Fit on images other than those on which it is evaluated (Guo et al. fit on a validation set).
     Raises ValueError for no outputs, unequal lengths, and outputs that are not finite.
     """
     outputs, labels = np.asarray(outputs, float), np.asarray(labels)

@@ -5,7 +5,7 @@
 A random direction a [d] puts the images on a line, at z_1 < z_2 < ... < z_n. Biases between them, b_1 < z_1 < b_2 <
 z_2 < ..., make max(z_i - b_j, 0) lower triangular with a positive diagonal, so that forward substitution gives w.
 
-What limits n is rounding. The smallest of n gaps on a line shrinks as 1/n^2, and c climbs from one label to another
+Rounding limits n. The smallest of n gaps on a line shrinks as 1/n^2, and c climbs from one label to another
 within it. Where the biases lie in the gaps matters as much: with b_j a share s of the gap z_j - z_{j-1} below z_j, the
 slope of c behind b_j is
 
@@ -32,7 +32,7 @@ MIDPOINT = 0.5
 
 
 class Tie(ValueError):
-    """Two images that the line does not tell apart."""
+    """Two images coincide on the line."""
 
 
 class Interpolant(NamedTuple):
@@ -85,7 +85,7 @@ def construct(
             else f"{dtype} does not resolve their gap"
         )
         raise Tie(f"Images {one} and {other} fall on one point of the line: {why}.")
-    with np.errstate(over="ignore", invalid="ignore"):  # a share below 1/2; the residual tells
+    with np.errstate(over="ignore", invalid="ignore"):  # a share below 1/2; the residual shows it
         system = np.maximum(points[:, None] - biases, 0)
         weights = solve_triangular(
             system, targets[order].astype(dtype), lower=True, overwrite_b=True, check_finite=False
@@ -107,7 +107,7 @@ def evaluate(network: Interpolant, inputs: np.ndarray) -> np.ndarray:
 def residual(network: Interpolant, inputs: np.ndarray, targets: np.ndarray) -> float:
     """Return max |c(x_i) - y_i| / max |y_i| over inputs [n, d] and targets [n]; inf where c is not finite.
 
-    Labels 0..9 are all told right by rounding c where it is below 1/18.
+    Rounding c gives all labels 0..9 correctly where it is below 1/18.
     """
     difference = np.abs(evaluate(network, inputs).astype(np.float64) - targets)
     scale = np.abs(targets).max()
@@ -123,7 +123,7 @@ def largest_fit(
     generator: np.random.Generator,
     share: float = MIDPOINT,
 ) -> Fits:
-    """Return up to which of `counts` the first n of inputs [N, d] and targets [N] are fitted, and each residual.
+    """Return the largest of `counts` up to which the first n of inputs [N, d] and targets [N] are fitted, and each residual.
 
     Each count has a projection of its own, drawn from the generator in ascending order of n.
     """

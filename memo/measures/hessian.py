@@ -1,4 +1,4 @@
-"""The second derivatives of a network's mean loss: all of them for small networks, the spectrum's ends and shares for others.
+"""The second derivatives of a network's mean loss: all of them for small networks, extreme eigenvalues and spectral shares for others.
 
     network, images ──> H v ──> H, its eigenvalues
                            └──> Lanczos ──> Ritz values and weights ──> top, bottom, share of negative eigenvalues
@@ -100,7 +100,7 @@ def lanczos(multiply: Multiply, start: jax.Array, steps: int) -> tuple[jax.Array
 
     From `start` [P], which need not have length 1, with every vector made orthogonal to all before it, twice: without
     that, float32 finds its largest eigenvalues again and again. Where the Krylov space ends before `steps`, the off-diagonal
-    is (nearly) 0 from there on; its last entry is what would lead on.
+    is (nearly) 0 from there on; its last entry is that of the step after the last.
     """
 
     def orthogonal(vector: jax.Array, basis: jax.Array) -> jax.Array:
@@ -117,7 +117,7 @@ def lanczos(multiply: Multiply, start: jax.Array, steps: int) -> tuple[jax.Array
         diagonal = image @ vector
         rest = orthogonal(image, basis)
         length = jnp.linalg.norm(rest)
-        # What rounding leaves of an exhausted space is no direction.
+        # The rounding residue of an exhausted space is not a direction.
         ended = length <= 1e-6 * jnp.linalg.norm(image)
         following = jnp.where(ended, 0, rest / jnp.where(length > 0, length, 1))
         return (basis, following), (diagonal, jnp.where(ended, 0, length))

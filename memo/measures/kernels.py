@@ -73,7 +73,7 @@ def interpolate(images: np.ndarray, targets: np.ndarray, bandwidth: float, ridge
     """Solve (K + ridge) alpha = targets for images [n, d] and targets [n, classes] by Cholesky factorisation, in place.
 
     Where K is not positive definite in the images' dtype, the diagonal gets the smallest jitter that makes it so, of
-    0 and the dtype's epsilon times powers of ten; so small a one leaves large coefficients, and the residual tells.
+    0 and the dtype's epsilon times powers of ten; so small a jitter leaves large coefficients, as the residual shows.
     Memory: `bytes_needed`. Raises ValueError for a ridge below 0,
     images that are not finite, or a dtype other than float32 and float64.
     """

@@ -4,7 +4,7 @@
              └─> the same function with its hidden units in another order (matching), before two are compared
 
 A network here is a tuple of layers as `memo.networks.mlp` has it; the cost is its recipe's mean loss over the images given,
-without weight decay. Networks at points are sums of others, so what the images give in the first layer is computed
+without weight decay. Networks at points are sums of others, so the first layer's response to the images is computed
 once, whatever the number of points.
 """
 
@@ -67,7 +67,7 @@ def lines(
 
 
 def barrier(losses: ArrayLike) -> float:
-    """Return how far losses [points], evenly spaced on a line between networks, rise above the straight line between its ends.
+    """Return the largest excess of losses [points], evenly spaced on a line between networks, over linear interpolation of its ends.
 
     The largest difference between the loss of the mixture and the mixture of the two end losses: 0 where it never
     rises. Source: Entezari et al. 2022, arXiv:2110.06296. NaN where a loss is not finite.
@@ -174,7 +174,7 @@ def through_three(a: Layers, b: Layers, c: Layers) -> tuple[Layers, Layers, Laye
     along = across @ to_c
     rest = to_c - along * across
     height = np.linalg.norm(rest)
-    # What is left of float32 weights on a line.
+    # The rounding residue of float32 weights on a line.
     if not (width > 0 and height > 1e-6 * np.linalg.norm(to_c) and np.isfinite(start).all()):
         raise ValueError("Three networks on a line, or with numbers that are not finite, span no plane.")
     coordinates = np.array([[0, 0], [width, 0], [along, height]])

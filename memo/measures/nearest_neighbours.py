@@ -1,7 +1,7 @@
 """The nearest of many images by Euclidean distance: all are compared, in blocks of matrix products.
 
 |q - x|² = |q|² - 2 q·x + |x|². Where both sides are bytes, 128 is taken off first: then all of these are whole numbers
-that float32 (the products) and int32 (their sum) hold exactly, so that ties and copies are told for certain.
+that float32 (the products) and int32 (their sum) hold exactly, so that ties and copies are recognised exactly.
 """
 
 from functools import partial
@@ -14,7 +14,7 @@ from jax import lax
 from memo.networks import mlp
 from memo.networks.program import as_pixels
 
-# Images, and queries, that are compared at a time: what a block takes is 4 bytes for each pair, and its images as float32.
+# Images, and queries, that are compared at a time: a block takes 4 bytes for each pair, and its images as float32.
 BLOCK, QUERIES = 2000, 500
 # Pixels up to which a product of bytes less 128 stays within the 2^24 whole numbers of float32.
 EXACT_PIXELS = 2**24 // 128**2
@@ -33,7 +33,7 @@ def nearest(queries: mlp.Array, images: mlp.Array, block: int = BLOCK) -> tuple[
     """
     queries, images = jnp.asarray(queries), jnp.asarray(images)
     if not len(images):
-        raise ValueError("The nearest image is asked for, and there is none.")
+        raise ValueError("There are no images among which to find the nearest.")
     if not len(queries):
         return np.zeros(0, np.float32), np.zeros(0, np.int32)
     distances, rows = _search(queries, images, min(block, len(images)))

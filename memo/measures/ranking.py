@@ -1,4 +1,4 @@
-"""Telling two sets of inputs apart by one score: the area under the ROC curve, and that under precision by recall.
+"""Separation of two sets of inputs by one score: the area under the ROC curve, and that under precision by recall.
 
 Source of their use on confidences: Hendrycks and Gimpel 2017, arXiv:1610.02136.
 """

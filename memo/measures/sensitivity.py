@@ -1,4 +1,4 @@
-"""Loss sensitivity (Arpit et al. 2017, section 3.2): how much each training image moves the loss that its use leads to.
+"""Loss sensitivity (Arpit et al. 2017, section 3.2): the effect of each training image on the loss after training.
 
 After t updates of minibatch gradient descent from theta_0, theta_{s+1} = theta_s - eta grad l(theta_s; x_{B_s}), the loss is
 L_t = L(theta_t; x), the mean over all n training images; all of it depends on the pixels of an image x_i. Its sensitivity is
@@ -11,7 +11,7 @@ With lambda_t = dL_t/dtheta_t one sweep back over the updates gives, for every t
     dL_t/dx_{B_s} -= eta d/dx (grad_theta l(theta_s; x_{B_s}) . lambda)
     lambda        -= eta d/dtheta (grad_theta l(theta_s; x_{B_s}) . lambda)
 
-which needs the weights theta_s of all updates (14 kB each for 196-16-16-10) and a Hessian-vector product a step and
+which needs the weights theta_s of all updates (14 kB each for 196-16-16-10) and a Hessian-vector product per step and
 adjoint. The loss of the images of one class alone gives the sensitivity of a class to the images of another.
 """
 
@@ -31,7 +31,7 @@ from memo.networks.mlp import Layers
 
 
 class Setting(NamedTuple):
-    """What is trained: plain gradient descent on minibatches, no momentum."""
+    """The training: plain gradient descent on minibatches, without momentum."""
 
     sizes: tuple[int, ...]
     activation: str
@@ -41,7 +41,7 @@ class Setting(NamedTuple):
 
 
 class Sensitivity(NamedTuple):
-    """For T networks, K numbers of updates t, n training images; what is not finite is NaN."""
+    """For T networks, K numbers of updates t, n training images; non-finite values are NaN."""
 
     images: np.ndarray  # [T, K, n], g_i^t
     # [T, classes, classes]: mean over images of a class (column) of ||dL^class(row)/dx||_1, at the last t
@@ -65,7 +65,7 @@ def gini(values: np.ndarray) -> np.ndarray:
 def train(
     setting: Setting, rate: jax.Array, key: jax.Array, order: jax.Array, images: jax.Array, labels: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Return the flat weights before each update [updates + 1, parameters], and which images each one read."""
+    """Return the flat weights before each update [updates + 1, parameters], and the images of each update."""
     layers = mlp.initialise(key, setting.sizes, setting.init)
     start, unravel = ravel_pytree(layers)
     n = len(images)

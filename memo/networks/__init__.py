@@ -1,1 +1,1 @@
-"""What is compiled for one network: layers, losses, optimisers, disturbances, the program of a training."""
+"""The compiled code of one network: layers, losses, optimisers, disturbances, the program of a training."""

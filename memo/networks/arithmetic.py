@@ -1,4 +1,4 @@
-"""How a machine computes a layer's product: ways to the same numbers, within rounding, of which one is the fastest."""
+"""Alternative computations of a layer's product, equal within rounding; the fastest depends on the machine."""
 
 import importlib.util
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from jax import lax
 from memo.networks import mlp
 from memo.networks.mlp import Layers
 
-# Images in a minibatch below which canonical gradients repay for packs too (784-16-16-10 in batches of 10: 1.08).
+# Images in a minibatch below which canonical gradients are faster for packs too (784-16-16-10 in batches of 10: 1.08).
 SMALL_BATCH = 64
 # Share of pixels that are not zero up to which reading only those is faster. Of MNIST 0.19 are not, of Fashion-MNIST 0.50.
 SPARSE = 1 / 3

@@ -1,6 +1,6 @@
-"""What disturbs a network while it trains, and never while it is evaluated. A new one is one function and one key.
+"""Disturbances of a network during training, absent in evaluation. A new one is one function and one key.
 
-A disturbance acts on what a layer reads: the images (depth 0) or the activations of a hidden layer.
+A disturbance acts on the input of a layer: the images (depth 0) or the activations of a hidden layer.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from memo.networks.mlp import Array
 
 
 class Strengths(NamedTuple):
-    """Per network, float32 scalars: how strong each disturbance is, and the attack of adversarial training; 0 is none."""
+    """Per network, float32 scalars: the strength of each disturbance, and of adversarial training; 0 is none."""
 
     dropout: Array  # probability
     input_dropout: Array  # probability
     hidden_noise: Array  # standard deviation
     input_noise: Array  # standard deviation, on the scale where white is 1
-    adversarial: Array  # weight of the loss on images moved against the network
+    adversarial: Array  # weight of the loss on adversarial images
     adversarial_radius: Array  # by how much a pixel is moved
 
 

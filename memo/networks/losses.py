@@ -1,4 +1,4 @@
-"""Loss functions, each with the output activation that its confidence is read from. A new loss is one entry in LOSSES.
+"""Loss functions, each with the output activation that defines confidence. A new loss is one entry in LOSSES.
 
 LOSSES["my_loss"] = make_loss(per_example, jax.nn.softmax)
 """
@@ -18,7 +18,7 @@ class Loss(NamedTuple):
     """`per_example(outputs [batch, classes], labels [batch]) -> [batch]`; `activate(outputs) -> [batch, classes]`.
 
     `even(outputs) -> [batch]` is the loss where every class is as likely as any other. `score(outputs, classes [batch]) ->
-    [batch]` is raised to draw an image of a class (memo.probes.drawings).
+    [batch]` is maximised to draw an image of a class (memo.probes.drawings).
     """
 
     per_example: PerExample

@@ -83,7 +83,7 @@ def turned(layers: Layers) -> Layers:
 
 
 def patches(sizes: tuple[int, ...], side: int) -> np.ndarray:
-    """Return which pixels each unit of the first layer sees, float32 [pixels, units] of 0 and 1.
+    """Return the mask of pixels that each unit of the first layer sees, float32 [pixels, units] of 0 and 1.
 
     The patches are squares of `side` by `side` pixels, row by row from the top left, spread from edge to edge of the
     (square) image. As many rows as there are units in a row, as nearly as their number allows.
@@ -120,8 +120,8 @@ def apply(
 ) -> jax.Array:
     """Return the outputs [batch, classes] before softmax or sigmoid for `images` [batch, pixels].
 
-    `read(depth, values)` may change what a layer reads: the images at depth 0, then each hidden layer's activations.
-    `product(depth, values, weights)` multiplies the two, in whatever way is fast (`memo.networks.arithmetic`).
+    `read(depth, values)` may change the input of a layer: the images at depth 0, then each hidden layer's activations.
+    `product(depth, values, weights)` multiplies the two, by the fastest method (`memo.networks.arithmetic`).
     """
     values = read(0, images)
     for depth, layer in enumerate(layers[:-1]):

@@ -16,7 +16,7 @@ from memo.networks.mlp import Array, Layers
 
 
 class Hyperparameters(NamedTuple):
-    """Per network, float32 scalars: what differs inside one compiled program."""
+    """Hyper-parameters per network, float32 scalars, which may differ inside one compiled program."""
 
     learning_rate: Array
     momentum: Array
@@ -25,7 +25,7 @@ class Hyperparameters(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What is done to the gradient before it is scaled: `make(hyper-parameters, whether any momentum is above 0)`.
+    """The transformation of the gradient before it is scaled: `make(hyper-parameters, whether any momentum is above 0)`.
 
     `options` are the optimiser's own hyper-parameters, finite numbers, with their defaults.
     """

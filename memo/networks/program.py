@@ -6,7 +6,7 @@
 A *pack* is a few networks that share their training subset and the order of its minibatches: those of one seed (a
 network with true labels and its twin with shuffled ones), or of all seeds where the recipe says so. Inside a pack the
 images have no network axis, so that the first layers of all its networks are one matrix product. A *slab* is a few packs
-that take their steps together.
+that are trained together.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ from memo.networks.optimizers import Hyperparameters, make_optimizer
 
 @dataclass(frozen=True)
 class Static:
-    """What a compiled program fixes: every choice made in Python, and every shape that its arrays do not tell."""
+    """The constants of a compiled program: every choice made in Python, and every shape that its arrays do not determine."""
 
     sizes: tuple[int, ...]
     activation: str
@@ -51,7 +51,7 @@ class Static:
 
 
 class Images(NamedTuple):
-    """What all networks read, from G image sources (1 where the seeds share their pixels)."""
+    """The images of all networks, from G image sources (1 where the seeds share their pixels)."""
 
     train: mlp.Array  # [G, N, pixels] uint8, or float32 where the treatment leaves the range of a byte
     test: mlp.Array  # [G, M, pixels]
@@ -59,7 +59,7 @@ class Images(NamedTuple):
 
 
 class PackData(NamedTuple):
-    """What the networks of one pack share."""
+    """Data shared by the networks of one pack."""
 
     source: mlp.Array  # [] int32, which of the G image sources
     rows: mlp.Array  # [n] int32, the training subset as rows of it
@@ -67,7 +67,7 @@ class PackData(NamedTuple):
 
 
 class NetworkData(NamedTuple):
-    """What each network has of its own."""
+    """Data of a single network."""
 
     labels: mlp.Array  # [n] uint8, aligned with its pack's rows
     hyper: Hyperparameters
@@ -149,8 +149,8 @@ def make_evaluate(
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """Return `evaluate(layers, images [G, N, pixels], source, rows [n], labels [n], least) -> (loss, accuracy)` of one network.
 
-    It breaks off where the accuracy can no longer be `least` (0 or less: never): what it returns is then below it, and the
-    loss means nothing.
+    It stops early where the accuracy can no longer reach `least` (0 or less: never); the accuracy returned is then below it, and
+    the loss is meaningless.
     """
     loss = LOSSES[loss_name]
 
@@ -336,8 +336,8 @@ def make_look(activation: str, loss_name: str, arithmetic: Arithmetic = PLAIN) -
     """Return `look(images, packs, networks, layers, briefly) -> evaluation`, not yet compiled.
 
     Evaluates the networks of a slab, weights turned as in `State`, leading axes as in `make_train`. Where `briefly` (a bool)
-    is true it reads no test image, and of the training images only so many as show that an accuracy of `stop_at` is
-    not reached: a training accuracy of at least that is exact, one below it an upper bound.
+    is true it reads no test image, and only as many training images as are needed to show that an accuracy of
+    `stop_at` is not reached: a training accuracy of at least that is exact, one below it an upper bound.
     """
     evaluate = make_evaluate(activation, loss_name, arithmetic)
 

@@ -1,10 +1,10 @@
 """Measurements on trained networks. A new probe is one module here and one entry in PROBES.
 
 A probe is a function `measure(networks: Networks) -> dict[str, numpy array]`: columns of equal length, one row for
-each thing it measures on each network, with a column `network` (the position in the population) to name whose it is.
+each measurement on each network, with a column `network` (its position in the population).
 
-A configuration asks for a probe of the final networks by its name, and for one along training by `name@n`: at n (from 2) of
-the evaluations, the first (before training) and the last among them. The rows of the latter stand in a table of their own.
+A configuration requests a probe of the final networks by its name, and one along training by `name@n`: at n (from 2) of
+the evaluations, the first (before training) and the last among them. The latter has its own table.
 """
 
 import re
@@ -48,27 +48,27 @@ _ALONG = re.compile(r"([a-z_][a-z0-9_]*)@([2-9]|[1-9][0-9]{1,5})")
 
 
 def along(asked: Sequence[str]) -> dict[str, int]:
-    """Return the probes asked for along training, by name, and how often."""
+    """Return the probes requested along training, by name, and their number of evaluations."""
     return {match[1]: int(match[2]) for match in map(_ALONG.fullmatch, asked) if match}
 
 
 def at_the_end(asked: Sequence[str]) -> list[str]:
-    """Return the probes asked for of the final networks."""
+    """Return the probes requested for the final networks."""
     return [name for name in asked if "@" not in name]
 
 
 def known(asked: Sequence[str]) -> bool:
-    """Return whether these can be asked for together: each a probe, at most once at the end and once along training."""
+    """Return whether these can be requested together: each a probe, at most once at the end and once along training."""
     during, final = along(asked), at_the_end(asked)
     distinct = len(set(final)) == len(final) and len(during) + len(final) == len(asked)
     return distinct and set(final) | set(during) <= set(PROBES)
 
 
 def places(count: int, evaluations: int) -> np.ndarray:
-    """Return which of the evaluations a probe asked for `count` times along training sees: int, ascending, both ends."""
+    """Return the indices of the evaluations at which a probe with `count` evaluations along training measures: int, ascending, both ends."""
     return np.unique(np.round(np.linspace(0, evaluations - 1, min(count, evaluations))).astype(int))
 
 
 def observed(asked: Sequence[str], evaluations: int) -> list[int]:
-    """Return which of the evaluations any of these probes sees, ascending."""
+    """Return the indices of the evaluations at which any of these probes measures, ascending."""
     return sorted(set().union(*(places(count, evaluations).tolist() for count in along(asked).values())))

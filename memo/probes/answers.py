@@ -1,4 +1,4 @@
-"""The class that a network gives to each test image, and its confidence: for every analysis of errors, image by image."""
+"""The predicted class of each test image, and its confidence: for every analysis of errors by image."""
 
 from collections.abc import Sequence
 from functools import partial

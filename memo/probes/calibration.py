@@ -1,4 +1,4 @@
-"""Whether a network knows what it does not know, on test images: its errors told by its confidence, and calibration."""
+"""Confidence on test images: detection of errors by confidence, and calibration."""
 
 from typing import Any
 
@@ -16,11 +16,11 @@ BINS = 15  # Guo et al. 2017
 def measure(networks: Networks) -> dict[str, np.ndarray]:
     """Return one row for each network, NaN where a weight of it is not finite.
 
-    On all test images: `accuracy`, `mean_confidence`, and that of the `right` and the `wrong` answers; `overconfidence`
-    (mean confidence - accuracy); `error_auroc` and `error_aupr`, wrong answers told by their lack of confidence
+    On all test images: `accuracy`, `mean_confidence`, and that of the `right` and the `wrong` predictions; `overconfidence`
+    (mean confidence - accuracy); `error_auroc` and `error_aupr`, detection of wrong predictions by their low confidence
     (chance: 0.5, and 1 - accuracy), `success_aupr` (chance: accuracy); the expected calibration error `ece`.
 
-    `temperature` is fitted on every second test image and judged on the others: `ece_before` and `ece_after`, `nll_before`
+    `temperature` is fitted on every second test image and evaluated on the others: `ece_before` and `ece_after`, `nll_before`
     and `nll_after` (nats), `confidence_after`. It is 0 or inf where no T in between is best (memo.measures.calibration), and all
     of these are NaN under losses on sigmoid outputs. `bin_count_before`,
     `bin_confidence_before`, `bin_accuracy_before` and the same `after` are what a reliability diagram of these others shows,
@@ -60,7 +60,7 @@ def _of_network(values: np.ndarray, confidence: np.ndarray, true: np.ndarray, so
 
 
 def _scaled(values: np.ndarray, confidence: np.ndarray, true: np.ndarray, temperature: float | None) -> dict[str, Any]:
-    """Return what judges a temperature on images that it was not fitted on; None stands for no temperature."""
+    """Return the statistics of a temperature on images to which it was not fitted; None stands for no temperature."""
     right = values.argmax(-1) == true
     found = {
         "temperature": np.nan,

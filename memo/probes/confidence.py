@@ -1,4 +1,4 @@
-"""How sure a network is of its answer: on test images, and on inputs that show nothing."""
+"""The confidence of a network: on test images, and on inputs that show no digit."""
 
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from memo.probes.networks import INPUTS, Networks, outputs, shown
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS = 50  # of the histogram over [0, 1]
-EVEN = 0.95  # of the largest possible entropy: from there on an answer counts as even
+EVEN = 0.95  # of the largest possible entropy: from there on an output counts as even
 
 
 @partial(jax.jit, static_argnums=0)
@@ -35,9 +35,9 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
 
     Confidence is the largest softmax probability, or the largest sigmoid output under squared error. `entropy` is
     the mean entropy in nats of the softmax, or of the sigmoid outputs divided by their sum. `auroc_vs_test` is the
-    probability that a test image is answered with more confidence than an input of this kind (0.5 for test itself).
-    `share_class_k` is how often the answer is class k; `histogram` counts confidences in 50 equal bins over [0, 1].
-    `mean_confidence_class_k` is the mean confidence where the answer is class k, NaN where it never is. `share_even`
+    probability that a test image is classified with more confidence than an input of this kind (0.5 for test itself).
+    `share_class_k` is how often the predicted class is k; `histogram` counts confidences in 50 equal bins over [0, 1].
+    `mean_confidence_class_k` is the mean confidence where the predicted class is k, NaN if it never is. `share_even`
     is how often all classes are activated about evenly: with an entropy above 0.95 of its maximum (ln 10).
     `mean_total_activation` is the mean sum of the activations: 1 under softmax, 0 to 10 of sigmoid outputs.
     """

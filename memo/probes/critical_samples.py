@@ -1,8 +1,8 @@
-"""Critical samples (Arpit et al. 2017): images that have another answer close to them, found by Langevin search (LASS).
+"""Critical samples (Arpit et al. 2017): images with a different prediction nearby, found by Langevin search (LASS).
 
-An image x is critical at a radius r where some x' with max |x - x'| <= r is answered otherwise. The search moves
+An image x is critical at a radius r where some x' with max |x - x'| <= r is classified differently. The search moves
 x' by a sign(gradient) + b eta, eta standard normal, and projects it back onto the box. As in the authors' code (the paper
-prints the opposite sign) the gradient is that of the cross-entropy of the network's own answer, which is ascended, and there
+prints the opposite sign) the gradient is that of the cross-entropy of the network's own prediction, which is ascended, and there
 is no projection onto [0, 1].
 """
 

@@ -1,4 +1,4 @@
-"""How a network draws: images grown by gradient ascent until it takes them for a digit (Nguyen et al. 2015)."""
+"""Drawings by a network: images optimised by gradient ascent to be classified as a digit (Nguyen et al. 2015)."""
 
 from functools import partial
 
@@ -21,7 +21,7 @@ from memo.probes.networks import Networks, outputs
 # 0.99 and 0.71 with 1, 0.98 and 0.89 with 4, 0.99 and 0.98 with 10. The last image instead of the best: 0.91 and 0.93
 # along signs with 0.4.
 STEPS, STEP = 200, 0.4
-SURE = 0.99  # the confidence whose first iteration is told
+SURE = 0.99  # the confidence whose first iteration is reported
 
 
 def starts(seed: int, digits: int, pixels: int) -> dict[str, np.ndarray]:
@@ -33,7 +33,7 @@ def starts(seed: int, digits: int, pixels: int) -> dict[str, np.ndarray]:
 def ascend(static: Static, layers: Layers, shown: jax.Array, digits: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return one network's drawings [D, pixels] and the iterations [D] at which each first passed SURE, -1 for never.
 
-    `shown` [D, pixels] are the images to begin from, `digits` [D] int32 what each is to become. A drawing is the best of
+    `shown` [D, pixels] are the images to begin from, `digits` [D] int32 the target class of each. A drawing is the best of
     all images on the way.
     """
     loss = LOSSES[static.loss]
@@ -95,9 +95,9 @@ def read_by(static: Static, layers: Layers, pixels: np.ndarray) -> np.ndarray:
 
 
 def read_by_others(right: np.ndarray, readers: np.ndarray, drawers: np.ndarray) -> np.ndarray:
-    """Return the share [D] of the other networks that read each drawing correctly, of right [R, D].
+    """Return the share [D] of the other networks that classify each drawing correctly, of right [R, D].
 
-    `readers` [R] and `drawers` [D] name networks; NaN where nobody but the one that drew is among the readers.
+    `readers` [R] and `drawers` [D] name networks; NaN where the only reader is the network that drew.
     """
     others = np.asarray(readers)[:, None] != np.asarray(drawers)
     readings = others.sum(0)
@@ -116,7 +116,7 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     activation first passed 0.99 (0: at the start; -1: never). `distance` is that to the nearest of all training images
     of the network's source, and `nearest` its row there; `self_distance` is that to the nearest of those images that
     the network itself was trained on. Both are L2, with white 1. Where weights or activations are not finite, these
-    are NaN and -1, and the pixels mean nothing.
+    are NaN and -1, and the pixels are meaningless.
     """
     static = networks.static
     classes = static.sizes[-1]

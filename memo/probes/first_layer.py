@@ -1,9 +1,9 @@
-"""What the units of the first layer look for: their weights as images, and whether those have any structure.
+"""The weights of first-layer units as images, and statistics of their structure.
 
     weights of a unit ──> statistics ──> beside the same weights with their pixels permuted
 
-A picture of weights says little by itself: noise looks like something, too. Each statistic has a value that it takes,
-exactly or on average, where the same weights lie on pixels at random.
+A picture of weights proves little by itself, as noise can look structured too. Each statistic has a known value, exactly or on
+average, for the same weights with permuted pixels.
 """
 
 import math
@@ -75,8 +75,7 @@ def permuted(weights: ArrayLike, generator: np.random.Generator, draws: int) -> 
 def expected(weights: ArrayLike) -> dict[str, np.ndarray]:
     """Return the means [...] of the same statistics over all permutations of the pixels.
 
-    They are -1/(N - 1) for `autocorrelation` (Moran 1950), 1/4 for `middle`, and `participation` itself, which does
-    not see where a weight lies; NaN where the statistic of these weights is.
+    They are -1/(N - 1) for `autocorrelation` (Moran 1950), 1/4 for `middle`, and `participation` itself, which does not depend on where a weight lies; NaN where the statistic of these weights is.
     """
     found = statistics(weights)
     means = {"autocorrelation": -1 / (np.shape(weights)[-1] - 1), "middle": 1 / 4}

@@ -1,9 +1,9 @@
-"""The gradient of the cost: how large it is, which weights it would move most, and how far down each step leads.
+"""The gradient of the cost: its norm, its largest components, and the decrease of the cost by each step.
 
     each network's own training images ──> gradient ──> its components, layer by layer
                                              └──> steps: along it, along random directions, of its largest components
 
-The cost is the mean loss alone: without weight decay, and without what disturbs the network while it trains.
+The cost is the mean loss alone: without weight decay, and without the disturbances of training.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -75,7 +75,7 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     weight decay, or Adam's scaling.
 
     Slopes are finite differences, so the curvature over the step is in them: where the gradient has become short, the
-    step down it may lead up. Rounding is about 1e-5 in a slope and 1e-8 in a decrease: below, they say nothing.
+    step down it may lead up. Rounding is about 1e-5 in a slope and 1e-8 in a decrease; smaller values are meaningless.
     Directions, components and minibatches are drawn by seed, the same for all networks of it.
     """
     networks = networks._replace(layers=jax.tree.map(np.asarray, networks.layers))

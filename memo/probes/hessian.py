@@ -1,4 +1,4 @@
-"""The kind of critical point that training has found, and how sharp the loss is there, by its second derivatives."""
+"""The type of critical point found by training, and its sharpness, from second derivatives of the loss."""
 
 from collections.abc import Callable, Iterator
 from operator import itemgetter

@@ -1,4 +1,4 @@
-"""What a probe is given: the trained networks of a population, and the kinds of input it may show them."""
+"""The arguments of a probe: the trained networks of a population, and kinds of inputs on which to evaluate them."""
 
 import threading
 from collections import OrderedDict
@@ -40,7 +40,7 @@ class Networks(NamedTuple):
     def by_seed(self) -> Iterator[tuple[int, np.ndarray, Layers, np.ndarray]]:
         """Yield (seed, positions [m], layers [m, ...], test pixels [M, pixels]) for the networks of each seed.
 
-        Networks of one seed saw the same treatment of the images, and are shown the same noise.
+        Networks of one seed had the same treatment of the images, and are evaluated on the same noise.
         """
         for seed in np.unique(self.seeds):
             members = np.flatnonzero(self.seeds == seed)
@@ -67,12 +67,12 @@ INPUTS: dict[str, Callable[[np.random.Generator, np.ndarray, PixelStatistics], n
 
 
 def draw(kind: str, seed: int, pixels: np.ndarray, statistics: PixelStatistics) -> np.ndarray:
-    """Return the inputs [M, pixels] float32 of one kind that every network of a seed is shown."""
+    """Return the inputs [M, pixels] float32 of one kind, the same for all networks of a seed."""
     return INPUTS[kind](generator(seed, "noise", kind), pixels, statistics)
 
 
 class _Kept:
-    """What was drawn last, at most KEPT_BYTES of it; called from several threads."""
+    """The last draws, at most KEPT_BYTES of them; called from several threads."""
 
     def __init__(self) -> None:
         self._drawn: OrderedDict[tuple, tuple[Any, np.ndarray]] = OrderedDict()

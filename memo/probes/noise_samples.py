@@ -1,4 +1,4 @@
-"""A few inputs of each kind as a network sees them, with its answer: what the strips in a report are drawn from."""
+"""A few inputs of each kind with a network's predictions, for the strips in a report."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     columns: dict[str, list] = {name: [] for name in ("network", "inputs", "sample", "answer", "confidence", "pixels")}
     for seed, members, layers, pixels in networks.by_seed():
         for kind in INPUTS:
-            # Draws fill images one after the other, so these are the first that the confidence probe shows.
+            # Draws fill images one after the other, so these are the first inputs of the confidence probe.
             shown = draw(kind, seed, pixels[:SAMPLES], networks.statistics)
             activations = LOSSES[networks.static.loss].activate(outputs(networks.static, layers, shown))
             activations = np.asarray(activations)

@@ -1,4 +1,4 @@
-"""Confidence on inputs that show no digit, near the digits and far from them, and whether it tells the two apart."""
+"""Confidence on inputs that show no digit, near the digits and far from them, and how well it separates them from digits."""
 
 from collections.abc import Callable
 
@@ -45,7 +45,7 @@ KINDS: dict[str, Draw] = {  # test first
 def describe(confidence: np.ndarray, entropy: np.ndarray, on_test: np.ndarray, right: np.ndarray) -> dict:
     """Return the columns of `measure` of one network: its confidence and entropy, each [M], on inputs of one kind.
 
-    `on_test` are its confidences on the test images and `right` whether it knows them, each [N].
+    `on_test` are its confidences on the test images and `right` whether it classifies them correctly, each [N].
     """
     columns = {
         "mean_confidence": confidence.mean(dtype=np.float64),
@@ -67,12 +67,11 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
 
     Beside the kinds of the probe `confidence`, with the same draws: `normal`, N(0, 1) and not clipped (the Gaussian of
     Hendrycks and Gimpel 2017); `constant`, images of one grey, evenly spaced from black to white; `uniform_x2` to
-    `uniform_x100`, the uniform images times so much (Hein et al. 2019).
+    `uniform_x100`, the uniform images times that factor (Hein et al. 2019).
 
     Confidence is the largest softmax probability or sigmoid output, `entropy` in nats as in the probe `confidence`,
-    `histogram` of confidences in 50 bins over [0, 1]. Telling test images from an input of this kind by confidence:
-    `auroc_vs_test` and `aupr_vs_test` (average precision of test images; chance is 0.5), and `auroc_vs_right` of the
-    rightly answered test images only (NaN where none is).
+    `histogram` of confidences in 50 bins over [0, 1]. Separating test images from inputs of this kind by confidence:
+    `auroc_vs_test` and `aupr_vs_test` (average precision of test images; chance is 0.5), and `auroc_vs_right` of the correctly classified test images only (NaN where none is).
     """
     rows = []
     true = np.asarray(networks.images.test_labels)

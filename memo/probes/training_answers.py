@@ -1,4 +1,4 @@
-"""The class that a network gives to each of its first training images, to be compared with the given and the true label."""
+"""The predicted class of each of a network's first training images, for comparison with the given and the true label."""
 
 from functools import partial
 
@@ -32,7 +32,7 @@ def _answers(static: Static, layers: Layers, images: jax.Array, sources: jax.Arr
 def measure(networks: Networks) -> dict[str, np.ndarray]:
     """Return one row for each network: `training_answers`, bytes with one uint8 for each of the first 1,000 training images.
 
-    In the order of the training subset, and so of the labels of `memo.training.inputs.TrainingData.given`; 255 for no answer
+    In the order of the training subset, and so of the labels of `memo.training.inputs.TrainingData.given`; 255 for no prediction
     (an output is not a number).
     """
     rows = networks.rows[:, :WATCHED]

@@ -1,12 +1,12 @@
-"""The shape of one learning curve, in numbers that do not depend on how long the learning took.
+"""The shape of one learning curve, in numbers that do not depend on the duration of learning.
 
 A curve is `steps` [E], ascending from 0 in any unit (optimiser steps, epochs) and at any spacing, and `values` [E].
-Between evaluations it is linear. What is not finite at the end (the trial had ended) is dropped.
+Between evaluations it is linear. Non-finite values at the end (the trial had ended) are dropped.
 
 The values that the functions take are those of a rising curve: a training accuracy as it is, or the progress of a
 loss (`loss_progress`). The *rise* goes from `chance` (1 / classes for accuracy, 0 for progress) at step 0 to the first
 time the curve reaches `level`; this stretch of time is the *span*. So T90 is the first time that the raw accuracy is
-0.9, or that 90 % of the initial loss is lost. What a curve does not reach is NaN, never extrapolated; a caller who
+0.9, or that 90 % of the initial loss is lost. The time to a level that a curve does not reach is NaN, never extrapolated; a caller who
 wants the shape of an unfinished rise asks for a lower `level`, and compares only curves measured to the same one.
 """
 
@@ -25,7 +25,7 @@ _ROUNDING = 1e-6
 def _observed(steps: ArrayLike, values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     steps, values = np.asarray(steps, float), np.asarray(values, float)
     if steps.ndim != 1 or steps.shape != values.shape:
-        raise ValueError(f"A curve needs one value a step, but steps are {steps.shape} and values {values.shape}.")
+        raise ValueError(f"A curve needs one value per step, but steps are {steps.shape} and values {values.shape}.")
     finite = np.isfinite(values)
     if finite.sum() < 2:
         raise ValueError(f"A curve needs at least two finite values, but has {finite.sum()}.")
@@ -70,14 +70,14 @@ def loss_progress(values: ArrayLike) -> np.ndarray:
 def time_to(steps: ArrayLike, values: ArrayLike, level: float) -> float:
     """First time at which the curve reaches `level`, in the unit of `steps`.
 
-    0 where it starts there, NaN where it never gets there. A straight line from 0 to 1 in time T gives level * T.
+    0 if the curve starts there, NaN if it never reaches it. A straight line from 0 to 1 in time T gives level * T.
     """
     steps, values = _observed(steps, values)
     return _first_crossing(steps, values, level)
 
 
 def at_level(values: ArrayLike, others: ArrayLike, level: float) -> float:
-    """Return what `others` [E] are where `values` [E] first reach `level`, linear between evaluations; NaN where never.
+    """Return the value of `others` [E] at which `values` [E] first reach `level`, interpolated linearly between evaluations; NaN if never.
 
     To compare networks at the same accuracy instead of the same time. At a level passed before the first evaluation it is
     that of the first.
@@ -144,7 +144,7 @@ def early_share(steps: ArrayLike, values: ArrayLike, level: float = 0.99, chance
 def start(steps: ArrayLike, values: ArrayLike, level: float = 0.99, chance: float = 0.1) -> float:
     """Time to a tenth of the rise over the time from there to half of it: 0.25 for a straight line, more for a slow start.
 
-    NaN where the curve never gets to `level`, or is at half of the rise at once.
+    NaN if the curve never reaches `level`, or is at half of the rise from the beginning.
     """
     steps, values = _observed(steps, values)
     tenth, half, end = (_first_crossing(steps, values, chance + share * (level - chance)) for share in (0.1, 0.5, 1))

@@ -1,6 +1,6 @@
-"""What came of training, network by network: ends, best evaluations, times and the shape of learning curves.
+"""Outcomes of training per network: final and best evaluations, times, and the shape of learning curves.
 
-trials, curves ──> outcomes ──> one row a network, the diverged ones among them ──> claims, tables
+trials, curves ──> outcomes ──> one row per network, including diverged ones ──> claims, tables
 """
 
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from memo.statistics.curve_shape import loss_progress, shape, start, time_to
 Curve = Mapping[str, np.ndarray]  # the columns READ of one network's learning curve
 READ = ("step", "epoch", "train_loss", "train_accuracy", "test_accuracy")
 
-CHANCE = 1 / MNIST.classes  # accuracy of guessing, and the confidence of an even answer
+CHANCE = 1 / MNIST.classes  # accuracy of guessing, and the confidence of a uniform output
 # The stretch over which a curve's shape is measured: until 90 % of the initial loss is lost, and from chance to 99 %
 # accuracy. A network stops when its accuracy is perfect, and by then not every one has lost 99 % of its loss.
 LEVELS = {"loss": 0.9, "accuracy": 0.99}
-# By statistic of a shape: what it is called, and what it is for a straight line.
+# By statistic of a shape: its name, and its value for a straight line.
 SHAPES = {
     "area": ("area under the curve", 0.5),
     "linearity": ("R² of a straight line", 1),
@@ -46,7 +46,7 @@ COLUMNS = (
 def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, times: Mapping[str, float]) -> pd.DataFrame:
     """Return one row for each row of `trials`, with its index: COLUMNS, and `times`, levels of training accuracy by name.
 
-    Times are epochs, first crossings between evaluations; NaN where a curve never gets there. `start` is the time at which
+    Times are epochs, first crossings between evaluations; NaN if a curve never reaches the level. `start` is the time at which
     a tenth of the initial loss is lost, where fitting starts. `best` is the evaluation after step 0 with the best test
     accuracy. Everything is NaN for diverged networks.
     """

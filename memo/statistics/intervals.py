@@ -48,7 +48,7 @@ _ROUNDING = 1e-12
 
 
 class Spread(NamedTuple):
-    """How far an estimate scatters: what a p-value needs beside the interval.
+    """The sampling distribution of an estimate: what a p-value needs beside the interval.
 
     Student's t with `freedom` degrees of freedom and the standard `errors`, downward and upward, on a `scale`: LINEAR, LOG
     or FISHER (artanh). BINOMIAL: a count out of n, rescaled from (0, 1) to `bounds`. The number cannot lie outside of `bounds`.
@@ -61,7 +61,7 @@ class Spread(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A number, its interval in the same unit (NaN bounds: no interval), and how many seeds, pairs or networks it stands on.
+    """A number, its interval in the same unit (NaN bounds: no interval), and the number n of seeds, pairs or networks behind it.
 
     An interval with an infinite high end is a lower bound. `spread` is None where there is no interval to test.
     """
@@ -179,9 +179,9 @@ def accuracy_interval(
 ) -> Estimate:
     """Return the mean accuracy [n] of networks on the same `images` test images, for new networks and new images alike.
 
-    `mean_interval` of accuracies is conditional on the test images: it says where other seeds would come out on these. Here the
+    `mean_interval` of accuracies is conditional on the test images: it covers other seeds on these images. Here the
     images are a sample too. Their part of the variance is at most p (1 − p) / images, if all networks err on the same ones;
-    `by_image` [images], the share of the networks that is right about each, gives it as it is (crossed random effects, by
+    `by_image` [images], the share of the networks that is right about each, gives it exactly (crossed random effects, by
     the mean squares of a two-way analysis of variance). Without it the interval is too wide where errors are
     not shared: at chance, by far. The degrees of freedom are Satterthwaite's; n counts networks.
     Raises ValueError as `mean_interval` does with bounds (0, 1), for fewer than 2 images, and for another number of `by_image`.

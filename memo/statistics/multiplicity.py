@@ -1,4 +1,4 @@
-"""Corrections for testing many claims at once: adjusted p-values, to be compared with the level that is to hold for all."""
+"""Corrections for testing many claims at once: adjusted p-values, to be compared with one level for all."""
 
 from collections.abc import Callable
 

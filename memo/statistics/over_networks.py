@@ -1,6 +1,6 @@
-"""How far the networks of a population lie apart, and what their values have to do with each other.
+"""The spread of the networks of a population, and the correlations of their values.
 
-Here a network is what is counted: statistics such as a standard deviation are of the whole population, not one per seed.
+Here the unit is a network: statistics such as a standard deviation are of the whole population, not per seed.
 Shares of networks are `memo.statistics.intervals.share` and `share_difference`.
 
 **Coverage** of the jackknife's nominal 95 %, in per cent, as in `memo.statistics.intervals` (20,000 samples, 5,000 at n = 200):

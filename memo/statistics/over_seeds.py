@@ -21,7 +21,7 @@ KINDS = ("true", "shuffled")
 
 Answer = tuple[Estimate | None, str]
 
-# What most often becomes of a seed without a value.
+# The most frequent reason for a seed without a value.
 NEVER = "a curve that never gets there, or a diverged network"
 
 
@@ -84,7 +84,7 @@ def missing(asked: int, known: int, why: str, diverged: int = 0, unit: str = "se
 
 
 def twins(frame: pd.DataFrame, column: str, width: str) -> pd.DataFrame:
-    """Return one column of one width as a row a seed, columns true and shuffled; NaN where a trial has no value."""
+    """Return one column of one width as one row per seed, columns true and shuffled; NaN where a trial has no value."""
     own = frame[frame["width"] == width]
     return own.pivot(index="seed", columns="labels", values=column).reindex(columns=KINDS)
 
@@ -108,9 +108,9 @@ def ratio(frame: pd.DataFrame, column: str, width: str, seeds: int, *, inverse: 
 
 
 def slowdown(shapes: pd.DataFrame, trials: pd.DataFrame, column: str, width: str) -> Answer:
-    """Return how many times longer the shuffled twin takes to get somewhere, times in epochs; see `times_longer`.
+    """Return the ratio of times that the shuffled and the true twin take to reach a level, in epochs; see `times_longer`.
 
-    A curve that never gets there counts with the epochs that it was trained for (`epochs_trained` of the trials).
+    A curve that never reaches it is assigned the epochs for which it was trained (`epochs_trained` of the trials).
     """
     lost = (twins(trials, "status", width) == DIVERGED).any(axis=1)
     pairs = twins(shapes, column, width).reindex(lost.index)
@@ -127,10 +127,10 @@ def times_longer(
     fast_name: str,
     diverged: Collection[Hashable] = (),
 ) -> Answer:
-    """Return how many times longer one twin takes than the other, times by seed, NaN for never.
+    """Return the ratio of the times that two twins take, by seed, NaN for never.
 
-    A slow one that never gets there counts with the time that it was `given`, which makes the answer a lower bound: the low
-    end of the interval with those times, and no high end. There is no answer where a fast one never does. Pairs of the
+    A slow one that never reaches the level is assigned the time that it was `given`, which makes the answer a lower bound: the low
+    end of the interval with those times, and no high end. There is no answer if a fast one never reaches it. Pairs of the
     `diverged` seeds are left out and counted in the note. The names are for the notes.
     """
     pairs = pd.DataFrame({"slow": slow, "fast": fast, "given": given.reindex(slow.index.union(fast.index))})

@@ -1,4 +1,4 @@
-"""How a value changes along the levels of a condition (a share of random labels, a number of images), within seeds.
+"""The change of a value along the levels of a condition (a share of random labels, a number of images), within seeds.
 
 A frame of levels is [seeds, levels], columns ascending (`by_level`). Trends are read from steps within seeds or from slopes by
 seed, never from the smallest of several noisy steps of a seed: its mean lies below the smallest true step
