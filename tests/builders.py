@@ -1,8 +1,13 @@
 """What several test modules build: programs' statics, composed configs, commands with a time limit, tables to compare."""
 
+import atexit
+import contextlib
+import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +27,65 @@ TABLE_KEYS = {
 }
 
 
+# A process that has imported what all commands import, and in which JAX has not started: commands are forks of it.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["memo.commands.analysis", "memo.commands.audit", "memo.reporting.panels", __name__])
+
+
 def python(*words, folder=ROOT, check=False, **environment):
-    """Run Python in a folder, where it finds the suite; return the ended process with what it has printed."""
-    done = subprocess.run(
-        [sys.executable, *map(str, words)],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
+    """Run Python in a folder, where it finds the suite; return the ended process with what it has printed.
+
+    A module (-m) is run by `module` where its environment is this one: that saves the seconds of its imports.
+    """
+    words = [str(word) for word in words]
+    if words[0] == "-m" and not environment:
+        with tempfile.TemporaryDirectory() as place:
+            printed = [Path(place) / name for name in ("output", "errors")]
+            status = left(module(words[1:], *printed, folder=folder))
+            done = subprocess.CompletedProcess(words, status, *(file.read_text() for file in printed))
+    else:
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
     assert not check or done.returncode == 0, done.stderr
     return done
+
+
+def module(words, output, errors, folder=ROOT):
+    """Return the process, just started, of `python -m` with these words, which prints into two files (or into one)."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = FORKS.Process(target=_become, args=(words, folder, environment, output, errors), daemon=True)
+    with contextlib.chdir(ROOT):  # where the process that forks finds what it imports
+        process.start()
+    return process
+
+
+def left(process, seconds=SECONDS):
+    """Return the exit status of a module's process when it ends; one that hangs is killed, and its test fails."""
+    process.join(seconds)
+    if process.exitcode is None:
+        process.kill()
+        raise subprocess.TimeoutExpired(process.name, seconds)
+    return process.exitcode
+
+
+def _become(words, folder, environment, *printed):
+    for number, file in enumerate(printed, start=1):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666), number)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.path[:0] = [str(folder), str(ROOT)]
+    sys.argv = ["-m", *words[1:]]
+    try:
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    finally:
+        atexit._run_exitfuncs()  # multiprocessing leaves them out
 
 
 def ended(process, seconds=SECONDS):

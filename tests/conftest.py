@@ -25,15 +25,25 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 def pytest_configure(config):
-    """Give the session a cache of its own, with the user's data sets and programs: what tests train is not measured."""
+    """Give the session a cache of its own, with the user's data sets: what tests train is not measured."""
     if hasattr(config, "workerinput"):
         return  # a process of a session that has one
     user, own = cache_folder(), Path(tempfile.mkdtemp(prefix="memo-tests-"))
-    for name in (*datasets.REGISTRY, "programs"):
+    for name in datasets.REGISTRY:
         (user / name).mkdir(parents=True, exist_ok=True)
         (own / name).symlink_to(user / name)
     os.environ["MEMO_CACHE"] = str(own)
     config.add_cleanup(lambda: shutil.rmtree(own, ignore_errors=True))
+    # Most of the tests' time goes into compiling. What one has compiled, however small, serves its neighbours, the
+    # commands that they start, and the next session, until pytest --cache-clear.
+    compiled = {
+        "jax_compilation_cache_dir": str(config.cache.mkdir("programs")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    for name, value in compiled.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,5 +1,6 @@
 """Real sweeps that are killed, run out of disk, or meet another: nothing is lost, nothing half-written."""
 
+import itertools
 import os
 import random
 import shutil
@@ -14,7 +15,7 @@ from memo.storage.checkpoints import FOLDER
 from tests import builders
 from tests.builders import ROOT, assert_identical
 
-KILLS = 20
+KILLS = 10
 SWEEP = [
     "hydra/launcher=population",
     "labels.kind=true,shuffled",
@@ -36,9 +37,12 @@ def command(folder, *overrides):
     return ["-m", "experiments.train", "--multirun", f"hydra.sweep.dir={folder}", *SWEEP, *overrides]
 
 
+def said(folder):
+    return folder.with_suffix(".out")
+
+
 def start(folder, *overrides):
-    arguments = [sys.executable, *command(folder, *overrides)]
-    return subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return builders.module(command(folder, *overrides)[1:], said(folder), said(folder))
 
 
 @pytest.fixture(scope="module")
@@ -54,24 +58,22 @@ def whole(tmp_path_factory):
 
 def test_killed_at_random_moments_a_sweep_goes_on_to_the_same_bits(whole, tmp_path):
     reference, seconds = whole
-    moments = random.Random(0)
+    # One in each tenth of its life, and a little later, in no order.
+    moments = itertools.cycle(random.Random(0).sample([1.1 * (k + 0.5) / KILLS * seconds for k in range(KILLS)], KILLS))
     kills, sweeps, gone_on = 0, 0, 0
     while kills < KILLS:
         folder = tmp_path / str(sweeps)
         while True:
             gone_on += bool(list(folder.glob(f"{FOLDER}/*/*/*")))
             process = start(folder)
-            try:
-                # A third of it is Python's start, in which there is nothing to lose.
-                process.wait(timeout=moments.uniform(0.3, 1.1) * seconds if kills < KILLS else builders.SECONDS)
+            process.join(next(moments) if kills < KILLS else builders.SECONDS)
+            if process.exitcode is not None:
                 break
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-                assert kills < KILLS, "hangs"
-                kills += 1
-        assert process.returncode == 0, process.communicate()[0]
-        process.communicate()
+            process.kill()
+            process.join()
+            assert kills < KILLS, "hangs"
+            kills += 1
+        assert process.exitcode == 0, said(folder).read_text()
         assert_identical(folder, reference)
         assert not (folder / FOLDER).exists()
         sweeps += 1
@@ -103,15 +105,17 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(whole, tmp_path):
 
 def test_two_processes_share_one_sweep(whole, tmp_path):
     both = [start(tmp_path) for _ in range(2)]
-    outputs = [builders.ended(process) for process in both]
-    assert [process.returncode for process in both] == [0, 0], outputs
+    assert [builders.left(process) for process in both] == [0, 0], said(tmp_path).read_text()
     assert_identical(tmp_path, whole[0])
     assert not (tmp_path / FOLDER).exists()
 
 
 def test_interrupted_by_the_keyboard_it_says_how_to_go_on(tmp_path):
     # Far longer than the test: what is interrupted must not have finished meanwhile, and so left nothing to go on from.
-    process = start(tmp_path, "epochs=200000", "evaluations=40", "stop_at_train_accuracy=null")
+    long = command(tmp_path, "epochs=200000", "evaluations=40", "stop_at_train_accuracy=null")
+    process = subprocess.Popen(
+        [sys.executable, *long], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     until = time.monotonic() + builders.SECONDS
     while not list(tmp_path.glob(f"{FOLDER}/*/slabs/*")):
         assert process.poll() is None and time.monotonic() < until, builders.ended(process, seconds=0)

@@ -23,7 +23,7 @@ from memo.statistics.intervals import paired_ratio
 from memo.storage import run_folders, sweep
 from memo.storage.run_folders import Tables
 from tests import builders
-from tests.pages import NO_NUMBER, visible
+from tests.pages import NO_NUMBER, save_empty, visible
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = (
@@ -233,6 +233,7 @@ def other_shapes(tables):
 @pytest.mark.parametrize("change", [one_seed, one_diverged, only_true_labels_fit, every_label_fits, other_shapes])
 def test_poor_runs_make_a_report(analysed, tmp_path, change, monkeypatch):
     monkeypatch.setattr(memorising, "WIDE", 4)
+    monkeypatch.setattr(figures, "save", save_empty)
     made = analysed(change, tmp_path)
     assert set(made.ledger["verdict"]) <= {"undecided", "not applicable", "not yet measured", "control"}
     text = words(tmp_path)

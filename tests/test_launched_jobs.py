@@ -1,5 +1,6 @@
 """A job of the launcher leaves what Hydra's own `run_job` leaves: returns, files, logs, calls of callbacks."""
 
+import copy
 import logging
 import os
 from pathlib import Path
@@ -21,10 +22,33 @@ from memo.commands.hydra_app import CONF
 logger = logging.getLogger("task")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def loader():
     with initialize_config_dir(str(CONF), version_base=None):
         yield GlobalHydra.instance().hydra.config_loader
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("jobs") / "sweep"
+
+
+@pytest.fixture(scope="module")
+def job(loader, folder):
+    """Return `job(overrides) -> the config of a job of a sweep in the folder`, composed once and each time as new."""
+    composed = {}
+
+    def make(overrides):
+        if tuple(overrides) not in composed:
+            master = loader.load_configuration(
+                "config", overrides=[f"hydra.sweep.dir={folder}", *overrides], run_mode=RunMode.MULTIRUN
+            )
+            config = loader.load_sweep_config(master, ["optimizer.learning_rate=0.5", "model.widths=[3,2]", "seeds=2"])
+            config.hydra.job.id = config.hydra.job.num = 3
+            composed[tuple(overrides)] = config
+        return copy.deepcopy(composed[tuple(overrides)])
+
+    return make
 
 
 def forget_logging():
@@ -87,13 +111,8 @@ def failing(cfg):
     raise ValueError(f"no {cfg.labels.kind} labels")
 
 
-def left_by(run, loader, overrides, task, folder):
+def left_by(run, loader, config, task, folder):
     """Return everything that one way of running a job leaves in `folder`, and empty that."""
-    master = loader.load_configuration(
-        "config", overrides=[f"hydra.sweep.dir={folder}", *overrides], run_mode=RunMode.MULTIRUN
-    )
-    config = loader.load_sweep_config(master, ["optimizer.learning_rate=0.5", "model.widths=[3,2]", "seeds=2"])
-    config.hydra.job.id = config.hydra.job.num = 3
     recorder = Recorder()
     callbacks = Callbacks()
     callbacks.callbacks = [recorder]
@@ -134,20 +153,19 @@ def ours(context, task, config):
     ],
     ids=" ".join,
 )
-def test_a_job_leaves_what_hydra_leaves(loader, tmp_path, monkeypatch, overrides, task):
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "sweep"
-    expected, actual = (left_by(run, loader, overrides, task, folder) for run in (hydras, ours))
+def test_a_job_leaves_what_hydra_leaves(loader, job, folder, monkeypatch, overrides, task):
+    monkeypatch.chdir(folder.parent)
+    expected, actual = (left_by(run, loader, job(overrides), task, folder) for run in (hydras, ours))
     assert expected[0]["status"] is (JobStatus.FAILED if task is failing else JobStatus.COMPLETED)
     assert len(expected[1]) == 2
     assert actual == expected
 
 
-def test_an_exit_ends_the_sweep(loader, tmp_path):
+def test_an_exit_ends_the_sweep(loader, job, folder):
     def refused(cfg):
         raise SystemExit("Refused: as a test")
 
     before = HydraConfig.instance().cfg
     with pytest.raises(SystemExit, match="as a test"):
-        left_by(ours, loader, [], refused, tmp_path)
+        left_by(ours, loader, job([]), refused, folder)
     assert HydraConfig.instance().cfg is before

@@ -1,6 +1,7 @@
 """The launcher: composes what Hydra composes, and gives the tables and folders of one job after the other."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -86,9 +87,9 @@ def test_other_applications_of_hydra_load_neither_the_suite_nor_jax():
     assert {"population.yaml", "population_slurm.yaml"} <= set(both)
 
 
-def multirun(folder, *arguments, modules=""):
+def multirun(folder, *arguments, within=builders.ROOT):
     command = ["-m", "experiments.train", "--multirun", f"hydra.sweep.dir={folder}", *arguments]
-    return builders.python(*command, PYTHONPATH=str(modules))
+    return builders.python(*command, folder=within)
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +136,7 @@ def test_every_job_has_its_ordinary_folder(sweeps):
 
 RECORDER = """
 import json
+import shutil
 from pathlib import Path
 from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
@@ -157,17 +159,16 @@ class Recorder(Callback):
 
 
 @pytest.mark.slow
-def test_a_sweep_of_what_is_stored_leaves_what_it_leaves_with_hydras_own_launcher(tmp_path):
+def test_a_sweep_of_what_is_stored_leaves_what_it_leaves_with_hydras_own_launcher(sweeps, tmp_path):
     (tmp_path / "recorder.py").write_text(RECORDER)
-    folder = tmp_path / "sweep"
-    folder.mkdir()
+    folder = shutil.copytree(sweeps["population"], tmp_path / "sweep")
     left = {}
-    for launcher in ("population", "basic", "population"):
+    for launcher in ("basic", "population"):
         for path in folder.rglob("*"):
             if path.suffix in (".yaml", ".log", ".jsonl"):
                 path.unlink()
         recording = "+hydra.callbacks.recorder._target_=recorder.Recorder"
-        done = multirun(folder, f"hydra/launcher={launcher}", recording, *SWEEP, *TINY, modules=tmp_path)
+        done = multirun(folder, f"hydra/launcher={launcher}", recording, *SWEEP, *TINY, within=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
         files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".parquet")
         left[launcher] = {path.relative_to(folder): path.read_text() for path in files}

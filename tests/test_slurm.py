@@ -14,7 +14,7 @@ import pytest
 
 from memo.storage import run_folders
 from memo.storage.checkpoints import FOLDER
-from tests import slurm
+from tests import builders, slurm
 from tests.builders import assert_identical, ended
 
 SWEEP = [
@@ -120,7 +120,7 @@ def local(tmp_path_factory):
         if overrides not in folders:
             folders[overrides] = tmp_path_factory.mktemp("local")
             here = command(folders[overrides], "hydra/launcher=population", *overrides)
-            subprocess.run(here, check=True, capture_output=True, timeout=1200)
+            builders.python(*here[1:], check=True)
         return folders[overrides]
 
     return run
