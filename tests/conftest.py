@@ -36,8 +36,9 @@ def pytest_configure(config):
     config.add_cleanup(lambda: shutil.rmtree(own, ignore_errors=True))
     # Most of the tests' time goes into compiling. What one has compiled, however small, serves its neighbours, the
     # commands that they start, and the next session, until pytest --cache-clear.
+    programs = config.cache.mkdir("programs") if hasattr(config, "cache") else own / "programs"
     compiled = {
-        "jax_compilation_cache_dir": str(config.cache.mkdir("programs")),
+        "jax_compilation_cache_dir": str(programs),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
