@@ -1,1 +1,1 @@
-"""The experiments: a command each, `python -m experiments.<name>`; what two of them share lives in `memo`."""
+"""The experiments: one command each, `python -m experiments.<name>`; shared code is in `memo`."""

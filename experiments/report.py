@@ -1,11 +1,11 @@
-"""What have all experiments found, sentence by sentence? One page for the whole suite.
+"""The findings of all experiments, sentence by sentence, on one page.
 
     python -m experiments.report             results/report.html and results/report.md: seconds
     python -m experiments.report FOLDER      the same of results elsewhere
-    python -m experiments.report --audit     computes every claim again from the committed tables, and compares
+    python -m experiments.report --audit     recomputes every claim from the committed tables, and compares
 
-Reads only what the experiments of conf/experiment/ have stored below results/; trains nothing. An experiment that is
-missing or half finished is named on the page, with the command that makes it.
+Reads only what the experiments of conf/experiment/ have stored below results/; trains nothing. An experiment that is missing or
+incomplete is named on the page, with its command.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from memo.reporting.results import Result
 
 
 def main() -> None:
-    """Write the page and say on the terminal what is not complete; or audit the ledgers."""
+    """Write the page and report incomplete experiments on the terminal; or audit the ledgers."""
     parser = argparse.ArgumentParser(prog="python -m experiments.report", description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, default=Path("results"), help="results (the default)")
     parser.add_argument("--audit", action="store_true", help="compute every claim again from the committed tables")

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def train(cfg: DictConfig) -> None:
-    """Train what is missing and log one line a run folder."""
+    """Train what is missing and log one line per run folder."""
     _, _, wanted = experiment.train(cfg)
     for folder, asked in wanted.items():
         ids = {trial.id for trial in asked}

@@ -7,6 +7,6 @@
 Networks are trained on MNIST with true labels (real data), with inputs replaced by Gaussian noise (randX) and with random
 labels (randY), wholly or in part: which examples are easy, how much the loss depends on single images, how accuracy and
 critical samples change along training, what capacity and regularisers do. Expected at `standard`: with 40 % of the labels
-redrawn, test accuracy ends about 0.16 below its best, and four in five wrongly labelled images are first classified as their
+redrawn, test accuracy ends about 0.16 below its best, and four in five mislabelled images are first classified as their
 true class. The sensitivity (memo/measures/sensitivity.py) trains its own networks.
 """

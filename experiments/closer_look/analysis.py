@@ -1,4 +1,4 @@
-"""The report on memorisation: its chapters, in the order of the paper, and what stands around them."""
+"""The report on memorisation: its chapters, in the order of the paper, title, shared methods and limits."""
 
 from experiments.closer_look import capacity, early_learning, easy_examples, noise, regularisers, sensitivity, talk
 from memo.commands.analysis import Analysis, Front

@@ -1,4 +1,4 @@
-"""A5: time to fit everything, and capacity needed, by noise (figures 5 and 6)."""
+"""A5: time to fit all training labels, and capacity needed, by noise (figures 5 and 6)."""
 
 from collections.abc import Mapping
 
@@ -30,23 +30,23 @@ NEAR = 0.005  # of the best mean accuracy: where a width counts as near the best
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return what came of training by width and number of images, with the passes over the data that fitting everything took."""
+    """Return outcomes of training by width and number of images, with the passes over the data to fit all labels."""
     networks = treated(evidence, (*WIDTHS, COUNTS))
     static = networks["trial"].map(evidence.static_of)
     images = networks["trial"].map(evidence.networks.drop_duplicates("trial").set_index("trial")["images"])
-    # What is left of an epoch's order is dropped, so that an epoch is less than a pass.
+    # An incomplete last minibatch is dropped, so an epoch is less than a pass.
     seen = static.map(lambda own: own.steps_per_epoch * own.batch_size) / images
     return {"networks": networks.assign(passes=networks["t100"] * seen)}
 
 
 def by_count(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the networks of one width with noise on inputs for every number of images, those of the arm of widths among them."""
+    """Return the networks of one width with noise on inputs for every number of images, including those of the arm of widths."""
     width = of_arms(networks, [COUNTS])["width"].min()
     return with_levels(networks[networks["width"] == width], "inputs", (*WIDTHS, COUNTS))
 
 
 def whole_widths(inputs: pd.DataFrame) -> list[int]:
-    """Return the widths at which every network of every level fits everything: narrow ones may never."""
+    """Return the widths at which every network of every level fits all labels, which narrow ones may never do."""
     fits = inputs["passes"].notna().groupby(inputs["width"]).all()
     return [int(width) for width in fits.index[fits]]
 
@@ -64,7 +64,7 @@ def needed(accuracy: pd.DataFrame) -> float:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer how the time to fit everything changes with data and with width, and how noise changes that."""
+    """Answer how the time to fit all labels scales with data and with width, and how noise changes the exponents."""
     counts = by_count(tables["networks"])
     inputs = with_levels(tables["networks"], "inputs", WIDTHS)
     answers.conditions(level=names(sorted(inputs["level"].unique())))
@@ -80,7 +80,7 @@ def answer(tables: Tables, answers: Answers) -> None:
 def _give(
     answers: Answers, ids: tuple[str, str], found: Mapping[float, pd.Series], images: int | None, note: str
 ) -> None:
-    """Answer the slope of each level, and that with minus that without noise."""
+    """Answer the slope of each level, and the difference between slopes with and without noise."""
     for level, slope in found.items():
         estimate, missing = over_seeds(slope, SHORT)
         said = "; ".join(filter(None, (note, missing)))
@@ -90,7 +90,7 @@ def _give(
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
-    """Draw times to fit everything by width and by number of images, and the best test accuracy by width."""
+    """Draw times to fit all labels by width and by number of images, and the best test accuracy by width."""
     networks, text = tables["networks"], Text("experiments.closer_look", "capacity")
     counts, inputs = by_count(networks), with_levels(networks, "inputs", WIDTHS)
     accuracy = {noise: with_levels(networks, noise, WIDTHS) for noise in KINDS}
@@ -124,12 +124,12 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
 
 
 def draw_times(inputs: pd.DataFrame, counts: pd.DataFrame) -> Drawing:
-    """Return passes to fit everything against width and number of images, by share of noise inputs."""
+    """Return passes to fit all labels against width and number of images, by share of noise inputs."""
     figure, [[units, images]] = figures.grid(1, 2, width=4.0, height=3.0)
     for axes, frame, axis in ((units, inputs, "width"), (images, counts, "images")):
         for level, mark in level_marks(frame["level"]).items():
             table = by_level(frame[frame["level"] == level], "passes", axis)
-            # A mean over those that get there would flatter: only where all do.
+            # A mean over those that fit all labels would be biased: drawn only where all do.
             panels.means(axes, table.loc[:, table.notna().all()], mark, joined=True)
         figures.count_axis(axes, sorted(int(count) for count in frame[axis].unique()))
         figures.log_axis(axes)

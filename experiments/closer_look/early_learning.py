@@ -1,4 +1,4 @@
-"""Early learning: wrongly labelled images are first classified as their true class, and as the given one only later."""
+"""Early learning: mislabelled images are first classified as their true class, and only later as the given one."""
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ SHARES = {
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return by network with noisy labels and evaluation the shares of wrongly labelled images called true, and as given."""
+    """Return by network with noisy labels and evaluation the shares of mislabelled images assigned their true and their given class."""
     rows = evidence.of(ARM, "training_answers_along")
     levels = evidence.of(ARM).set_index("trial")["labels.fraction"]
     sets, parts = evidence.training_sets(ARM), []
@@ -40,7 +40,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
 
 
 def shares(answers: np.ndarray, given: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
-    """Return shares of the wrongly labelled images [n] that answers [E, n] call by their true class and by their given label."""
+    """Return shares of the mislabelled images [n] to which answers [E, n] assign their true class and their given label."""
     wrong = given != true
     if not wrong.any():
         return dict.fromkeys(("true_class", "given_label"), np.full(len(answers), np.nan))
@@ -52,7 +52,7 @@ def turning_points(tables: Tables) -> pd.DataFrame:
     """Return of each network at LEVEL the evaluation with the most true classes, and `gap`, that share − test accuracy."""
     along, networks = tables["early_learning"], tables["networks"]
     asked = networks[(networks["arm"] == ARM) & np.isclose(networks["level"], LEVEL)][["trial", "images"]]
-    # Without any row (all diverged) nothing says that the columns are numbers.
+    # Without any row (all diverged) the columns have no numeric type.
     numbers = dict.fromkeys(along.columns.drop("trial"), float)
     known = along.astype(numbers).dropna(subset="true_class").sort_values(["trial", "step"])
     best = known.loc[known.groupby("trial")["true_class"].idxmax()]
@@ -61,7 +61,7 @@ def turning_points(tables: Tables) -> pd.DataFrame:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer how many wrongly labelled images are classified as their true class at most, and what is memorised then."""
+    """Answer the highest share of mislabelled images assigned their true class, and the share memorised at that time."""
     points = turning_points(tables)
     for name, column in (("peak", "true_class"), ("memorised", "given_label")):
         answers.give(f"early-{name}", over_seeds(points[column], DIVERGED, estimate=mean_share), images_of(points))
@@ -69,7 +69,7 @@ def answer(tables: Tables, answers: Answers) -> None:
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
-    """Draw what becomes of wrongly labelled images along training."""
+    """Draw the classification of mislabelled images along training."""
     along, points = tables["early_learning"], turning_points(tables)
     facts = {
         "level": LEVEL,
@@ -90,7 +90,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
 
 
 def draw_shares(along: pd.DataFrame) -> Drawing:
-    """Return shares of wrongly labelled images by epoch, one panel per share of labels redrawn."""
+    """Return shares of mislabelled images by epoch, one panel per share of labels redrawn."""
     levels = sorted(along["level"].unique())
     figure, [row] = figures.grid(1, max(1, len(levels)), width=2.8, height=2.7, sharey=True)
     for axes, level in zip(row, levels):

@@ -1,4 +1,4 @@
-"""A1: are some examples easy? How often 100 networks get each one wrong, beside what chance alone would do (figure 1)."""
+"""A1: are some examples easy? Error rates of each example over 100 networks, compared with chance (figure 1)."""
 
 import math
 
@@ -33,7 +33,7 @@ KEYS = ["trial", "arm", "seed"]
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return by moment and example how many networks get it wrong, and by network the spread of the rates without it."""
+    """Return by moment and example how many networks misclassify it, and by network the spread of the rates without it."""
     examples, networks = [], []
     for arm in ARMS:
         (_, given), *_ = evidence.training_sets(arm).values()  # one data set for all
@@ -57,7 +57,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
 
 
 def errors_along(evidence: Evidence, arm: str) -> dict[float, pd.DataFrame]:
-    """Return by epoch which networks of an arm (KEYS) get which watched example wrong."""
+    """Return by epoch which watched examples each network of an arm (KEYS) misclassifies."""
     rows = evidence.of(arm, "training_answers_along").assign(arm=arm)
     given = {trial: labels[:WATCHED] for trial, (_, labels) in evidence.training_sets(arm).items()}
     found = {}
@@ -89,7 +89,7 @@ def ratio(rates: np.ndarray, count: int, classes: np.ndarray | None = None) -> f
 
     The variance of a rate over N networks is p (1 - p) / N (1 + (N - 1) rho), with rho the correlation of two networks'
     errors on an example: rho is estimated from the `count` there are, and put in for 100. With `classes` [examples] both
-    variances are those within classes, pooled. NaN where every answer is wrong, or right.
+    variances are those within classes, pooled. NaN where every prediction is wrong, or correct.
     """
     groups = [rates] if classes is None else [rates[classes == k] for k in np.unique(classes)]
     groups = [own for own in groups if len(own) > 1]
@@ -108,7 +108,7 @@ def leave_one_out(errors: np.ndarray, classes: np.ndarray | None = None) -> np.n
 
 
 def jackknife(value: float, without: pd.Series, bounds: Bounds = UNBOUNDED) -> Estimate | None:
-    """Return a value with Student's interval from what it is `without` each network; None from fewer than three.
+    """Return a value with Student's interval from its values `without` each network; None from fewer than three.
 
     No interval where no network makes a difference.
     """
@@ -122,7 +122,7 @@ def jackknife(value: float, without: pd.Series, bounds: Bounds = UNBOUNDED) -> E
 
 
 def spread(tables: Tables, arm: str, moment: str, within: bool = False) -> tuple[Answer, pd.Series]:
-    """Return the ratio of one arm at a moment as an answer, and what it is without each network, by seed."""
+    """Return the ratio of one arm at a moment as an answer, and its values without each network, by seed."""
     table, networks = tables["easy_examples"], tables["networks"]
     own = table[(table["arm"] == arm) & (table["moment"] == moment)]
     if own.empty:
@@ -137,7 +137,7 @@ def spread(tables: Tables, arm: str, moment: str, within: bool = False) -> tuple
 
 
 def difference(tables: Tables, one: str, other: str, moment: str) -> Answer:
-    """Return the ratio of one arm minus that of another; networks of one seed share images, start and order."""
+    """Return the ratio of one arm minus that of another; networks of one seed share images, initialisation and order."""
     (left, note), left_without = spread(tables, one, moment)
     (right, other_note), right_without = spread(tables, other, moment)
     if left is None or right is None:

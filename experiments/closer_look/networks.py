@@ -1,4 +1,4 @@
-"""The networks of the noise, capacity, regulariser and talk arms: how they were treated and what came of their training."""
+"""The networks of the noise, capacity, regulariser and talk arms: their treatments and the outcomes of training."""
 
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
@@ -13,7 +13,7 @@ from memo.reporting.palette import Mark
 from memo.statistics.curve_summary import outcomes
 from memo.statistics.intervals import mean_interval
 
-# Epochs to these training accuracies, beside what else is read from a curve.
+# Epochs to these training accuracies, in addition to other statistics of a curve.
 TIMES = {"t90": 0.9, "t100": 1.0}
 OUTCOMES = ["best_test_accuracy", "best_step", "best_epoch", "train_accuracy_at_best", *TIMES]
 KINDS = {
@@ -27,7 +27,7 @@ mean_share = partial(mean_interval, bounds=(0, 1))
 def treated(evidence: Evidence, arms: Collection[str], also: Sequence[str] = ()) -> pd.DataFrame:
     """Return one row per network of some arms, the diverged included (without outcomes).
 
-    Columns trial, arm, seed, `noise` (what is replaced: none, inputs, labels) and `level` (its share), `changed` (share of the
+    Columns trial, arm, seed, `noise` (replaced: none, inputs, labels) and `level` (its share), `changed` (share of the
     labels that are wrong), width, rate, and OUTCOMES and `also` (columns of memo.statistics.curve_summary.outcomes).
     """
     tables = evidence.tables
@@ -61,7 +61,7 @@ def images_of(networks: pd.DataFrame) -> int | None:
 
 
 def names(levels: Iterable[float]) -> list[str]:
-    """Return shares as they stand in the ids of claims: 0.4 as "40"."""
+    """Return shares as in the ids of claims: 0.4 as "40"."""
     return [f"{100 * level:g}" for level in levels]
 
 

@@ -25,21 +25,21 @@ from memo.statistics.trends import by_level, smallest_step
 from memo.storage.run_folders import Tables
 
 ARMS = ("noise_inputs", "noise_labels")
-# At the largest radius nearly every image is critical without any noise: it is drawn, and decides nothing.
+# At the largest radius nearly every image is critical without any noise: it is drawn, but decides no claim.
 DECIDING = RADII[:3]
 FITTED = 0.99  # training accuracy from which noise counts as memorised
 RATIO = "critical_sample_ratio"
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return what came of training with noise, and the critical sample ratios along it."""
+    """Return outcomes of training with noise, and the critical sample ratios along it."""
     along = evidence.of_all("critical_samples_along").drop_duplicates(["trial", "step", "inputs", "radius"])
     columns = ["trial", "seed", "step", "epoch", "inputs", "radius", RATIO]
     return {"networks": treated(evidence, ARMS), "critical_samples": along[columns]}
 
 
 def by_noise(tables: Tables) -> dict[str, pd.DataFrame]:
-    """Return the networks of each kind of noise, those without any among them, by level and seed."""
+    """Return the networks of each kind of noise, including those without noise, by level and seed."""
     return {noise: with_levels(tables["networks"], noise, ARMS) for noise in KINDS}
 
 
@@ -65,7 +65,7 @@ def lowest_step(levels: pd.DataFrame) -> Answer:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer where test accuracy peaks under label noise, what noise costs, and how critical samples go with it."""
+    """Answer where test accuracy peaks under label noise, its loss by noise, and the change of critical samples."""
     levels, images = by_noise(tables), images_of(by_noise(tables)["labels"])
     noisy = levels["labels"][levels["labels"]["level"] > 0]
     answers.conditions(level=names(sorted(noisy["level"].unique())), radius=[f"{radius:g}" for radius in DECIDING])

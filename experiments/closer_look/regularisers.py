@@ -1,4 +1,4 @@
-"""A6: what regularisers take from the memory, and what from the accuracy (figures 10 and 11)."""
+"""A6: effects of regularisers on memorisation and on accuracy (figures 10 and 11)."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from memo.statistics.over_seeds import Answer, over_pairs, over_seeds
 from memo.storage.run_folders import Tables
 
 NEAR = 0.005  # below the accuracy without a regulariser: half a point
-LOWEST = 0.12  # below the best accuracy: what is worse is left out of the figure, and named
+LOWEST = 0.12  # below the best accuracy: worse settings are left out of the figure, and named
 
 
 class Regulariser(NamedTuple):
@@ -41,7 +41,7 @@ PLAIN = [arm for arm in ARMS if not arm.startswith("dropout")]
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return what came of training with each regulariser, with its strength."""
+    """Return outcomes of training with each regulariser, with its strength."""
     recipes = evidence.tables.trials.set_index("trial")
     networks = treated(evidence, ARMS)
     strengths = [
@@ -87,7 +87,7 @@ def least_memory(pairs: pd.DataFrame, arms: list[str]) -> pd.Series:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer how much less dropout, and dropout with adversarial training, let networks fit than what they are held against."""
+    """Answer how much less dropout, and dropout with adversarial training, let networks fit than the settings compared with them."""
     pairs, images = by_setting(tables["networks"]), images_of(of_arms(tables["networks"], ARMS))
     dropout = least_memory(pairs, ["dropout"])
     answers.give("A6-dropout-harmless", _less(least_memory(pairs, PLAIN), dropout), images)

@@ -33,7 +33,7 @@ KINDS = {
 KEYS = ["inputs", "seed"]
 MOST = 0.9  # of the checkpoints
 CLASSES = range(MNIST.classes)
-# Raise it when the measurement changes: part of the name under which its table is kept.
+# Increment it when the measurement changes: part of the name under which its table is kept.
 VERSION = 1
 
 
@@ -120,7 +120,7 @@ def matched(by_time: pd.DataFrame) -> pd.Series:
 def off_diagonal(classes: pd.DataFrame) -> pd.Series:
     """Return by inputs and seed the mean sensitivity of a class to images of others over that to its own images.
 
-    1 where classes do not matter; 0 where no class knows of another.
+    1 where classes do not matter; 0 where no class depends on another.
     """
     own = classes["loss_of"] == classes["image_of"]
     return classes[~own].groupby(KEYS)["sensitivity"].mean() / classes[own].groupby(KEYS)["sensitivity"].mean()

@@ -1,4 +1,4 @@
-"""What the talk says of this paper, over widths, numbers of images and learning rates."""
+"""The talk's statements about this paper, over widths, numbers of images and learning rates."""
 
 import itertools
 from typing import NamedTuple
@@ -19,7 +19,7 @@ ARM = "talk"
 
 
 class Measure(NamedTuple):
-    """A number of one setting: its column, its name in the figure, and what it is for a straight line or equal curves."""
+    """A number of one setting: its column, its name in the figure, and its value for a straight line or equal curves."""
 
     column: str
     words: str
@@ -65,7 +65,7 @@ def exponent(cells: dict[int, pd.DataFrame]) -> Answer:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer where the curves are as the talk says, and how the factor by which shuffled labels take longer grows with n."""
+    """Answer where the curves agree with the talk, and how the ratio of times, shuffled to true labels, scales with n."""
     found = settings(tables)
     rates, widths, counts = (sorted(set(values)) for values in zip(*found))
     answers.conditions(rate=[f"{rate:g}" for rate in rates], width=widths, n=counts)

@@ -1,4 +1,4 @@
-"""The report: its chapters, in the order of the talk, and what stands around them."""
+"""The report: its chapters, in the order of the talk, title, shared methods and limits."""
 
 from experiments.digits import accuracy, book, descent, doubt, drawing, first_layer, mistakes, noise, valleys
 from experiments.digits.networks import RECIPES, name_of

@@ -21,7 +21,7 @@ TOLERANCE = 0.004
 
 
 class Row(NamedTuple):
-    """A row of the book: the network in words, his number if it could be verified, and what is to be said of it."""
+    """A row of the book: the network in words, his number if it could be verified, and remarks."""
 
     words: str
     number: float | None
@@ -46,7 +46,7 @@ BIMODAL = "book_100_quadratic"
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return how many digits each network never gets right; accuracies are measured in the chapter on them."""
+    """Return how many digits each network never classifies correctly; accuracies are measured in the chapter on them."""
     parts = [
         keyed(evidence, arm, digits_never_right=never_right(*_answers(evidence, arm)))
         for arm in ROWS
@@ -60,13 +60,13 @@ def _answers(evidence: Evidence, arm: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def never_right(called: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return how many of the digits in labels [images] each network, of answers [networks, images], never gets right."""
+    """Return how many of the digits in labels [images] each network, of answers [networks, images], never classifies correctly."""
     right = called == labels
     return np.sum([~right[:, labels == digit].any(axis=1) for digit in np.unique(labels)], axis=0)
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer which of the book's rows come out as in the book."""
+    """Answer which of the book's rows are reproduced."""
     networks = tables["networks"]
     for arm in COMPARABLE:
         estimate, note = over_arm(networks, arm, "best_epoch", (0, 1))

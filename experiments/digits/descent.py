@@ -29,20 +29,20 @@ QUANTILES = {"q10": "10 %", "q50": "50 %", "q90": "90 %", "q99": "99 %", "larges
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return one row per network of the main arm and moment: cost, gradient, length of a step, what parts of it achieve."""
+    """Return one row per network of the main arm and moment: cost, gradient, length of a step, effects of parts of it."""
     rows = evidence.of(MAIN, "gradients_along")
     return {"gradients": rows[rows["layer"] == 0][COLUMNS].reset_index(drop=True)}
 
 
 def stages(gradients: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the rows, by seed, of the first, the middle and the last moment that was measured."""
+    """Return the rows, by seed, of the first, the middle and the last measurement."""
     steps = np.sort(gradients["step"].unique())
     at = (steps[0], steps[len(steps) // 2], steps[-1]) if len(steps) else (0, 0, 0)
     return {name: gradients[gradients["step"] == step].set_index("seed").sort_index() for name, step in zip(STAGES, at)}
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer how much the largest components achieve, and how steps and slopes shrink."""
+    """Answer how much of the decrease the largest components achieve, and how steps and slopes shrink."""
     networks, gradients = tables["networks"], tables["gradients"]
     stage, images = stages(gradients), images_of(networks, MAIN)
     for share in PERCENT:
@@ -67,7 +67,7 @@ def rank_correlations(gradients: pd.DataFrame) -> pd.Series:
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
-    """Draw what the largest components achieve, their sizes by layer, and steps along training."""
+    """Draw the effect of the largest components, their sizes by layer, and steps along training."""
     gradients, text = tables["gradients"], Text("experiments.digits", "descent")
     stage = stages(gradients)
     facts = {
@@ -91,7 +91,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
 
 
 def draw_gradient(stage: dict[str, pd.DataFrame], rows: pd.DataFrame) -> Drawing:
-    """Return what parts of a gradient step achieve by stage of training, and the sizes of components by layer."""
+    """Return the effects of parts of a gradient step by stage of training, and the sizes of components by layer."""
     figure, [[moved, sizes]] = figures.grid(1, 2, width=4.4, height=2.8)
     for (column, mark), offset in zip(MARKS.items(), panels.side_by_side(len(MARKS))):
         shares = {

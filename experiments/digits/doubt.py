@@ -1,4 +1,4 @@
-"""'No incentive to be anything but utterly confident', and what changes when the cost gives one."""
+"""'No incentive to be anything but utterly confident', and the effect of an incentive in the cost."""
 
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
@@ -31,7 +31,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer how confident networks are of test images, and what an incentive to doubt changes."""
+    """Answer how confident networks are on test images, and the effect of an incentive to doubt."""
     networks = tables["networks"]
     for arm in RECIPES:
         answers.give(

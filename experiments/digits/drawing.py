@@ -16,7 +16,7 @@ STARTS = {"blank": "from blank", "noise": "from noise"}
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return by network its confidence in its own drawings, and how often other networks call them by their digits."""
+    """Return by network its confidence in its own drawings, and how often other networks classify them as intended."""
     networks, rows = keyed(evidence, MAIN), _drawings(evidence)
     if networks.empty:
         return {}
@@ -48,7 +48,7 @@ def answer(tables: Tables, answers: Answers) -> None:
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
-    """Draw what one network draws, and the nearest training images."""
+    """Draw the drawings of one network, and the nearest training images."""
     text = Text("experiments.digits", "drawing")
     facts = {
         "sure": {start: answers[f"draws-confidently-{start}"] for start in STARTS},

@@ -1,4 +1,4 @@
-"""What the hidden layer looks for: weights that look almost random, loose patterns in the middle, and no edges."""
+"""The first hidden layer: weights that look almost random, loose patterns in the middle, and no edges."""
 
 from collections.abc import Mapping, Sequence
 
@@ -57,7 +57,7 @@ def _images(weights: Sequence[bytes]) -> np.ndarray:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer how random the weights look, where their energy is, and what changes do to them."""
+    """Answer how random the weights look, where their energy is, and the effects of changes to the recipe."""
     networks = tables["networks"]
     for arm in TRUE:
         looks = over_arm(networks, arm, "autocorrelation_end", (-1, 1))

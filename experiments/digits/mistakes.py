@@ -1,4 +1,4 @@
-"""The ones it messes up: which, how surely, and whether other networks mess up the same ones."""
+"""'The ones it messes up': which, with what confidence, and whether other networks misclassify the same ones."""
 
 import numpy as np
 import pandas as pd
@@ -47,7 +47,7 @@ def answer(tables: Tables, answers: Answers) -> None:
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
-    """Draw the images that most networks get wrong, and the most surely wrong of the rest."""
+    """Draw the images that most networks misclassify, and the most confidently misclassified of the rest."""
     text = Text("experiments.digits", "mistakes")
     facts: dict[str, object] = {"shared": {arm: answers[f"slack-shared-{arm}"] for arm in RECIPES}, "main": MAIN}
     drawn = []

@@ -1,4 +1,4 @@
-"""What the chapters share: the arms in words, and answers over the networks of one arm or of two."""
+"""Shared by the chapters: the arms in words, and answers over the networks of one arm or of two."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -36,7 +36,7 @@ def over_arm(networks: pd.DataFrame, arm: str, values: str | pd.Series, bounds: 
 
 
 def share_of(networks: pd.DataFrame, arm: str, which: pd.Series) -> Answer:
-    """Return the share of one arm's networks of which something is true (1, else 0; NaN for diverged ones), by seed."""
+    """Return the share of one arm's networks with a property (1, else 0; NaN for diverged ones), by seed."""
     return over_seeds(which, "no value", estimate=share, diverged=len(diverged(networks, arm)), unit="networks")
 
 
@@ -49,8 +49,8 @@ def between(networks: pd.DataFrame, one: str, other: str, column: str) -> Answer
 def accuracy(networks: pd.DataFrame, arm: str, images_right: pd.DataFrame | None = None) -> Answer:
     """Return the final test accuracy of an arm, for other seeds and other test images alike.
 
-    `images_right` (columns arm, right, networks, images) counts the images that so many of an arm's networks classify
-    correctly; without it the images' part of the variance is taken at its most.
+    `images_right` (columns arm, right, networks, images) counts the images that `right` of an arm's networks classify
+    correctly; without it the variance over images is bounded from above.
     """
     own = networks[networks["arm"] == arm]
     images, by_image = int(own["test_images"].max()) if own["test_images"].notna().any() else 0, None

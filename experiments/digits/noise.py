@@ -18,11 +18,11 @@ SIDES = {
     "same_answers": Mark("test images with the same answers", palette.BLACK, "o"),
     "confidence": Mark("noise", palette.GREEN, "^"),
 }
-EVEN = 0.05  # of the noise at most, in a network that never answers evenly
+EVEN = 0.05  # of the noise at most, in a network whose outputs are never even
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return by network its confidence on each kind of noise and on test images called the same, and its answers to it."""
+    """Return by network its confidence on each kind of noise and on test images with the same predictions, and its predictions for it."""
     keys = ["trial", "arm", "seed"]
     rows = evidence.of_all("confidence")
     by_kind = {kind: own.set_index(keys).sort_index() for kind, own in rows.groupby("inputs")}
@@ -38,10 +38,10 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
 
 
 def same_answers(noise: pd.DataFrame, test: pd.DataFrame) -> pd.Series:
-    """Return each network's mean confidence on test images that it calls what it calls noise, each answer as often as there.
+    """Return each network's mean confidence on test images, weighted so that its predictions are as frequent as on noise.
 
-    Rows are networks, in the same order in both; columns share_class_k (of the answers) and mean_confidence_class_k. NaN where
-    an answer that noise gets is given to no test image.
+    Rows are networks, in the same order in both; columns share_class_k (of the answers) and mean_confidence_class_k. NaN where a
+    prediction for noise occurs for no test image.
     """
     shares = noise[[f"share_class_{k}" for k in CLASSES]].to_numpy()
     sure = test[[f"mean_confidence_class_{k}" for k in CLASSES]].to_numpy()
@@ -49,7 +49,7 @@ def same_answers(noise: pd.DataFrame, test: pd.DataFrame) -> pd.Series:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer how confident networks are of uniform noise, and what they call it."""
+    """Answer how confident networks are on uniform noise, and their predictions for it."""
     networks = tables["networks"]
     for arm in RECIPES:
         gap = by_seed(networks, arm, "confidence_uniform") - by_seed(networks, arm, "same_answers_uniform")
@@ -64,7 +64,7 @@ def answer(tables: Tables, answers: Answers) -> None:
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
-    """Draw confidence on noise beside test images with the same answers, what noise is called, and samples."""
+    """Draw confidence on noise and on test images with the same predictions, predictions for noise, and samples."""
     networks, text = tables["networks"], Text("experiments.digits", "noise")
     sure = evidence.of_all("confidence")
     called = {arm: class_shares(sure[sure["arm"] == arm]) for arm in RECIPES}
@@ -93,14 +93,14 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
 
 
 def class_shares(confidence: pd.DataFrame) -> np.ndarray:
-    """Return the shares of uniform noise that each network calls each digit [networks, 10], sorted by its favourite."""
+    """Return the shares of uniform noise that each network classifies as each digit [networks, 10], sorted by the most frequent."""
     own = confidence[confidence["inputs"] == "uniform"]
     shares = own[[f"share_class_{k}" for k in CLASSES]].dropna().to_numpy()
     return shares[np.lexsort((-shares.max(1), shares.argmax(1)))] if len(shares) else shares
 
 
 def draw_confidence(networks: pd.DataFrame) -> Drawing:
-    """Return mean confidence on kinds of noise beside test images with the same answers, by recipe."""
+    """Return mean confidence on kinds of noise and on test images with the same predictions, by recipe."""
     figure, [places] = figures.grid(1, len(RECIPES), width=2.8, height=2.8, sharey=True)
     marks = input_marks(NOISE)
     for axes, (arm, words) in zip(places, RECIPES.items()):
@@ -118,7 +118,7 @@ def draw_confidence(networks: pd.DataFrame) -> Drawing:
 
 
 def draw_called(called: dict[str, np.ndarray]) -> Drawing:
-    """Return the share of uniform noise that each network calls each digit, by recipe."""
+    """Return the share of uniform noise that each network classifies as each digit, by recipe."""
     figure, [places] = figures.grid(1, len(RECIPES), width=2.8, height=2.6, sharey=True)
     for axes, (arm, words) in zip(places, RECIPES.items()):
         if len(called[arm]):

@@ -1,4 +1,4 @@
-"""'Many possible valleys', and which one is reached depends on the random start."""
+"""'Many possible valleys', and which one is reached depends on the initialisation."""
 
 from collections.abc import Sequence
 
@@ -119,7 +119,7 @@ def draw_lines(lines: pd.DataFrame) -> Drawing:
 
 
 def draw_planes(evidence: Evidence) -> tuple[Drawing, dict[str, float | list[float]]]:
-    """Return a slice around one network and the plane through three with their descents, and numbers of both."""
+    """Return a slice around one network and the plane through three with their training paths, and numbers of both."""
     figure, [[around, through]] = figures.grid(1, 2, width=4.4, height=3.6)
     points = evidence.settings["valleys"]["points"]
     lowest, highest = _around(evidence, figure, around, points)
@@ -139,7 +139,7 @@ def _around(evidence: Evidence, figure: Drawing, axes: Axes, points: int) -> tup
 
 
 def _through(evidence: Evidence, figure: Drawing, axes: Axes, points: int) -> list[float]:
-    """Draw the cost on the plane through three networks, with their descents; return how far from it each started."""
+    """Draw the cost on the plane through three networks, with their training paths; return the distance of each initialisation from it."""
     ends, seeds = evidence.layers(MAIN), evidence.of(MAIN)["seed"].tolist()[:3]
     origin, across, up, corners = landscape.through_three(*(one(ends, place) for place in range(3)))
     paths = [landscape.project(evidence.trajectory(MAIN, seed), origin, across, up) for seed in seeds]

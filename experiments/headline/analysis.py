@@ -1,4 +1,4 @@
-"""The report: its chapters, and what stands around them."""
+"""The report: its chapters, title, shared methods and limits."""
 
 import pandas as pd
 from matplotlib.figure import Figure as Drawing

@@ -1,4 +1,4 @@
-"""Confidence: how confident networks are of noise, beside test images."""
+"""Confidence on noise, compared with test images."""
 
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
@@ -23,7 +23,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer how confident networks trained on true labels are of noise, and beside test images."""
+    """Answer how confident networks trained on true labels are on noise, and compared with test images."""
     networks = read(tables)
     networks["gap"] = networks["confidence_uniform"] - networks["confidence_test"]
     seeds = networks["seed"].nunique()
@@ -35,7 +35,7 @@ def answer(tables: Tables, answers: Answers) -> None:
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
-    """Draw the distributions of confidence by kind of input, and inputs with the answers of two networks."""
+    """Draw the distributions of confidence by kind of input, and inputs with the predictions of two networks."""
     networks, text = read(tables), Text("experiments.headline", "confidence")
     widths = widths_of(networks)
     facts = {
@@ -71,7 +71,7 @@ def draw_boxes(confidence: pd.DataFrame, widths: list[str]) -> Drawing:
 
 
 def draw_samples(evidence: Evidence, networks: pd.DataFrame, width: str) -> Drawing:
-    """Return the first inputs of each kind with the answers of the first pair of twins."""
+    """Return the first inputs of each kind with the predictions of the first pair of twins."""
     first = networks[(networks["width"] == width) & (networks["seed"] == networks["seed"].min())]
     pair = first.set_index("labels")["trial"]
     samples = evidence.tables.noise_samples

@@ -22,7 +22,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer what is memorised, and what is classified correctly after that."""
+    """Answer which networks memorise, and their test accuracy."""
     networks = read(tables)
     widths, whole = widths_of(networks), memorised(networks)
     answers.conditions(width=widths)

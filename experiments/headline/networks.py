@@ -1,4 +1,4 @@
-"""What the chapters read: the trained networks by width, and their learning curves."""
+"""Data of the chapters: the trained networks by width, and their learning curves."""
 
 from functools import partial
 

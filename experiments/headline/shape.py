@@ -1,4 +1,4 @@
-"""Shape: whether shuffled labels are learned along a straight line, and true ones in a fast drop after a slow start."""
+"""Shape: whether the loss falls in a straight line on shuffled labels, and in a fast drop after a slow start on true ones."""
 
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
@@ -67,7 +67,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
 
 
 def draw_scaled(curves: pd.DataFrame, networks: pd.DataFrame, widths: list[str]) -> Drawing:
-    """Return every curve against time as a share of its span: until 90 % of the loss is lost, until 99 % accuracy."""
+    """Return every curve against time as a fraction of its span: until the loss has fallen by 90 %, until 99 % accuracy."""
     figure, grid = figures.grid(2, len(widths), sharex=True, sharey=True)
     names = {"loss": "share of the loss lost", "accuracy": "training accuracy"}
     for row, (kind, level) in zip(grid, LEVELS.items()):

@@ -14,7 +14,7 @@ LEVELS = (50, 90, 99)
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return each network's epochs to 50, 90 and 99 % training accuracy, and until these shares of its loss are lost."""
+    """Return each network's epochs to 50, 90 and 99 % training accuracy, and until its loss has fallen by these percentages."""
     rows = []
     for keys, curve in evidence.curves():
         rises = {"accuracy": curve["train_accuracy"], "loss": loss_progress(curve["train_loss"])}
@@ -29,7 +29,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer how many times longer shuffled labels take; a curve that never gets there makes it a lower bound."""
+    """Answer how many times longer shuffled labels take; a curve that never reaches the level makes it a lower bound."""
     networks = read(tables)
     for width in widths_of(networks):
         for level in (90, 99):

@@ -4,7 +4,7 @@
     python -m experiments.local_minima scale=quick     under a minute: the pipeline, not the finding
 
 Choromanska, Henaff, Mathieu, Ben Arous and LeCun (2015) trained a thousand networks of one hidden layer at each of five
-widths on MNIST of 10 x 10 pixels and found their test losses the more alike the wider they were. The talk concludes: 'if
+widths on MNIST of 10 x 10 pixels and found their test losses more alike with increasing width. The talk concludes: 'if
 your data set is structured, you should be able to find that more easily'. Here the same networks, and twins on shuffled
-labels: how far minima lie apart, what kind of critical points they are, how soon they are found, and what lies between.
+labels: the spread of minima, the type of critical points, the time to reach them, and the barriers between them.
 """

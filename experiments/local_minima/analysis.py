@@ -1,4 +1,4 @@
-"""The report on local minima: its chapters, from the paper's populations to what structure changes."""
+"""The report on local minima: its chapters, from the paper's populations to the effect of structure."""
 
 from experiments.local_minima import barriers, curvature, minima, structure
 from memo.commands.analysis import Analysis, Front

@@ -1,4 +1,4 @@
-"""What lies on the straight line between two minima, before and after their hidden units are put in the same order."""
+"""The loss on the straight line between two minima, before and after matching their hidden units."""
 
 import math
 from collections.abc import Iterator
@@ -68,7 +68,7 @@ def _lines(
             for seed in (first, second):
                 if not all(np.array_equal(*each) for each in zip(given[trials[seed]], (rows, targets))):
                     raise ValueError(
-                        f"Twins of seed {seed} saw other images or labels: a line between them means nothing."
+                        f"Twins of seed {seed} were trained on different images or labels: a line between them is meaningless."
                     )
             stack = weights.layers([table[trials[first]], table[trials[second]]], static.sizes)
             a, b = (jax.tree.map(itemgetter(place), stack) for place in range(2))
@@ -93,7 +93,7 @@ def _of(frame: pd.DataFrame, width: int, labels: str, way: str) -> pd.Series:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer how high barriers are, what matching removes of them, and how much higher they are without structure."""
+    """Answer how high barriers are, the share that matching removes, and how much higher they are with shuffled labels."""
     frame = barriers(tables["lines"])
     answers.conditions(width=widths_of(frame))
     for width in widths_of(frame):

@@ -1,4 +1,4 @@
-"""What kind of critical points training finds: the share of negative eigenvalues of the Hessian."""
+"""The type of critical points found by training: the share of negative eigenvalues of the Hessian."""
 
 from functools import partial
 
@@ -35,7 +35,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
 
 
 def hessians(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the rows of the probe before training, where it was asked along training, and after it."""
+    """Return the rows of the probe before training, where it was measured along training, and after it."""
     along = (
         evidence.tables["hessian_along"]
         if "hessian_along" in evidence.tables
@@ -64,7 +64,7 @@ def read(tables: Tables) -> pd.DataFrame:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer how many directions of descent are left, and how near a critical point training ended."""
+    """Answer how many directions of negative curvature remain, and how near to a critical point training ended."""
     networks = read(tables)
     answers.conditions(width=widths_of(networks))
     for (labels, width), own in networks.groupby(["labels", "width"]):

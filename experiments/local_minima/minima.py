@@ -1,4 +1,4 @@
-"""How far minima of a width lie apart in test loss, what their training loss says of it, and how many are unlucky."""
+"""The spread of the test loss over minima of a width, its correlation with training loss, and the share of unlucky minima."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -62,7 +62,7 @@ def unlucky(losses: np.ndarray) -> np.ndarray:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer what widths change of a population of minima."""
+    """Answer how a population of minima changes with width."""
     losses = losses_of(tables)
     answers.conditions(width=losses)
     test = {width: values[1] for width, values in losses.items()}
@@ -162,7 +162,7 @@ def draw_distributions(losses: Losses) -> Drawing:
 
 def _histograms(axes: Axes, test: Losses) -> None:
     everything = np.concatenate(list(test.values()))
-    # What lies far out would flatten all else: it stands in the last bin.
+    # Outliers would compress the rest of the histogram: they are in the last bin.
     low, high = everything.min(), np.quantile(everything, 0.995)
     edges = np.linspace(low, high if high > low else low + 1e-6, 61)
     for width, values in test.items():

@@ -42,7 +42,7 @@ def lost(tables: Tables, arm: str, *widths: int) -> str:
 
 
 def noted(*parts: str) -> str:
-    """Return the parts of a note that say something, each once."""
+    """Return the nonempty parts of a note, each once."""
     return "; ".join(dict.fromkeys(filter(None, parts)))
 
 

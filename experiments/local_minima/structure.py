@@ -1,4 +1,4 @@
-"""True against shuffled labels at the same training loss: how soon it is reached, how far apart, and how sharp."""
+"""True against shuffled labels at the same training loss: the time to reach it, the spread there, and the sharpness."""
 
 import math
 from collections.abc import Callable
@@ -30,10 +30,10 @@ PAIRS = "n counts pairs of networks"
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return what is true of each network when it first reaches a level of training loss.
+    """Return the state of each network when it first reaches a level of training loss.
 
     Columns: trial, seed, width, labels, `level`, `step`, `given` (the last step), `test_loss`, `top` (the largest Hessian
-    eigenvalue, linear in the logarithms between its measurements). NaN where it never gets there.
+    eigenvalue, linear in the logarithms between its measurements). NaN if it never reaches the level.
     """
     tops = {trial: own.sort_values("step") for trial, own in evidence.tables["sharpness_along"].groupby("trial")}
     recipes = evidence.tables.trials.set_index("trial")
@@ -63,7 +63,7 @@ def at_levels(curve: pd.DataFrame, top: pd.DataFrame) -> list[dict[str, float]]:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer how much longer shuffled labels take, and how much sharper and further apart their networks are."""
+    """Answer how much longer shuffled labels take, and how much sharper and more spread their networks are."""
     frame, final = tables["at_matched_loss"], of_arms(tables, ARM)
     answers.conditions(width=widths_of(frame))
     for width in widths_of(frame):

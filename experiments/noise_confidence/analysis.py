@@ -1,4 +1,4 @@
-"""The report: its chapters, the question first, and what stands around them."""
+"""The report: its chapters, the question first, title, shared methods and limits."""
 
 from experiments.noise_confidence import calibration, elsewhere, equal, explanations, far, fooling, hendrycks, kinds
 from experiments.noise_confidence.networks import BY_WIDTH, MARKS, read

@@ -1,4 +1,4 @@
-"""Whether confidence on test images can be believed, and whether one temperature mends it (Guo et al. 2017)."""
+"""Calibration of confidence on test images, and the effect of temperature scaling (Guo et al. 2017)."""
 
 import math
 
@@ -34,7 +34,7 @@ SHOWN = {
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return each network's calibration on test images, and how well its confidence tells its errors."""
+    """Return each network's calibration on test images, and how well its confidence detects its errors."""
     stored = evidence.of_all("calibration")
     with np.errstate(divide="ignore"):
         inverse = 1 / stored["temperature"]
@@ -42,12 +42,12 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
 
 
 def cut(networks: pd.DataFrame) -> pd.Series:
-    """Return the share of the calibration error that the temperature takes."""
+    """Return the share of the calibration error that the temperature removes."""
     return 1 - networks["ece_after"] / networks["ece_before"]
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer how over-confident networks are, and what a temperature takes of it."""
+    """Answer how over-confident networks are, and how much temperature scaling reduces it."""
     gimpel, networks = read(tables, "hendrycks"), read(tables, *BY_WIDTH)
     networks["cut"], seeds = cut(networks), networks["seed"].nunique()
     networks["ece_fitted"] = networks["ece"].where(networks["fitted"])

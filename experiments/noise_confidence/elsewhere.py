@@ -24,7 +24,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
 
 
 def settings(networks: pd.DataFrame, arm: str) -> pd.Series:
-    """Return what tells the networks of an arm apart, as in the ids of claims: "3-layers", "tanh-squared-error"."""
+    """Return the settings that distinguish the networks of an arm, as in the ids of claims: "3-layers", "tanh-squared-error"."""
     if arm == "depths":
         return networks["layers"].map(lambda count: counted(count, "layer").replace(" ", "-"))
     return networks["activation"] + "-" + networks["loss"].str.replace("_", "-")
@@ -41,7 +41,7 @@ def of_arm(tables: Tables, arm: str) -> tuple[pd.DataFrame, list[str]]:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer how much surer of uniform noise shuffled labels make networks in each setting, every label fitted."""
+    """Answer how much more confident on uniform noise networks on shuffled labels are in each setting, every label fitted."""
     by_width = read(tables, "widths")["trial"]
     for arm in ARMS:
         (frame, _), every = of_arm(tables, arm), read(tables, arm)

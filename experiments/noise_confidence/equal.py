@@ -1,4 +1,4 @@
-"""Is a network that memorised surer of noise than one that learned, at the same training accuracy?"""
+"""Is a network that memorised more confident on noise than one that learned, at the same training accuracy?"""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -66,7 +66,7 @@ def at_levels(ways: pd.DataFrame) -> pd.DataFrame:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer how much surer of noise networks on shuffled labels are, at each level of training accuracy."""
+    """Answer how much more confident on noise networks on shuffled labels are, at each level of training accuracy."""
     networks = read(tables, *BY_WIDTH)
     widths, seeds = names_in(networks), networks["seed"].nunique()
     answers.conditions(width=widths)

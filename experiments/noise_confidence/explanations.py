@@ -1,4 +1,4 @@
-"""What could explain the difference: that the twin is behind in loss, or that it trained for less long."""
+"""Possible explanations of the difference: the training loss, or the length of training."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from memo.statistics import over_seeds
 from memo.statistics.over_seeds import Answer
 from memo.storage.run_folders import Tables
 
-LONG = "onward"  # the arm on true labels that trains on
+LONG = "onward"  # the arm on true labels whose training continues
 MEASURES = {
     "100": Mark("at 100 % training accuracy", palette.BLACK, "o"),
     "loss": Mark(f"at a training loss of {LOSS:g}", palette.PURPLE, "s"),
@@ -24,7 +24,7 @@ LENGTHS = {"uniform_at_100": "stopped at 100 %", "uniform_as_long": "after as ma
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return of each network that trained on with true labels its confidence after as many steps as its twin took."""
+    """Return for each network whose training on true labels continued its confidence after as many steps as its twin took."""
     ways = paths(evidence, "widths").merge(evidence.trials[["trial", "arm", "labels.kind"]], on=["trial", "arm"])
     twins = ways[ways["labels.kind"] == "shuffled"].assign(width=lambda own: _width(evidence, own))
     onward = paths(evidence, LONG).assign(width=lambda own: _width(evidence, own))
@@ -36,7 +36,7 @@ def _width(evidence: Evidence, rows: pd.DataFrame) -> pd.Series:
 
 
 def at_same_length(shuffled: pd.DataFrame, onward: pd.DataFrame) -> pd.DataFrame:
-    """Return the confidence of networks that trained on, after as many steps as the twin took to fit its shuffled labels.
+    """Return the confidence of these networks after as many steps as the twin took to fit its shuffled labels.
 
     Linear in the logarithm of the step between evaluations; networks whose twin did not fit every label have no row.
     """
@@ -52,7 +52,7 @@ def at_same_length(shuffled: pd.DataFrame, onward: pd.DataFrame) -> pd.DataFrame
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer what is left of the difference at the same loss, and after as many steps."""
+    """Answer the remaining difference at the same loss, and after as many steps."""
     networks, onward = read(tables, *BY_WIDTH), read(tables, LONG)
     seeds = networks["seed"].nunique()
     answers.conditions(width=names_in(networks))
@@ -73,7 +73,7 @@ def _pairs(networks: pd.DataFrame, onward: pd.DataFrame, inputs: str, width: str
 
 
 def after_as_long(networks: pd.DataFrame, onward: pd.DataFrame, inputs: str, width: str) -> Answer:
-    """Return how much surer of noise shuffled labels make a network than true ones after as many steps."""
+    """Return how much more confident on noise networks on shuffled labels are than on true ones after as many steps."""
     pairs = _pairs(networks, onward, inputs, width)
     return over_seeds.over_pairs(pairs["shuffled"], pairs["true"], "not every label fitted, or a diverged network")
 

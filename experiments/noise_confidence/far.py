@@ -35,7 +35,7 @@ def by_factor(
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer where confidence goes under softmax as the noise is scaled up."""
+    """Answer how confidence under softmax changes as the noise is scaled up."""
     inputs, networks = read_inputs(tables, ARM), read(tables, ARM)
     seeds = networks["seed"].nunique()
     others = [name for name in names_in(networks, "activation") if name != "relu"]

@@ -1,4 +1,4 @@
-"""Images grown by gradient ascent until a network takes them for a digit."""
+"""Images optimised by gradient ascent until a network classifies them as a digit."""
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,9 @@ SURE = 0.9999
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return of each network the share of digits that it was fooled into, and how often others call those images so.
+    """Return of each network the share of digits that it was fooled into, and how often others classify these images as that digit.
 
-    Others are networks on true labels of the same kind; what shuffled labels call a digit has no likeness to read.
+    Others are networks on true labels of the same kind; with shuffled labels, classes have no common appearance.
     """
     drawn = drawn_from_noise(evidence)
     parts = []
@@ -35,7 +35,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
 
 
 def fooled(drawn: pd.DataFrame) -> pd.Series:
-    """Return by network the share of its images that it is sure of; NaN where not all confidences are finite."""
+    """Return by network the share of its images on which it is confident; NaN where not all confidences are finite."""
     own = drawn.groupby(KEYS)["confidence"]
     return own.agg(lambda sure: (sure >= SURE).mean()).where(own.count() == own.size())
 
@@ -48,7 +48,7 @@ def drawn_from_noise(evidence: Evidence) -> pd.DataFrame:
 
 
 def _read(evidence: Evidence, drawn: pd.DataFrame) -> np.ndarray:
-    """Return of each drawing of one kind of networks the share of the others that call it its digit."""
+    """Return of each drawing of one kind of networks the share of the others that classify it as its digit."""
     trials, static = drawn["trial"].unique(), evidence.static_of(drawn["trial"].iloc[0])
     layers = weights.layers(evidence.tables.weights.set_index("trial")["weights"][trials], static.sizes)
     pixels = np.stack([np.frombuffer(row, np.uint8) for row in drawn["pixels"]])
@@ -57,7 +57,7 @@ def _read(evidence: Evidence, drawn: pd.DataFrame) -> np.ndarray:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer whether networks are fooled into every digit, and whether others are fooled with them."""
+    """Answer whether networks are fooled into every digit, and whether others are fooled too."""
     networks = read(tables, *ARMS)
     known = networks["fooled"].notna()
     answers.give("fools", over_networks(networks, (networks["fooled"] == 1).where(known).astype(float), share))

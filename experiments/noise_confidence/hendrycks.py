@@ -1,4 +1,4 @@
-"""The MNIST row of Hendrycks and Gimpel 2017: confidence as a baseline for errors and for inputs that are no digits."""
+"""The MNIST row of Hendrycks and Gimpel 2017: confidence as a baseline for errors and for inputs that are not digits."""
 
 from functools import partial
 
@@ -42,7 +42,7 @@ STYLES = {
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return the number of test images; what else is needed is in other chapters' tables."""
+    """Return the number of test images; everything else is in other chapters' tables."""
     shown = evidence.of_all("out_of_distribution")
     own = shown[(shown["arm"] == ARM) & (shown["inputs"] == "test")]
     return {"networks": own[["trial", "arm", "seed", "n"]].rename(columns={"n": "test_images"})}
@@ -115,7 +115,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
 
 
 def table(found: pd.DataFrame) -> pd.DataFrame:
-    """Return what was printed beside what was measured, in per cent, as texts."""
+    """Return the printed beside the measured values, in per cent, as texts."""
     rows = []
     for name, printed in PRINTED.items():
         values = 100 * found[name].dropna()

@@ -1,4 +1,4 @@
-"""What networks say about inputs that are no digits, and whether their confidence tells those from digits."""
+"""Confidence on inputs that are not digits, and whether it distinguishes them from digits."""
 
 from contextlib import suppress
 
@@ -41,9 +41,9 @@ SCALARS = [*panels.QUANTILES, "share_above_0.999", "entropy", *DETECTION, "auroc
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return one row per network and kind of inputs: confidence, entropy, and how well confidence tells test images from them.
+    """Return one row per network and kind of inputs: confidence, entropy, and how well confidence distinguishes test images from them.
 
-    Fashion-MNIST is among the kinds where it can be had, for the networks by width.
+    Fashion-MNIST is among the kinds where it is available, for the networks by width.
     """
     parts = [evidence.tables.out_of_distribution]
     with suppress(DataError):
@@ -54,7 +54,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
 def fashion(evidence: Evidence) -> pd.DataFrame:
     """Return the columns of the probe out_of_distribution for Fashion-MNIST's test images, for the networks by width.
 
-    Raises DataError where Fashion-MNIST cannot be had.
+    Raises DataError where Fashion-MNIST is unavailable.
     """
     images = datasets.load("fashion_mnist").test_images
     stored = evidence.tables.weights.set_index("trial")["weights"]
@@ -72,7 +72,7 @@ def fashion(evidence: Evidence) -> pd.DataFrame:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer whether confidence tells test images from noise, where every training label was fitted."""
+    """Answer whether confidence distinguishes test images from noise, where every training label was fitted."""
     inputs, networks = read_inputs(tables, *BY_WIDTH), read(tables, *BY_WIDTH)
     inputs["told"] = inputs["auroc_vs_test"].where(inputs["fitted"])
     answers.conditions(width=names_in(networks))

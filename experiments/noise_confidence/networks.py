@@ -1,4 +1,4 @@
-"""The networks as chapters tell them apart, from the committed tables, and how kinds of labels and inputs are drawn."""
+"""The networks by setting, from the committed tables, and the marks of kinds of labels and inputs."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,7 @@ from memo.statistics.over_seeds import Answer
 from memo.storage.run_folders import Tables
 
 KEYS = ["trial", "arm", "seed"]
-# What no share and no difference of two can pass.
+# Bounds of a share, and of a difference of two.
 SHARE, GAP = (0, 1), (-1, 1)
 BY_WIDTH = ("widths", "half")
 TWINS = {kind: LABELS[kind] for kind in over_seeds.KINDS}
@@ -61,7 +61,7 @@ def read(tables: Tables, *arms: str) -> pd.DataFrame:
     own = networks[networks["arm"].isin(arms)].sort_values(
         ["parameters", "activation", "loss", "seed"], ignore_index=True
     )
-    # All see images as they are; what they are shown later is the table of inputs'.
+    # All are trained on natural images; the kinds of evaluation inputs are in the table of inputs.
     own = own.drop(columns="inputs", errors="ignore")
     return own.assign(width=own["width"].astype(str), fitted=own["final_train_accuracy"] == 1)
 

@@ -1,4 +1,4 @@
-"""The report on random labels: its chapters, in the order of the paper, and what stands around them."""
+"""The report on random labels: its chapters, in the order of the paper, title, shared methods and limits."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What width training needs for how many random labels: a map of training accuracy, and whether its edge is one of steps."""
+"""The width needed to fit a number of random labels: a map of training accuracy, and whether steps limit its edge."""
 
 from functools import partial
 
@@ -40,7 +40,7 @@ def map_of(networks: pd.DataFrame) -> Map:
 def boundary(accuracy: pd.DataFrame) -> pd.Series:
     """Return by seed the width at which accuracy [seeds, widths ascending] first reaches 99 %, between widths on a log axis.
 
-    NaN where even the widest does not; the narrowest width where that does already (an upper bound).
+    NaN where even the widest does not; the narrowest width if it reaches it already (an upper bound).
     """
     widths = np.log(accuracy.columns.to_numpy(float))
 

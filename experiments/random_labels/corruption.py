@@ -1,4 +1,4 @@
-"""What test error is left between true and random labels, when every label is fitted (the paper's figure 1c)."""
+"""Test error between true and random labels, when every label is fitted (the paper's figure 1c)."""
 
 from functools import partial
 
@@ -59,7 +59,7 @@ def between(errors: pd.DataFrame) -> list[float]:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer whether every level is fitted, whether test error rises from each to the next, and what neighbours would do."""
+    """Answer whether every level is fitted, whether test error rises from each to the next, and the error of nearest neighbours."""
     errors = errors_of(tables)
     test, images = errors["test_error"], images_of(read(tables))
     give = partial(answers.give, images=images)

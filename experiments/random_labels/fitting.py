@@ -1,4 +1,4 @@
-"""Whether random labels are fitted and by which schedule, what is left of generalisation, and what is fitted sooner."""
+"""Whether random labels are fitted and with which schedule, the remaining generalisation, and the order of settings by time."""
 
 from collections.abc import Callable
 from functools import partial
@@ -62,12 +62,12 @@ TIMES = {
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return what every network was, was shown and came to, which all chapters read."""
+    """Return settings, data and outcomes of every network, for all chapters."""
     return {"networks": facts_of.measure(evidence)}
 
 
 def fitted(networks: pd.DataFrame, redrawn: float) -> Answer:
-    """Return the share of wide networks with so many labels redrawn that fit them; a diverged network does not."""
+    """Return the share of wide networks with a given share of labels redrawn that fit them; a diverged network does not."""
     wide = networks["arm"].isin(FITTING) & (networks["width"] >= WIDE)
     own = networks[wide & (networks["redrawn"] == redrawn)]
     if own.empty:
@@ -76,7 +76,7 @@ def fitted(networks: pd.DataFrame, redrawn: float) -> Answer:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer what is fitted, what test accuracy is left, and how far the paper's schedule gets."""
+    """Answer which networks fit, their test accuracy, and the accuracy reached by the paper's schedule."""
     networks = read(tables)
     give = partial(answers.give, images=images_of(networks))
     give("Z1-fits", fitted(networks, 1.0))

@@ -39,7 +39,7 @@ NORMS = {"norm": palette.LABELS["true"], "norm_random": palette.LABELS["random"]
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return the errors and norms of all fits, and the held-out error by bandwidth, whose least one they have."""
+    """Return the errors and norms of all fits, and the held-out error by bandwidth, whose minimum determines theirs."""
     sizes = evidence.settings["kernels"]
     dtype = np.dtype(sizes["dtype"])
     bandwidths = scan(evidence.dataset, sizes, dtype)
@@ -160,7 +160,7 @@ def _by_line(images: np.ndarray, given: Labels, test: np.ndarray, answers: np.nd
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer how well the interpolating kernel generalises, and what a ridge, neighbours and random labels change."""
+    """Answer how well the interpolating kernel generalises, and the effects of a ridge, neighbours and random labels."""
     fits = tables["kernels"]
     most = int(fits["n"].max())
     own = fits[fits["n"] == most].set_index("seed")

@@ -1,4 +1,4 @@
-"""The networks of all arms as one table, what each was shown as a condition on it, and answers over seeds.
+"""The networks of all arms as one table, its data as conditions on columns, and answers over seeds.
 
 evidence ──> measure ──> tables["networks"] ──> read ──> values by seed ──> (Estimate | None, note)
 """
@@ -23,7 +23,7 @@ FITTED = 0.993  # of the training labels: the least of the paper's two MLPs, as 
 
 bounded = partial(mean_interval, bounds=(0, 1))  # of shares
 
-Conditions = dict[str, Any]  # what a network was shown: column = value
+Conditions = dict[str, Any]  # the data of a network: column = value
 TRUE: Conditions = {"arm": "one_true"}
 RANDOM: Conditions = {"arm": "one_corrupted", "redrawn": 1.0}
 TRUE_DEEP: Conditions = {"arm": "three_true"}
@@ -35,7 +35,7 @@ PIXELS: dict[str, Conditions] = {
 
 
 def measure(evidence: Evidence) -> pd.DataFrame:
-    """Return what every network was, what share of its labels was redrawn and really changed, and what came of it."""
+    """Return the settings of every network, the shares of its labels redrawn and actually changed, and the outcomes."""
     own = evidence.tables.arms.merge(evidence.tables.trials, on="trial")
     facts = {
         "layers": own["model.widths"].map(len),
@@ -65,7 +65,7 @@ def of(networks: pd.DataFrame, conditions: Conditions) -> pd.DataFrame:
 
 
 def images_of(networks: pd.DataFrame, conditions: Conditions = TRUE) -> int:
-    """Return the number of training images of networks, by default of those that the report is mostly about."""
+    """Return the number of training images of networks, by default of the report's main arm."""
     return int(of(networks, conditions)["images"].max())
 
 

@@ -1,4 +1,4 @@
-"""What explicit regularisers do, in the form of the paper's tables 1 and 4, its CIFAR-10 rows beside ours."""
+"""Effects of explicit regularisers, in the form of the paper's tables 1 and 4, its CIFAR-10 rows beside ours."""
 
 from functools import partial
 from itertools import product
@@ -16,7 +16,7 @@ from memo.reporting.report import Shown, with_interval
 from memo.statistics.intervals import Estimate, paired_ratio
 from memo.storage.run_folders import Tables
 
-# Rows of the paper's table 1 as told by two third parties' notes that agree: layers, weight decay, labels, train and test
+# Rows of the paper's table 1 from two third parties' notes that agree: layers, weight decay, labels, train and test
 # accuracy in per cent on CIFAR-10; and the row of its table 4 that has weight decay and random labels.
 CIFAR = {
     (3, "weight decay", "true"): ("100.0", "53.35"),
@@ -43,7 +43,7 @@ CELLS = [(layers, name) for layers in (3, 1) for name in MARKS if name == "none"
 
 
 def shown(layers: int, regulariser: str, labels: str) -> Conditions:
-    """Return what tells the networks of one depth, regulariser and kind of labels from others."""
+    """Return the conditions of the networks of one depth, regulariser and kind of labels."""
     if regulariser == "none":
         return DEPTHS[layers][KINDS.index(labels)]
     return {"arm": ARMS[layers, regulariser], "labels": labels}
@@ -55,7 +55,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer what dropout leaves of memorising, and what it takes off the test error."""
+    """Answer the effect of dropout on memorising and on the test error."""
     networks = read(tables)
     give = partial(answers.give, images=images_of(networks))
     random = mean(networks, "final_train_accuracy", shown(1, "dropout", "random"), estimate=bounded)

@@ -1,4 +1,4 @@
-"""How much longer random labels take, and along which curve they are fitted (the paper's figure 1b)."""
+"""How much longer random labels take, and the shape of the curve (the paper's figure 1b)."""
 
 from functools import partial
 
@@ -61,7 +61,7 @@ def widths_of(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def factors_of(widths: pd.DataFrame) -> dict[int, Estimate | None]:
-    """Return by width how many times as many epochs to 99 % random labels take, over the seeds that get there."""
+    """Return by width how many times as many epochs to 99 % random labels take, over the seeds that reach it."""
     times = widths.pivot(index="seed", columns=["labels", "width"], values="t99").astype(float)
     both = {int(width) for _, width in times if ("true", width) in times and ("random", width) in times}
     return {

@@ -1,4 +1,4 @@
-"""Theorem 1 built and solved: how many random labels its network fits in floating-point numbers."""
+"""Theorem 1, constructed: the number of random labels that its network fits in floating-point arithmetic."""
 
 from functools import partial
 
@@ -20,7 +20,7 @@ from memo.statistics.intervals import geometric_mean
 from memo.statistics.over_seeds import Answer, over_seeds
 from memo.storage.run_folders import Tables
 
-# By claim: where in a gap a bias lies, and in words.
+# By claim: the position of a bias in its gap, and its description.
 PLACES = {
     "middle": (MIDPOINT, "biases in the middle of gaps"),
     "three-quarters": (0.75, "biases at three quarters of gaps"),
@@ -30,8 +30,8 @@ DTYPES = {
     "float32": Mark("float32", palette.VERMILION, "s", palette.DASHED),
 }
 TOLERANCE = 1e-6
-TOLD = 1 / 18  # of the largest label, 9: half a label, so that every label is told by rounding
-UNBUILT = 1.0  # the residual of a network that answers 0
+TOLD = 1 / 18  # of the largest label, 9: half a label, so that rounding gives every label
+UNBUILT = 1.0  # the residual of a network with output 0
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
@@ -41,7 +41,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
 
 
 def solve(dataset: Dataset, counts: list[int], seeds: int) -> pd.DataFrame:
-    """Return the residual of Theorem 1's network by seed, n, dtype and place of the biases: inf where it cannot be built.
+    """Return the residual of Theorem 1's network by seed, n, dtype and place of the biases: inf where the construction fails.
 
     Each seed draws its images, their random labels (0 to 9) and the direction of the line.
     """
@@ -75,7 +75,7 @@ def of(residuals: pd.DataFrame, place: float, dtype: str) -> pd.DataFrame:
 
 
 def worst(residuals: pd.DataFrame) -> Answer:
-    """Return the geometric mean over seeds of the largest residual of any n; one that was not built counts as 1."""
+    """Return the geometric mean over seeds of the largest residual of any n; a failed construction counts as 1."""
     largest = residuals.groupby("seed")["residual"].max()
     built = np.isfinite(largest)
     note = (
