@@ -335,7 +335,7 @@ def test_a_setting_of_the_talk():
     assert talk.measured(own, "fiddles")[0].value == 0.5
     estimate, note = talk.measured(own.assign(t90=[1, 3, 2, np.nan]), "slower")
     assert estimate.value == pytest.approx((3 * 50 / 2) ** 0.5) and estimate.high == np.inf
-    assert note == "a lower bound: 1 of 2 shuffled curves never get there"
+    assert note == "a lower bound: 1 of 2 shuffled curves never reach the level"
     assert talk.exponent({500: cell(500, 3), 2000: cell(2000, 6)})[0].value == pytest.approx(0.5)
 
 

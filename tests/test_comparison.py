@@ -162,7 +162,7 @@ def test_a_curve_that_never_gets_there_makes_the_ratio_of_times_a_lower_bound():
     trained = [found.tables.networks.query("`labels.kind` == 'shuffled'")["t99"].iloc[0], 500, 500, 500]
     assert own["low"] == pytest.approx(paired_ratio(trained, times).low)
     assert own["high"] == np.inf
-    assert "3 of 4 such curves never get there" in own["note"]
+    assert "3 of 4 such curves never reach the level" in own["note"]
     assert rows(found.tables.means, "t99", labels__kind="shuffled")["n"].tolist() == [1]
 
 

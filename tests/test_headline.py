@@ -352,7 +352,7 @@ def test_slowdown_is_a_lower_bound_where_shuffled_labels_are_never_fitted():
     estimate, note = over_seeds.slowdown(*frames([1, 2, 4], [2, np.nan, np.nan]), "t99", "8")
     # With the 80 epochs they were trained for.
     assert estimate == paired_ratio([2, 80, 80], [1, 2, 4])._replace(high=np.inf)
-    assert note == "a lower bound: 2 of 3 shuffled curves never get there"
+    assert note == "a lower bound: 2 of 3 shuffled curves never reach the level"
 
 
 def test_slowdown_leaves_out_pairs_with_a_diverged_network():
@@ -360,13 +360,13 @@ def test_slowdown_leaves_out_pairs_with_a_diverged_network():
     estimate, note = over_seeds.slowdown(*frames(*times, {(1, "shuffled"), (2, "true")}), "t99", "8")
     assert estimate.value == pytest.approx((2 * 80 / 3) ** 0.5)
     assert (estimate.n, estimate.high) == (2, np.inf)
-    assert note == "a lower bound: 1 of 2 shuffled curves never get there; 2 of 4 pairs have a diverged network"
+    assert note == "a lower bound: 1 of 2 shuffled curves never reach the level; 2 of 4 pairs have a diverged network"
 
 
 @pytest.mark.parametrize(
     ("true", "diverged", "reason"),
     [
-        ([1, np.nan], (), "not every curve on true labels gets there"),
+        ([1, np.nan], (), "not every curve on true labels reaches the level"),
         ([1, 2], {(0, "true"), (1, "shuffled")}, "2 of 2 pairs have a diverged network"),
     ],
 )

@@ -70,7 +70,7 @@ def test_pairs_are_of_seeds_with_both_kinds():
     estimate, note = structure.longer(frame.assign(given=8), 25)
     # The one that never gets there counts with the 8 steps it was given.
     assert estimate.value == pytest.approx((2 / 1 * 8 / 4) ** 0.5) and estimate.high == np.inf
-    assert note == "a lower bound: 1 of 2 shuffled curves never get there"
+    assert note == "a lower bound: 1 of 2 shuffled curves never reach the level"
 
 
 def test_the_ratio_of_spreads_has_its_own_scale_out():

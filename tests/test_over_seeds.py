@@ -55,9 +55,9 @@ def test_times_longer_leaves_diverged_pairs_out_and_bounds_what_never_gets_there
     given = pd.Series(10.0, slow.index)
     estimate, note = over_seeds.times_longer(slow, fast, given, "shuffled", "curve on true labels", [2])
     assert estimate == paired_ratio([4, 10, 8], [1, 2, 2])._replace(high=np.inf)
-    assert note == "a lower bound: 1 of 3 shuffled curves never get there; 1 of 4 pairs have a diverged network"
+    assert note == "a lower bound: 1 of 3 shuffled curves never reach the level; 1 of 4 pairs have a diverged network"
     nothing = over_seeds.times_longer(slow, fast, given, "shuffled", "curve on true labels")
-    assert nothing == (None, "not every curve on true labels gets there")
+    assert nothing == (None, "not every curve on true labels reaches the level")
 
 
 def test_twins_without_a_value_are_noted_in_the_same_words():

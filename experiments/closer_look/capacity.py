@@ -70,7 +70,7 @@ def answer(tables: Tables, answers: Answers) -> None:
     answers.conditions(level=names(sorted(inputs["level"].unique())))
     _give(answers, ("A5-slows-{level}", "A5-steeper-{level}"), slopes(counts, "images"), images_of(counts), "")
     whole = whole_widths(inputs)
-    note = f"widths {', '.join(map(str, whole)) or 'none'}: those that fit everything in all seeds"
+    note = f"widths {', '.join(map(str, whole)) or 'none'}: those at which all seeds fit every label"
     found = slopes(inputs[inputs["width"].isin(whole)], "width") if len(whole) > 1 else {}
     nothing = pd.Series(dtype=float)
     by_width = {level: found.get(level, nothing) for level in inputs["level"].unique()}
@@ -133,9 +133,9 @@ def draw_times(inputs: pd.DataFrame, counts: pd.DataFrame) -> Drawing:
             panels.means(axes, table.loc[:, table.notna().all()], mark, joined=True)
         figures.count_axis(axes, sorted(int(count) for count in frame[axis].unique()))
         figures.log_axis(axes)
-    units.set(xlabel="units per layer", ylabel="passes over the data\nto fit everything")
+    units.set(xlabel="units per layer", ylabel="passes over the data\nto fit all labels")
     images.set(xlabel="training images n")
-    figures.legend(units, title="inputs that are noise", title_fontsize=8)
+    figures.legend(units, title="noise inputs", title_fontsize=8)
     return figure
 
 

@@ -82,7 +82,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     }
     text = Text("experiments.closer_look", "early_learning")
     return Chapter(
-        title="Wrong labels: first the truth, then the label",
+        title="Wrong labels: first the true class, then the label",
         findings=[text.block("finding", **facts)],
         figures=[text.figure(figures.save(draw_shares(along), evidence.folder, "early_learning"), **facts)],
         methods=[text.block("methods", **facts)],
@@ -100,6 +100,6 @@ def draw_shares(along: pd.DataFrame) -> Drawing:
         panels.chance(axes)
         figures.epoch_axis(axes, own["epoch"].max())
         axes.set(title=f"{percent(level)} of labels redrawn", ylim=(0, 1.02))
-    row[0].set_ylabel("share of wrongly\nlabelled images")
+    row[0].set_ylabel("share of\nmislabelled images")
     figures.shared_legend(figure, row[0])
     return figure

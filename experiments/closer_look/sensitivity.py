@@ -153,7 +153,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     images, text = measured(evidence)[0], Text("experiments.closer_look", "sensitivity")
     drawn = {"gini": draw_gini(images, by_time), "classes": draw_classes(classes)}
     return Chapter(
-        title="On which images the loss depends",
+        title="Sensitivity of the loss to images",
         findings=[text.block("finding", **facts)],
         figures=[text.figure(figures.save(figure, evidence.folder, name), **facts) for name, figure in drawn.items()],
         methods=[text.block("methods", **facts)],

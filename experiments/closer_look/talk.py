@@ -96,7 +96,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     }
     cells = {name: {key: measured(cell, name)[0] for key, cell in found.items()} for name in MEASURES}
     return Chapter(
-        title="What the talk says, at other settings",
+        title="The talk's sentences at other settings",
         findings=[text.block("finding", **facts)],
         figures=[text.figure(figures.save(draw_settings(cells, rates, widths), evidence.folder, "talk"), **facts)],
         methods=[text.block("methods", **facts)],

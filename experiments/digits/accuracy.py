@@ -146,7 +146,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     if len(evidence.of(MAIN)):
         drawn.insert(0, figures.save(draw_start(evidence), evidence.folder, "start"))
     return Chapter(
-        title="How well it does",
+        title="Accuracy",
         findings=[text.block("start", **facts), text.block("reached", **facts)],
         figures=[text.figure(file, **facts) for file in drawn],
         methods=[text.block("methods", **facts)],

@@ -101,7 +101,7 @@ def draw_gradient(stage: dict[str, pd.DataFrame], rows: pd.DataFrame) -> Drawing
         panels.means(moved, shares, mark, offset=offset)
     figures.name_axis(moved, [words.replace(" ", "\n", 1) for words in STAGES.values()])
     moved.axhline(0, color="0.6", linewidth=1)
-    moved.set(title="cost decrease, share of all moving")
+    moved.set(title="cost decrease / that of a full step")
     colors = dict(zip(STAGES, (palette.GREY, palette.GREEN, palette.BLUE)))
     dashes = dict(zip(LAYERS, (palette.SOLID, palette.DASHED, palette.DOTTED)))
     for name, layer, values in _sizes(stage, rows):
@@ -109,7 +109,7 @@ def draw_gradient(stage: dict[str, pd.DataFrame], rows: pd.DataFrame) -> Drawing
         sizes.plot(range(len(QUANTILES)), values, color=colors[name], linestyle=dashes[layer], label=label)
     sizes.set_yscale("log")
     figures.name_axis(sizes, list(QUANTILES.values()))
-    sizes.set(title="size of components, by layer", xlabel="quantile")
+    sizes.set(title="magnitude of components by layer", xlabel="quantile")
     for axes in (moved, sizes):
         figures.legend(axes, fontsize=7)
     return figure

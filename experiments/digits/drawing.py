@@ -61,7 +61,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         file = figures.save(draw_drawings(evidence), evidence.folder, "drawings", dense=True)
         drawn.append(text.figure(file, **facts))
     return Chapter(
-        title="How it draws",
+        title="Drawing digits",
         findings=[text.block("finding", **facts)],
         figures=drawn,
         methods=[text.block("methods", **facts)],

@@ -25,7 +25,7 @@ NULLS = {"autocorrelation": -1 / 783, "participation": 1 / 3, "middle": 1 / 4}
 MARKS = {
     "start": Mark("before training", palette.GREY, "s"),
     "end": Mark("after training", palette.BLUE, "o"),
-    "change": Mark("what training changed", palette.GREEN, "^"),
+    "change": Mark("change by training", palette.GREEN, "^"),
 }
 CHANGES = {"decay": "weight decay", "dropout": "dropout", "patches": "local receptive fields"}
 TRUE = {arm: RECIPES[arm] for arm in ("nielsen", "chosen")}
@@ -91,7 +91,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     recipes = {
         ("nielsen", "start"): "Nielsen's recipe,\nbefore training",
         ("nielsen", "end"): "Nielsen's recipe,\nafter training",
-        ("nielsen", "change"): "Nielsen's recipe,\nwhat training changed",
+        ("nielsen", "change"): "Nielsen's recipe,\nchange by training",
         ("chosen", "start"): "tuned recipe,\nbefore training",
         ("chosen", "end"): "tuned recipe,\nafter training",
         ("shuffled", "end"): "the same on\nshuffled labels",
@@ -101,14 +101,14 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         for arm in ("chosen", *CHANGES)
     }
     if not len(evidence.of_all("first_layer_along")):
-        return Chapter(title="What the first layer looks for")
+        return Chapter(title="The first layer")
     drawn = [
         figures.save(draw_strips(evidence, recipes), evidence.folder, "first_layer", dense=True),
         figures.save(draw_statistics(networks), evidence.folder, "first_layer_statistics"),
         figures.save(draw_strips(evidence, changed), evidence.folder, "changes", dense=True),
     ]
     return Chapter(
-        title="What the first layer looks for",
+        title="The first layer",
         findings=[text.block("looks", **facts), text.block("changed", **facts)],
         figures=[text.figure(file, **facts) for file in drawn],
         methods=[text.block("methods")],

@@ -64,7 +64,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
             text.figure(figures.save(draw_gallery(evidence), evidence.folder, "mistakes", dense=True), **facts)
         )
     return Chapter(
-        title="What it gets wrong",
+        title="Misclassified images",
         findings=[text.block("finding", **facts)],
         figures=drawn,
         methods=[text.block("methods")],

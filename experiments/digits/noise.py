@@ -15,7 +15,7 @@ from memo.storage.run_folders import Tables
 NOISE = ("uniform", "gaussian", "random_pixels")
 CLASSES = range(10)
 SIDES = {
-    "same_answers": Mark("test images with the same answers", palette.BLACK, "o"),
+    "same_answers": Mark("test images with the same predictions", palette.BLACK, "o"),
     "confidence": Mark("noise", palette.GREEN, "^"),
 }
 EVEN = 0.05  # of the noise at most, in a network whose outputs are never even
@@ -85,7 +85,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         strip = panels.sample_strip({"true": samples[samples["seed"] == samples["seed"].min()]})
         drawn.append(figures.save(strip, evidence.folder, "samples", dense=True))
     return Chapter(
-        title="How confident it is of noise",
+        title="Confidence on noise",
         findings=[text.block("finding", **facts)],
         figures=[text.figure(file, **facts) for file in drawn],
         methods=[text.block("methods")],
@@ -124,7 +124,7 @@ def draw_called(called: dict[str, np.ndarray]) -> Drawing:
         if len(called[arm]):
             axes.imshow(called[arm], aspect="auto", cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
         axes.grid(visible=False)
-        axes.set(title=words, xticks=CLASSES, yticks=[], xlabel="called")
+        axes.set(title=words, xticks=CLASSES, yticks=[], xlabel="predicted digit")
     places[0].set_ylabel("networks")
     if places[0].images:
         figure.colorbar(places[0].images[0], ax=places, shrink=0.8).set_label("share of noise images")

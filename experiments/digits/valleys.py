@@ -99,7 +99,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         figure, numbers = draw_planes(evidence)
         drawn.append(text.figure(figures.save(figure, evidence.folder, "planes", dense=True), **facts, **numbers))
     return Chapter(
-        title="Many valleys",
+        title="Valleys of the cost",
         findings=[text.block("finding", **facts)],
         figures=drawn,
         methods=[text.block("methods", **facts)],

@@ -50,7 +50,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     boxes = figures.save(draw_boxes(shown, widths), evidence.folder, "confidence")
     strip = figures.save(draw_samples(evidence, networks, widths[-1]), evidence.folder, "samples", dense=True)
     return Chapter(
-        title="How confident of noise",
+        title="Confidence on noise",
         findings=[text.block("finding", **facts)],
         figures=[text.figure(boxes, **facts), text.figure(strip, **facts)],
         methods=[text.block("methods")],

@@ -69,7 +69,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     }
     curves = curves_of(evidence, networks)
     return Chapter(
-        title="What is memorised",
+        title="Memorisation",
         findings=[text.block("finding", **facts)],
         figures=[
             text.figure(figures.save(draw_curves(curves, widths), evidence.folder, "curves"), **facts),

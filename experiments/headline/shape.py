@@ -59,7 +59,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     drawn = [("scaled", draw_scaled(curves, networks, widths))]
     drawn += [(f"shapes_{kind}", draw_shapes(networks, kind, widths)) for kind in LEVELS]
     return Chapter(
-        title="Along which curve",
+        title="Shape of the training curve",
         findings=[text.block("finding", **facts)],
         figures=[text.figure(figures.save(figure, evidence.folder, name), **facts) for name, figure in drawn],
         methods=[text.block("methods")],

@@ -45,7 +45,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     largest = widths_of(networks)[-1]
     facts = {level: answers[f"faster-t{level}-{largest}"] for level in (90, 99)}
     return Chapter(
-        title="How much longer it takes",
+        title="Time to fit",
         findings=[text.block("finding", largest=largest, images=int(networks["images"].max()), factor=facts)],
         methods=[text.block("methods")],
     )

@@ -22,7 +22,7 @@ def front(evidence: Evidence, tables: Tables, answers: Answers) -> Front:
         arms.append(facts | {"recipe": recipe})
     limits = [text.block(name) for name in text.blocks if name.startswith("limit_")]
     return Front(
-        title="Local minima: of equal quality, and with what structure",
+        title="Local minima: equal quality, and the role of structure",
         methods=[text.block("networks", recipe=arms[0]["recipe"], arms=arms)],
         closing_methods=[text.block("intervals")],
         not_shown=[evidence.divergence(), *limits],

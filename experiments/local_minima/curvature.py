@@ -90,7 +90,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     }
     file = figures.save(draw_spectra(evidence, networks), evidence.folder, "spectra")
     return Chapter(
-        title="Which critical points training finds",
+        title="Critical points found by training",
         findings=[text.block("finding", **facts)],
         figures=[text.figure(file, **facts)],
         methods=[text.block("methods", **facts)],
@@ -136,5 +136,5 @@ def _shares(axes: Axes, networks: pd.DataFrame) -> None:
             face = mark.color if exact else "none"
             panels.intervals(axes, {width: mean_interval(values)}, mark, factor=shift, markerfacecolor=face)
     width_axis(axes, widths_of(networks))
-    axes.set(title="where training ended", ylabel="negative, of those beyond ±0.001")
+    axes.set(title="at the end of training", ylabel="share negative, of those beyond ±0.001")
     axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))

@@ -25,7 +25,7 @@ ARM = "twins"
 # Training losses at which twins are compared, in nats; before training it is about 2.3.
 LEVELS = (1, 0.2)
 DEEP = LEVELS[-1]
-NEVER = "a curve that never gets there"
+NEVER = "a curve that never reaches the level"
 PAIRS = "n counts pairs of networks"
 
 

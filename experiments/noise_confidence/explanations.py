@@ -116,6 +116,6 @@ def draw_explanations(networks: pd.DataFrame, onward: pd.DataFrame, width: str) 
     both = {0: gap(networks, "uniform_at_100", width), 1: (pairs["shuffled"] - pairs["true"]).dropna()}
     panels.means(lengths, both, Mark("", palette.BLACK), seeds=True, estimate=gap_interval)
     gap_axes(lengths, list(LENGTHS.values()))
-    lengths.set(title=f"width {width}, beside its twin on true labels")
+    lengths.set(title=f"width {width}, compared with its twin on true labels")
     figures.shared_legend(figure, losses)
     return figure

@@ -125,7 +125,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "order": draw_order(networks),
     }
     return Chapter(
-        title="What is fitted, and what sooner",
+        title="Fitting random labels and random inputs",
         findings=[text.block(name, **facts) for name in ("fits", "schedule", "sooner")],
         figures=[text.figure(figures.save(each, evidence.folder, name), **facts) for name, each in drawn.items()],
     )

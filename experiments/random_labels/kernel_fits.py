@@ -216,7 +216,7 @@ def table(fits: pd.DataFrame) -> pd.DataFrame:
         "norm, random labels": ("norm_random", 1),
     }
     theirs = {
-        "paper, 60,000 images, raw pixels": ("1.2", "no better", "", "", "about 220 (whose norm is not told)", ""),
+        "paper, 60,000 images, raw pixels": ("1.2", "no better", "", "", "about 220 (which norm is not stated)", ""),
         "paper, 60,000 images, Gabor wavelets": ("0.6", "no better", "", "", "about 390", ""),
     }
     rows = [{"fit": fit} | dict(zip(columns, cells)) for fit, cells in theirs.items()]

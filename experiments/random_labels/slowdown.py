@@ -86,7 +86,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     }
     drawn = {"slowdown": draw_times(networks), "shapes": draw_shapes(networks), "widths": draw_widths(widths)}
     return Chapter(
-        title="How much longer it takes",
+        title="Time to fit",
         findings=[text.block("longer", **facts), text.block("shape", **facts)],
         figures=[text.figure(figures.save(each, evidence.folder, name), **facts) for name, each in drawn.items()],
         methods=[text.block("methods")],

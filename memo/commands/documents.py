@@ -137,7 +137,7 @@ def keys() -> str:
         [f"`{name}`", str(key.metadata["allowed"]), f"`{_written(_default(key))}`", key.metadata["about"]]
         for name, key in _of(Config)
     ]
-    return _KEYS.format(keys=_table(["key", "allowed", "default", "what it is"], rows), groups=_groups())
+    return _KEYS.format(keys=_table(["key", "allowed", "default", "meaning"], rows), groups=_groups())
 
 
 _KEYS = """# Keys of the commands

@@ -22,7 +22,7 @@ KINDS = ("true", "shuffled")
 Answer = tuple[Estimate | None, str]
 
 # The most frequent reason for a seed without a value.
-NEVER = "a curve that never gets there, or a diverged network"
+NEVER = "a curve that never reaches the level, or a diverged network"
 
 
 def where(frame: pd.DataFrame, **conditions: Any) -> pd.DataFrame:
@@ -138,12 +138,12 @@ def times_longer(
     lost = len(pairs) - len(whole)
     note = f"{lost} of {len(pairs)} pairs have a diverged network" if lost else ""
     if not len(whole) or whole["fast"].isna().any():
-        return None, "; ".join(filter(None, (f"not every {fast_name} gets there" if len(whole) else "", note)))
+        return None, "; ".join(filter(None, (f"not every {fast_name} reaches the level" if len(whole) else "", note)))
     never = int(whole["slow"].isna().sum())
     estimate = paired_ratio(whole["slow"].fillna(whole["given"]), whole["fast"])
     if never:
         estimate = estimate._replace(high=np.inf)
         note = "; ".join(
-            filter(None, (f"a lower bound: {never} of {len(whole)} {slow_name} curves never get there", note))
+            filter(None, (f"a lower bound: {never} of {len(whole)} {slow_name} curves never reach the level", note))
         )
     return estimate, note
