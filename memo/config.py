@@ -22,6 +22,7 @@ from memo.errors import Refusal
 from memo.networks.losses import LOSSES
 from memo.networks.mlp import ACTIVATIONS, INITIALISERS, describe_widths
 from memo.networks.optimizers import OPTIMIZERS, SCHEDULES
+from memo.networks.scaling import SCALINGS
 from memo.probes import PROBES, known
 
 # Part of every trial's hash: increment it when a change of the code alters the training of a recipe.
@@ -35,6 +36,7 @@ ADDED = {
     "labels.seed": None,
     "inputs.fraction": 1.0,
     "inputs.seed": None,
+    "inputs.scaling": "unit",
     "batch_order": "per_seed",
     "spacing": "log",
     "model.receptive_field": None,
@@ -144,6 +146,12 @@ class Inputs:
         1.0, 0, 1, about="share of the training images that are treated; below 1 the test images stay natural"
     )
     seed: int | None = _seed_of_its_own("seed of the treatment")
+    scaling: str = _choice(
+        "unit",
+        SCALINGS,
+        "of the pixels after that: unit (black 0, white 1), per_image (each image to mean 0 and standard deviation 1, as Zhang et al.), "
+        "global (by mean and standard deviation of all training pixels)",
+    )
 
 
 @dataclass
@@ -461,6 +469,8 @@ def describe(recipe: Recipe) -> str:
         parts.append(recipe.inputs.kind)
         if recipe.inputs.fraction < 1:
             parts.append(f"{recipe.inputs.fraction:g}")
+    if recipe.inputs.scaling != "unit":
+        parts.append(recipe.inputs.scaling)
     return "-".join(parts)
 
 
@@ -532,6 +542,12 @@ def _check_together(recipe: Recipe) -> None:
     n_train = asked.n_train or shape.train_images
     if recipe.batch_size > n_train:
         raise Refusal(f"batch_size is {recipe.batch_size}; allowed is 1 to the {n_train} training images.")
+    for name in ("input_noise", "noise_images", "adversarial"):  # their strengths are on the scale where white is 1
+        strength = getattr(recipe.regularization, name)
+        if strength > 0 and recipe.inputs.scaling != "unit":
+            raise Refusal(
+                f"regularization.{name} is {strength}; with inputs.scaling={recipe.inputs.scaling} allowed is 0."
+            )
     noise = recipe.regularization.noise_images
     if noise > 0 and round(noise * recipe.batch_size) == 0:
         raise Refusal(
@@ -550,7 +566,7 @@ def _canonical(recipe: Recipe) -> Recipe:
     labels.fraction = 0.0 if labels.kind == "true" else float(labels.fraction)
     labels.seed = None if labels.kind == "true" else labels.seed
     if inputs.kind == "natural" or inputs.fraction == 0:
-        inputs = Inputs()
+        inputs = Inputs(scaling=inputs.scaling)
     stop = recipe.stop_at_train_accuracy
     strengths = {key.name: float(getattr(recipe.regularization, key.name)) for key in fields(Regularization)}
     if strengths["adversarial"] == 0:

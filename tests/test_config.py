@@ -31,6 +31,7 @@ REFUSED = [
     ("inputs.kind", "noise", "natural, shuffled_pixels, random_pixels, gaussian"),
     ("inputs.fraction", 1.1, "0 to 1"),
     ("inputs.seed", -1, "0 to 2147483647, or null"),
+    ("inputs.scaling", "whitened", "unit, per_image, global"),
     ("labels.kind", "false", "true, shuffled, random"),
     ("labels.fraction", -0.1, "0 to 1"),
     ("labels.fraction", 1.01, "0 to 1"),
@@ -96,6 +97,7 @@ OTHER = {
     "inputs.kind": "gaussian",
     "inputs.fraction": 0.5,
     "inputs.seed": 5,
+    "inputs.scaling": "per_image",
     "labels.kind": "shuffled",
     "labels.seed": 4,
     "labels.fraction": 0.25,
@@ -167,6 +169,10 @@ def test_other_values_are_accepted(settings):
     [
         ({"dataset.n_train": 60_001}, "dataset.n_train is 60001; mnist has 60000"),
         ({"dataset.n_test": 10_001}, "dataset.n_test is 10001; mnist has 10000"),
+        (
+            {"inputs.scaling": "global", "regularization.input_noise": 0.1},
+            "regularization.input_noise is 0.1; with inputs.scaling=global allowed is 0",
+        ),
         ({"dataset.crop": 20, "dataset.image_side": 21}, "dataset.image_side is 21; allowed is 1 to 20"),
         (
             {"dataset.image_side": 10, "model.receptive_field": 11},
@@ -276,7 +282,8 @@ def test_flatten_gives_the_recipe_under_dotted_names():
 
 
 def test_a_recipe_comes_back_from_its_flat_form():
-    for settings in ({}, OTHER):
+    # Noise on pixels is for those that are not scaled.
+    for settings in ({}, OTHER | {"inputs.scaling": "unit"}, {"inputs.scaling": "global"}):
         recipe = make_recipe(config(settings))
         assert unflatten(json.loads(json.dumps(flatten(recipe)))) == recipe
     assert Trial(recipe, 0).id != Trial(recipe, 1).id

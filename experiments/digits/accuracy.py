@@ -9,7 +9,7 @@ from experiments.digits.networks import MAIN, RECIPES, accuracy, by_seed, images
 from memo.commands.evidence import Evidence
 from memo.networks import mlp
 from memo.networks.losses import LOSSES
-from memo.networks.program import as_pixels
+from memo.networks.program import as_pixels, as_seen
 from memo.probes.answers import read
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
@@ -87,7 +87,7 @@ def activations(evidence: Evidence, layers: tuple[mlp.Layer, ...]) -> np.ndarray
     """Return the outputs of the networks for the two threes, [networks, 2, 10]."""
     static = evidence.static(MAIN)
     shown = as_pixels(jax.numpy.asarray(threes(evidence)))
-    outputs = jax.vmap(lambda layers: mlp.apply(layers, shown, static.activation))(layers)
+    outputs = jax.vmap(lambda layers: mlp.apply(layers, as_seen(static, shown), static.activation))(layers)
     return np.asarray(LOSSES[static.loss].activate(outputs))
 
 

@@ -21,7 +21,7 @@ from memo.measures.batched_mean import mean_over_blocks
 from memo.networks import mlp
 from memo.networks.losses import LOSSES
 from memo.networks.mlp import BLOCK, Layers
-from memo.networks.program import Static, as_pixels
+from memo.networks.program import Static, as_pixels, as_seen
 
 # Activations that are held at a time, in directions x images of a block x units (8 MB).
 HELD = 2**21
@@ -35,7 +35,7 @@ def _loss(static: Static, unravel: Unravel, pixels: jax.Array, labels: jax.Array
     per_example = LOSSES[static.loss].per_example
 
     def loss(flat: jax.Array, places: jax.Array, weights: jax.Array) -> jax.Array:
-        outputs = mlp.apply(unravel(flat), as_pixels(pixels[places]), static.activation)
+        outputs = mlp.apply(unravel(flat), as_seen(static, as_pixels(pixels[places])), static.activation)
         return jnp.sum(weights * per_example(outputs, labels[places].astype(jnp.int32)))
 
     return loss

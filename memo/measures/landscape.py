@@ -23,7 +23,7 @@ from memo.measures.batched_mean import mean_over_blocks
 from memo.networks import mlp
 from memo.networks.losses import LOSSES
 from memo.networks.mlp import BLOCK, Layers
-from memo.networks.program import Static, as_pixels
+from memo.networks.program import Static, as_pixels, as_seen
 
 # Activations that are held at a time, in points x images of a block x units (4 MB).
 HELD = 2**20
@@ -119,7 +119,7 @@ def _evaluate(
     at_a_time = max(1, HELD // (BLOCK * max(static.sizes[1:])))
 
     def total(places: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
-        shown, own = as_pixels(pixels[places]), labels[places]
+        shown, own = as_seen(static, as_pixels(pixels[places])), labels[places]
         first = jnp.einsum("np,kpu->knu", shown, basis[0].weights) + basis[0].biases[:, None]
 
         def of_point(mixture: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -27,6 +27,7 @@ from memo.networks.disturbances import Strengths, disturb
 from memo.networks.losses import LOSSES
 from memo.networks.mlp import Layers
 from memo.networks.optimizers import Hyperparameters, make_optimizer
+from memo.networks.scaling import Overall, numbers, scaled
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,10 @@ class Static:
     noise_images: int = 0  # of uniform noise in every minibatch, with the uniform distribution as target
     adversarial: bool = False  # also trains on images moved by the fast gradient sign method
     momentum: bool = True  # whether it is above 0
+    scaling: str = "unit"  # of the pixels, by its name in memo.networks.scaling
+    overall: Overall | None = (
+        None  # of all training pixels, where a measurement shows images that `Images` has no numbers of
+    )
 
 
 class Images(NamedTuple):
@@ -56,6 +61,8 @@ class Images(NamedTuple):
     train: mlp.Array  # [G, N, pixels] uint8, or float32 where the treatment leaves the range of a byte
     test: mlp.Array  # [G, M, pixels]
     test_labels: mlp.Array  # [M] uint8
+    train_scaling: mlp.Array | None = None  # [G, N, 2] of memo.networks.scaling; None where pixels are read as they are
+    test_scaling: mlp.Array | None = None  # [G, M, 2]
 
 
 class PackData(NamedTuple):
@@ -99,6 +106,17 @@ def as_pixels(images: jax.Array) -> jax.Array:
     return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
 
 
+def as_seen(static: Static, pixels: jax.Array) -> jax.Array:
+    """Return any images [..., pixels], black 0 and white 1, as networks trained with these choices read them."""
+    if static.scaling == "unit":
+        return pixels
+    if static.overall is None:
+        raise ValueError(
+            f"Images can be scaled ({static.scaling}) only where `overall` is known of the training images."
+        )
+    return scaled(pixels, numbers(static.scaling, pixels, static.overall))
+
+
 def evaluation_steps(steps_per_epoch: int, steps: int, evaluations: int, spacing: str) -> np.ndarray:
     """Return the steps at which to evaluate: 0, then at most `evaluations` points up to `steps`, int32, ascending.
 
@@ -139,18 +157,23 @@ def make_start(static: Static) -> Callable[[Layers, NetworkData], State]:
     return start
 
 
-def _as_read(images: jax.Array, arithmetic: Arithmetic) -> jax.Array:
-    """Return images as the first layer takes them: a sparse one takes bytes."""
-    return images if arithmetic.sparse else as_pixels(images)
+def _read(
+    images: mlp.Array, scaling: mlp.Array | None, source: mlp.Array, rows: jax.Array, arithmetic: Arithmetic
+) -> jax.Array:
+    """Return images at rows of a source as the first layer takes them: a sparse one takes bytes, never scaled."""
+    if arithmetic.sparse:
+        return images[source, rows]
+    return scaled(as_pixels(images[source, rows]), None if scaling is None else scaling[source, rows])
 
 
 def make_evaluate(
     activation: str, loss_name: str, arithmetic: Arithmetic = PLAIN
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """Return `evaluate(layers, images [G, N, pixels], source, rows [n], labels [n], least) -> (loss, accuracy)` of one network.
+    """Return `evaluate(layers, images [G, N, pixels], source, rows [n], labels [n], scaling, least) -> (loss, accuracy)`.
 
-    It stops early where the accuracy can no longer reach `least` (0 or less: never); the accuracy returned is then below it, and
-    the loss is meaningless.
+    Of one network. `scaling` [G, N, 2] are numbers for each image (memo.networks.scaling); None does not scale. It stops early
+    where the accuracy can no longer reach `least` (0 or less: never); the accuracy returned is then below it, and the loss is
+    meaningless.
     """
     loss = LOSSES[loss_name]
 
@@ -160,6 +183,7 @@ def make_evaluate(
         source: mlp.Array,
         rows: mlp.Array,
         labels: mlp.Array,
+        scaling: mlp.Array | None = None,
         least: jax.Array | float = 0.0,
     ) -> tuple[jax.Array, jax.Array]:
         n = rows.shape[0]
@@ -179,7 +203,7 @@ def make_evaluate(
             places = start + jnp.arange(block)
             counted = places < n  # the last block may reach past the end
             places = jnp.minimum(places, n - 1)
-            pixels = _as_read(images[source, rows[places]], arithmetic)
+            pixels = _read(images, scaling, source, rows[places], arithmetic)
             outputs = mlp.apply(layers, pixels, activation, product=arithmetic.product)
             own = labels[places].astype(jnp.int32)
             losses = jnp.where(counted, loss.per_example(outputs, own), 0)
@@ -293,7 +317,7 @@ def _make_run(static: Static, arithmetic: Arithmetic) -> Callable[..., State]:
             epoch, place = jnp.divmod(step, static.steps_per_epoch)
             start = epoch - since, place * static.batch_size
             places = lax.dynamic_slice(orders, start, (1, static.batch_size))[0]
-            pixels = _as_read(images.train[pack.source, pack.rows[places]], arithmetic)
+            pixels = _read(images.train, images.train_scaling, pack.source, pack.rows[places], arithmetic)
             return update(state, network, step, pixels, network.labels[places])
 
         return _laid_out(lax.fori_loop(first, last, run_step, _laid_out(state, arithmetic)), arithmetic)
@@ -347,9 +371,10 @@ def make_look(activation: str, loss_name: str, arithmetic: Arithmetic = PLAIN) -
         layers = mlp.turned(layers)
         least = jnp.where(briefly, network.stop_at, 0)
         # In the order in which they lie in memory: a third faster than in the order in which they were drawn.
-        train = evaluate(layers, images.train, pack.source, pack.rows[pack.by_row], network.labels[pack.by_row], least)
+        own, every = (pack.rows[pack.by_row], network.labels[pack.by_row]), jnp.arange(images.test.shape[1])
+        train = evaluate(layers, images.train, pack.source, *own, images.train_scaling, least)
         none = jnp.where(briefly, 2.0, 0.0)  # of the test images: no accuracy is 2
-        test = evaluate(layers, images.test, pack.source, jnp.arange(images.test.shape[1]), images.test_labels, none)
+        test = evaluate(layers, images.test, pack.source, every, images.test_labels, images.test_scaling, none)
         return Evaluation(*train, *test)
 
     def look(images: Images, packs: PackData, *rest: Any) -> Evaluation:

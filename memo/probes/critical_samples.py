@@ -17,7 +17,7 @@ from jax import lax
 from memo.data.randomness import purpose_key
 from memo.networks import mlp
 from memo.networks.mlp import Layers
-from memo.networks.program import Static, as_pixels
+from memo.networks.program import Static, as_pixels, as_seen
 from memo.probes.networks import Networks, finite
 
 # In units where white is 255; the authors' is 0.3, their steps a = 0.25 and b = 0.2 (of which a larger box needs larger).
@@ -40,7 +40,7 @@ def search(
     """
 
     def outputs(pixels: jax.Array) -> jax.Array:
-        return mlp.apply(layers, pixels, static.activation)
+        return mlp.apply(layers, as_seen(static, pixels), static.activation)
 
     own = jnp.argmax(outputs(images), axis=-1)
     few = STALLED * len(images)

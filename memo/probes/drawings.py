@@ -12,7 +12,7 @@ from memo.measures.nearest_neighbours import nearest
 from memo.networks import mlp
 from memo.networks.losses import LOSSES, of_class
 from memo.networks.mlp import Layers
-from memo.networks.program import Static, as_pixels
+from memo.networks.program import Static, as_pixels, as_seen
 from memo.probes.networks import Networks, outputs
 
 # Tried on 4 networks (784-16-16-10, sigmoid, squared error, 10 epochs of 10,000 images with true labels), 10 digits each;
@@ -39,7 +39,7 @@ def ascend(static: Static, layers: Layers, shown: jax.Array, digits: jax.Array) 
     loss = LOSSES[static.loss]
 
     def objective(pixels: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        values = mlp.apply(layers, pixels, static.activation)
+        values = mlp.apply(layers, as_seen(static, pixels), static.activation)
         scores = loss.score(values, digits)
         return jnp.sum(scores), (scores, values)
 
@@ -83,7 +83,7 @@ def _draw(
     def draw(layers: Layers, shown: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         pixels, first = ascend(static, layers, shown, digits)
         grey = jnp.round(255 * jnp.nan_to_num(pixels)).astype(jnp.uint8)
-        values = mlp.apply(layers, as_pixels(grey), static.activation)
+        values = mlp.apply(layers, as_seen(static, as_pixels(grey)), static.activation)
         return grey, LOSSES[static.loss].activate(values), first
 
     return jax.vmap(draw)(layers, shown)

@@ -23,7 +23,7 @@ from memo.networks import mlp
 from memo.networks.losses import LOSSES
 from memo.networks.mlp import BLOCK, Layers
 from memo.networks.optimizers import SCHEDULES
-from memo.networks.program import Static, as_pixels
+from memo.networks.program import Static, as_pixels, as_seen
 from memo.probes.networks import Networks
 
 SAMPLE = 1_000  # images at most, the first of each training subset
@@ -263,7 +263,12 @@ def _gradients(
     of = jax.vmap(_gradient_of(static), (0, None, 0, None))
 
     def total(places: jax.Array, weights: jax.Array) -> tuple[jax.Array, Layers]:
-        return of(layers, as_pixels(train[source, rows[places]]), labels[:, places].astype(jnp.int32), weights)
+        return of(
+            layers,
+            as_seen(static, as_pixels(train[source, rows[places]])),
+            labels[:, places].astype(jnp.int32),
+            weights,
+        )
 
     return mean_over_blocks(total, rows.shape[0])
 
@@ -278,7 +283,7 @@ def _minibatch_norms(
     def norms(minibatch: tuple[jax.Array, jax.Array]) -> jax.Array:
         rows, labels = minibatch
         weights = jnp.full(rows.shape, 1 / rows.shape[0], jnp.float32)
-        _, gradient = of(layers, as_pixels(train[source, rows]), labels.astype(jnp.int32), weights)
+        _, gradient = of(layers, as_seen(static, as_pixels(train[source, rows])), labels.astype(jnp.int32), weights)
         squares = [jnp.sum(jnp.square(leaf), axis=range(1, leaf.ndim)) for leaf in jax.tree.leaves(gradient)]
         return jnp.sqrt(sum(squares))
 
@@ -314,7 +319,7 @@ def _falls(
     rest_of = jax.vmap(lambda layers, values: mlp.apply(layers, values, static.activation))
 
     def total(places: jax.Array, weights: jax.Array) -> jax.Array:
-        pixels = as_pixels(train[source, rows[places]])
+        pixels = as_seen(static, as_pixels(train[source, rows[places]]))
         # Nearly all of the work, and the same for all networks: what each move adds in the first layer, [C, n, units].
         added = jnp.einsum("np,cpu->cnu", pixels, moves[0].weights) + moves[0].biases[:, None]
 

@@ -16,7 +16,7 @@ from memo.data.treatments import PixelStatistics, gaussian_images, permute_each
 from memo.networks import mlp
 from memo.networks.mlp import BLOCK, Layers
 from memo.networks.optimizers import Hyperparameters
-from memo.networks.program import Images, Static, as_pixels
+from memo.networks.program import Images, Static, as_pixels, as_seen
 
 # Inputs kept between calls: they are slow to draw (a fifth of a second for 10,000 images with permuted pixels), and every
 # slab with networks of the seed asks for them again at every evaluation that a probe sees.
@@ -109,8 +109,12 @@ def shown(networks: Networks, kind: str, seed: int, member: int, pixels: np.ndar
 
 
 def outputs(static: Static, layers: Layers, pixels: mlp.Array) -> jax.Array:
-    """Return outputs [m, M, classes] before softmax or sigmoid of m networks for the same pixels [M, pixels]."""
-    apply = jax.vmap(lambda layers, block: mlp.apply(layers, block, static.activation), (0, None))
+    """Return outputs [m, M, classes] before softmax or sigmoid of m networks for the same pixels [M, pixels], yet unscaled."""
+    of_read = jax.vmap(lambda layers, read: mlp.apply(layers, read, static.activation), (0, None))
+
+    def apply(layers: Layers, block: mlp.Array) -> jax.Array:
+        return of_read(layers, as_seen(static, jnp.asarray(block)))
+
     count = pixels.shape[0]
     whole = count - count % BLOCK
     parts = []

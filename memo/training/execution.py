@@ -94,11 +94,9 @@ def _joined_images(parts: Sequence[Trained], all_read_the_same: bool) -> tuple[n
         return np.concatenate([part.sources for part in parts]), parts[0].images
     starts = np.cumsum([0] + [len(part.images.train) for part in parts])
     sources = np.concatenate([part.sources + start for part, start in zip(parts, starts)])
-    train, test = (
-        jnp.asarray(np.concatenate([np.asarray(getattr(part.images, name)) for part in parts]))
-        for name in ("train", "test")
-    )
-    return sources.astype(np.int32), Images(train, test, parts[0].images.test_labels)
+    first, *others = (part.images for part in parts)
+    images = jax.tree.map(lambda *each: jnp.asarray(np.concatenate([np.asarray(one) for one in each])), first, *others)
+    return sources.astype(np.int32), images._replace(test_labels=first.test_labels)  # all have the same
 
 
 class Prepared(NamedTuple):

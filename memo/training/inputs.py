@@ -1,11 +1,14 @@
 """What the networks of a slab read: images, training subsets, treated labels, keys; for a trial the same everywhere."""
 
+import math
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from memo.config import Recipe, Trial
@@ -14,13 +17,15 @@ from memo.data.datasets import Dataset
 from memo.data.randomness import generator, purpose_key
 from memo.networks.disturbances import Strengths
 from memo.networks.optimizers import Hyperparameters
-from memo.networks.program import Images, NetworkData, PackData
+from memo.networks.program import Images, NetworkData, PackData, as_pixels
+from memo.networks.scaling import SCALINGS, numbers
 from memo.training.population import Signature
 
 _keys_of = jax.jit(jax.vmap(purpose_key, (0, None)), static_argnums=1)
 
 # The seed whose subset and order of minibatches all others take where the recipe says `batch_order: shared`.
 SHARED_SEED = 0
+SCALED_AT_ONCE = 5000  # images, as float32: 61 MB of CIFAR-10's
 
 
 class SlabData(NamedTuple):
@@ -104,7 +109,7 @@ class TrainingData:
     def _natural_images(self, device: jax.Device) -> Images:
         with self._copying:
             if device not in self._natural:
-                images = Images(self._dataset.train_images[None], self._test[None], self._test_labels)
+                images = self._as_images(self._dataset.train_images[None], self._test[None])
                 self._natural[device] = jax.device_put(images, device)
             return self._natural[device]
 
@@ -121,7 +126,18 @@ class TrainingData:
             for seed in seeds
         ]
         train, test = map(np.stack, zip(*treated))
-        return jax.device_put(Images(train, test, self._test_labels), device)
+        return jax.device_put(self._as_images(train, test), device)
+
+    def _as_images(self, train: np.ndarray, test: np.ndarray) -> Images:
+        """Return images [G, N, pixels] and [G, M, pixels] with the numbers by which they are scaled."""
+        return Images(train, test, self._test_labels, self._scaling(train), self._scaling(test))
+
+    def _scaling(self, images: np.ndarray) -> np.ndarray | None:
+        if SCALINGS[self._common.static.scaling] is None:
+            return None
+        blocks = np.array_split(images, math.ceil(images.shape[1] / SCALED_AT_ONCE), axis=1)
+        of = jax.jit(partial(numbers, self._common.static.scaling, overall=self.statistics.overall))
+        return np.concatenate([np.asarray(of(as_pixels(jnp.asarray(block)))) for block in blocks], axis=1)
 
 
 def _own(trials: Sequence[Sequence[Trial]], labels: np.ndarray, draws: jax.Array) -> NetworkData:

@@ -47,8 +47,10 @@ def arithmetic(static: Static, networks: int, device: jax.Device, images: Images
     """Return how a device computes the products of so many networks that train together."""
     if platform_of(device) != "cpu":
         return Arithmetic()
-    # Disturbed images are no bytes any more, and a receptive field holds the first layer's weights to a pattern.
-    plain = not (static.disturbances or static.noise_images or static.adversarial or static.receptive_field)
+    # Scaled or disturbed images are no bytes any more, and a receptive field holds the first layer's weights to a pattern.
+    plain = static.scaling == "unit" and not (
+        static.disturbances or static.noise_images or static.adversarial or static.receptive_field
+    )
     small = static.batch_size < SMALL_BATCH  # to list so few pixels takes as long as the product
     sparse = (
         plain

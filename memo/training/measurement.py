@@ -1,6 +1,7 @@
 """From trained networks to each probe's columns: which networks a probe is shown, and when."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,6 +26,9 @@ def measure(trained: Trained, probes: Sequence[str]) -> dict[str, dict[str, np.n
     if not known(probes):
         raise Refusal(f"probes are {', '.join(probes)}; allowed are {', '.join(PROBES)}, each once and once as name@n.")
     common = signature(trained.trials[0])
+    static = common.static
+    if static.scaling != "unit":
+        static = replace(static, overall=trained.statistics.overall)
     steps = common.evaluation_steps
     seen = observed(probes, len(steps))
     if seen and len(seen) != len(trained.snapshots):
@@ -33,7 +37,7 @@ def measure(trained: Trained, probes: Sequence[str]) -> dict[str, dict[str, np.n
     def networks(layers: Layers, step: int | None = None) -> Networks:
         seeds = np.array([trial.seed for trial in trained.trials])
         data = trained.sources, trained.images, trained.statistics, trained.rows, trained.labels
-        return Networks(common.static, layers, seeds, *data, trained.hyper, step)
+        return Networks(static, layers, seeds, *data, trained.hyper, step)
 
     measured = {name: PROBES[name](networks(trained.layers)) for name in at_the_end(probes)}
     weights = dict(zip(seen, trained.snapshots))

@@ -20,6 +20,7 @@ from memo.networks import mlp, program
 from memo.networks.disturbances import DISTURBANCES, Strengths
 from memo.networks.optimizers import OPTIMIZERS, Hyperparameters
 from memo.networks.program import NetworkData, State, Static
+from memo.networks.scaling import SCALINGS
 from memo.training.machine import Machine
 
 # Parameters from which a network on CPUs has two cores to itself: on neighbouring cores, two such networks evict each
@@ -104,6 +105,7 @@ def signature(trial: Trial) -> Signature:
         noise_images=round(recipe.regularization.noise_images * recipe.batch_size),
         adversarial=recipe.regularization.adversarial > 0,
         momentum=recipe.optimizer.momentum > 0,
+        scaling=recipe.inputs.scaling,
     )
     return Signature(
         static=static,
@@ -164,10 +166,11 @@ def network_bytes(common: Signature) -> int:
 
 def images_bytes(common: Signature) -> int:
     """Return the bytes of the images that the networks of one seed read."""
-    pixels = common.static.sizes[0]
+    scaling = 0 if SCALINGS[common.static.scaling] is None else 8
     if common.inputs == "natural":
-        return (datasets.shape(common.dataset).train_images + common.n_test) * pixels
-    return (common.n_train + common.n_test) * pixels * (4 if common.inputs == "gaussian" else 1)
+        return (datasets.shape(common.dataset).train_images + common.n_test) * (common.static.sizes[0] + scaling)
+    bytes_each = 4 if common.inputs == "gaussian" else 1
+    return (common.n_train + common.n_test) * (common.static.sizes[0] * bytes_each + scaling)
 
 
 def most_flop(population: Population) -> float:
