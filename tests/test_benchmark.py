@@ -45,7 +45,7 @@ def sizes_of(scale):
     return settings.read({name: value for own in values for name, value in own.items()})
 
 
-QUICK = sizes_of("quick")
+QUICK = replace(sizes_of("quick"), commands=[])  # a command has a test of its own
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is the extra [bench]")
 
 
@@ -459,7 +459,7 @@ def test_commands_come_after_what_they_are_compared_with():
 
 @pytest.mark.slow
 def test_a_command_is_timed_with_its_parts(tmp_path):
-    (command,) = commands.listed(replace(QUICK, commands=["two jobs"]))
+    (command,) = commands.listed(sizes_of("quick"))
     reading = commands.take(command, ROOT, tmp_path)
     assert reading.amount == 2
     assert 0 < reading.note["train_seconds"] + reading.note["compile_seconds"] < reading.seconds

@@ -53,7 +53,9 @@ def interleave(
             logger.info("%s: %s, repetition %d", setting, one.name, repetition)
             record = {"setting": setting, "contestant": one.name, "unit": one.unit}
             try:
-                reading = (reads.get(one.name) or reads.setdefault(one.name, one.start()))()
+                if one.name not in reads:
+                    reads[one.name] = one.start()
+                reading = reads[one.name]()
             except Exception as error:
                 if (reason := explain(error)) is None:
                     raise

@@ -15,7 +15,7 @@ from memo.networks.program import Images, Static
 # Operations per second that a worker (a core, a GPU) is taken to do where none was measured. The GPU's is a guess: no GPU
 # has been measured.
 SPEED = {"cpu": 6e10, "gpu": 2e13}
-# The share of a GPU's memory that networks in training and their images may take.
+# The share of a GPU's memory that networks in training and their images may take: a guess too.
 GPU_SHARE = 0.8
 
 
