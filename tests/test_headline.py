@@ -297,7 +297,7 @@ def test_runs_that_go_nowhere_make_a_report(analysed, tmp_path, rate):
     [
         ({"sweep": {"labels": {"kind": ["shuffled"]}, "model": {"widths": [[4]]}}}, r"labels\.kind is \['shuffled'\]"),
         ({"sweep": {"model": {"widths": [[4]]}}}, r"lacks labels\.kind"),
-        ({"sweep": {"seed": [1, 2]}}, r"experiment\.sweep\.seed: this experiment tells apart only model\.widths"),
+        ({"sweep": {"seed": [1, 2]}}, r"experiment\.sweep\.seed: this experiment distinguishes only model\.widths"),
         ({"sweep": 3}, "experiment.sweep is 3"),
         ({"probes": ["sharpness"]}, "probes lacks sharpness"),
         ({"fixed": {"labels.fraction": 0.5}}, r"labels\.fraction is 1\.0; this experiment is about 0\.5"),

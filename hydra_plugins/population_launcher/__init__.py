@@ -3,12 +3,12 @@
     python -m experiments.train --multirun hydra/launcher=population \\
         labels.kind=true,shuffled optimizer.learning_rate=0.01,0.03,0.1 model.widths=[64],[256] seeds=20
 
-trains 240 networks as two programs. What all jobs of a batch ask for is gathered, trained population by population and
+trains 240 networks as two programs. The requests of all jobs of a batch are gathered, trained population by population and
 stored in the jobs' ordinary folders; then each job runs as Hydra runs any job, finds its trials stored, and leaves its
 `.hydra` folder and log. Works with any command whose task trains through `memo.commands.experiment.train`.
 
 Hydra imports every plug-in at the start of every application, and all its modules without an underscore: so nothing of
-memo is imported here, and what launching needs (JAX and pandas, 3 s) is imported when jobs are launched. The schema of
+memo is imported here, and the imports for launching (JAX and pandas, 3 s) are made when jobs are launched. The schema of
 `population_slurm` has the keys of memo.cluster.settings; memo.commands.hydra_app stores it, for commands of memo only.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class PopulationLauncherConf:
-    """Has no keys of its own: what trains together follows from the recipes."""
+    """Has no keys of its own: the recipes determine what trains together."""
 
     _target_: str = "hydra_plugins.population_launcher.PopulationLauncher"
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 
 class PatchingLoader:
-    """A config loader that composes a sweep's first job in full and sets what changes in copies of it.
+    """A config loader that composes a sweep's first job in full and sets the changed values in copies of it.
 
     Hydra itself composes each job twice, and in full. Here, only numbers, words and lists of existing keys are set. Jobs
     that choose a group, or add or delete a key, are composed in full once for each such choice; those that override
@@ -28,7 +28,7 @@ class PatchingLoader:
         return getattr(self._loader, name)
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """Return the configuration of one job, as Hydra's own loader composes it; raises what that raises."""
+        """Return the configuration of one job, as Hydra's own loader composes it, with the same exceptions."""
         parsed = [self._parse(line) for line in sweep_overrides]
         if not self._independent(parsed):
             return self._loader.load_sweep_config(master_config, sweep_overrides)

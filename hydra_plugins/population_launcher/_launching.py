@@ -1,4 +1,4 @@
-"""What the launcher does with a batch of jobs."""
+"""Launching of a batch of jobs."""
 
 import contextlib
 import dataclasses
@@ -43,7 +43,7 @@ def launch(
     job_overrides: Sequence[Sequence[str]],
     first: int,
 ) -> list[JobReturn]:
-    """Train what the jobs ask for together, then run each of them; raises Refusal before anything is trained.
+    """Train the networks of all jobs together, then run each job; raises Refusal before anything is trained.
 
     They train here, or as tasks of Slurm where the launcher has keys: those of memo.cluster.settings.
     """
@@ -90,7 +90,7 @@ def _settings(config: DictConfig) -> Settings | None:
 def _compose(
     config: DictConfig, hydra_context: HydraContext, job_overrides: Sequence[Sequence[str]], first: int
 ) -> tuple[list[Job], list[Request], bool]:
-    """Return the jobs, what all of them ask for together, and whether any of them is to show a plan."""
+    """Return the jobs, their joint requests, and whether any of them is to show a plan."""
     jobs, plan = [], False
     # By what has to be equal in one request: probes, the folder of the data, how to train.
     wanted: dict[tuple, dict[Path, list[Trial]]] = defaultdict(lambda: defaultdict(list))

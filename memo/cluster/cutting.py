@@ -18,7 +18,7 @@ NETWORKS = 8192
 
 
 class Pack(NamedTuple):
-    """Trials of one population that stay together, and the seconds that a task's machine has for them."""
+    """Trials of one population that stay together, and the seconds that a task's machine takes for them."""
 
     signature: Signature
     trials: tuple[Trial, ...]
@@ -33,12 +33,12 @@ class Task(NamedTuple):
 
 
 def assumed(platform: str) -> Throughput:
-    """Return the operations per second that plans are cut by where nothing was measured."""
+    """Return the operations per second assumed in plans where nothing was measured."""
     return Throughput(SPEED[platform], "", platform, 0)
 
 
 def seconds(population: Population, machine: Machine, throughput: Throughput) -> float:
-    """Return the seconds that a machine trains a population for, at most: as if no network stopped early."""
+    """Return the seconds that a machine takes for a population at most: as if no network stopped early."""
     return most_flop(population) / (throughput.flop * machine.workers)
 
 
@@ -58,7 +58,7 @@ def packs_of(population: Population, machine: Machine, execution: Execution, tot
 def cut(packs: Sequence[Pack], aim: float, most: int, networks: int = NETWORKS) -> list[Task]:
     """Return at most `most` tasks of about `aim` seconds, which together hold each pack once.
 
-    Their lengths differ by a pack at most. Packs stay in their order, so that few tasks share a population, whose program
+    Their lengths differ by at most one pack. Packs stay in their order, so that few tasks share a population, whose program
     each of them compiles. A population of a task has at most `networks` networks, or one pack.
     """
     if not packs:

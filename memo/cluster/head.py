@@ -1,10 +1,10 @@
-"""The command that submits the tasks of a sweep, watches them, and submits them again where they die.
+"""The command that submits the tasks of a sweep, watches them, and resubmits them if they die.
 
     <sweep>/.slurm/<job>_submitted.pkl  the Assignment of a task that has not ended
-                   <task>.json          how far a task is, by its own report
+                   <task>.json          a task's progress, by its own report
                    <job>_*              submitit's scripts, results and logs
 
-What is finished is what the run folders hold, and a task lives as long as `squeue` lists it: no accounting is needed, and a
+A network is finished if its run folder holds it, and a task lives as long as `squeue` lists it: no accounting is needed, and a
 command that is started again watches the tasks that still live and submits the rest.
 """
 
@@ -36,7 +36,7 @@ FOLDER, SUBMITTED = ".slurm", "_submitted.pkl"
 
 
 def complete(requests: Sequence[Request], settings: Settings, folder: Path) -> int:
-    """Train what the run folders lack on the cluster, and return how many networks that were.
+    """Train the networks missing from the run folders on the cluster, and return their number.
 
     `folder` is the sweep's, on a file system that the nodes share. After a KeyboardInterrupt the tasks go on.
 
@@ -81,7 +81,7 @@ class _Head:
         except ImportError:
             raise Refusal("A sweep on Slurm needs submitit: python -m pip install -e '.[cluster]'.") from None
         if shutil.which("sbatch") is None or shutil.which("srun") is None:
-            raise Refusal("sbatch and srun are not found: this is no machine of a Slurm cluster.")
+            raise Refusal("sbatch and srun are not found: this machine is not part of a Slurm cluster.")
         folder.mkdir(parents=True, exist_ok=True)
         self.executor = submitit.SlurmExecutor(folder, max_num_timeout=settings.max_num_timeout)
         same = (
@@ -202,7 +202,7 @@ class _Head:
 
     def _submit_again(self, task: _Task, lacking: int) -> list[_Task]:
         logger.warning(
-            "Task %s ended with %d of %d networks; it is submitted again and goes on from there.",
+            "Task %s ended with %d of %d networks; it is submitted again and resumes from there.",
             task.job.job_id,
             len(task.assignment.trials) - lacking,
             len(task.assignment.trials),
@@ -215,7 +215,7 @@ class _Head:
             yield
         except KeyboardInterrupt:
             logger.warning(
-                "The cluster goes on with %d tasks, and the same command watches them again; scancel %s ends them.",
+                "The cluster continues with %d tasks, and the same command watches them again; scancel %s ends them.",
                 len(waiting),
                 " ".join(sorted({task.job.job_id.partition("_")[0] for task in waiting})),
             )

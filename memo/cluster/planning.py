@@ -1,4 +1,4 @@
-"""What a sweep lacks, cut into tasks that fit what Slurm gives them; nothing is submitted here."""
+"""The missing networks of a sweep, cut into tasks that fit Slurm's limits; nothing is submitted here."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ DEVICES = (1, 8, 64)  # tasks at once for which the plan gives hours
 
 
 def machine_of(settings: Settings) -> Machine:
-    """Return what a task trains on, as far as it is known before one has started."""
+    """Return the machine of a task, as far as it is known before one has started."""
     if settings.gpus_per_node:
         memory = int(settings.gpus_per_node * GPU_SHARE * 1e9 * settings.gpu_memory_gb)
         return Machine("gpu", settings.gpus_per_node, memory)
@@ -50,11 +50,11 @@ def execution_of(settings: Settings, how: Execution) -> Execution:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What one task is to do: complete some requests, one after the other; picklable, and resumes where it was."""
+    """The work of one task: complete some requests, one after the other; picklable, and resumes where it was."""
 
     parts: tuple[Request, ...]
     root: Path  # of what is unfinished
-    report: Path  # the file in which the task says how far it is
+    report: Path  # the file in which the task reports its progress
     attempt: int = 1
 
     @property
@@ -81,20 +81,20 @@ class Assignment:
             self._report(before, 0.0)
 
     def _report(self, reached: float, left: float) -> None:
-        """Say how much of its cost is done: that of all parts begun, less what is left of the current one."""
+        """Report the cost done: that of all parts begun, minus the remainder of the current one."""
         temporary = self.report.with_suffix(".new")
         with suppress(OSError):  # a lost report does no harm
             temporary.write_text(json.dumps({"done": reached - left}))
             temporary.replace(self.report)
 
     def done(self) -> float:
-        """Return how much of its cost is done by its own report, 0 where there is none."""
+        """Return the cost done according to its own report, 0 if there is none."""
         with suppress(OSError, ValueError, KeyError):
             return json.loads(self.report.read_text())["done"]
         return 0.0
 
     def checkpoint(self) -> "DelayedSubmission":
-        """Return what submitit is to requeue before a time-out or a preemption: itself, for all else is on disk."""
+        """Return the callable to requeue before a time-out or a preemption: itself, as everything else is on disk."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -105,7 +105,7 @@ def _cost(part: Request) -> float:
 
 
 def packs_of(request: Request, lacking: Lacking, settings: Settings) -> list[cutting.Pack]:
-    """Return what a request lacks in packs; Refusal where a task has too little memory for one."""
+    """Return the lacking trials of a request in packs; Refusal where a task has too little memory for one."""
     machine, how = machine_of(settings), execution_of(settings, request.how)
     packs = []
     # What was left unfinished stays in one task, for its checkpoints are of the whole.
@@ -148,7 +148,7 @@ def cut(packs: Sequence[cutting.Pack], settings: Settings, at_once: int) -> list
 def assignment_of(
     task: cutting.Task, request: Request, lacking: Lacking, settings: Settings, folder: Path
 ) -> Assignment:
-    """Return what a task is to do for its request; it reports into `folder`."""
+    """Return the assignment of a task for its request; it reports into `folder`."""
     parts = []
     for group in task.populations:
         runs: dict[Path, list[Trial]] = {}

@@ -1,4 +1,4 @@
-"""What a task of Slurm is given and how many there are: the keys of `hydra/launcher=population_slurm`, by Slurm's names."""
+"""The resources and the number of Slurm tasks: the keys of `hydra/launcher=population_slurm`, by Slurm's names."""
 
 import re
 from collections.abc import Callable
@@ -33,10 +33,10 @@ class Settings:
     time: str = _key("60", "minutes, or Slurm's days-hours:minutes:seconds", lambda value: as_minutes(value) > 0)
     array_parallelism: int = _whole(64, 1)  # tasks at once
     max_tasks: int = _whole(1000, 1)  # in an array job: Slurm's MaxArraySize is 1001 unless the cluster sets it
-    min_minutes: float = _positive(5.0)  # of estimated work in a task: rather fewer tasks than shorter ones
+    min_minutes: float = _positive(5.0)  # least estimated work per task; fewer tasks rather than shorter ones
     max_num_timeout: int = _whole(20, 0)  # how often a task may run into its time limit
-    attempts: int = _whole(3, 1)  # how often a task is submitted in all, where it is killed
-    signal_delay_s: int = _whole(90, 1)  # before the time limit, when a task is told to checkpoint
+    attempts: int = _whole(3, 1)  # total number of submissions of a task that is killed
+    signal_delay_s: int = _whole(90, 1)  # before the time limit, when a task is signalled to checkpoint
     setup: list[str] = field(default_factory=list)  # lines of the batch script, such as module load cuda
     additional_parameters: dict[str, Any] = field(default_factory=dict)  # of sbatch, such as {mail-type: END}
     gpu_memory_gb: float = _positive(40.0)  # for the plan; a task asks its own GPUs

@@ -1,1 +1,1 @@
-"""Hydra applications: composing a configuration, training what it asks for, analysing it."""
+"""Hydra applications: composing a configuration, training its networks, analysing them."""

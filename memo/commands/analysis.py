@@ -1,4 +1,4 @@
-"""The analysis of an experiment by chapters: what is measured, which claims it answers, what is drawn.
+"""The analysis of an experiment by chapters: measurements, answers to claims, figures.
 
     measure(evidence) ──> tables ──> answer(tables, answers) ──> draw(evidence, tables, answers) ──> Report
 
@@ -39,7 +39,7 @@ class ChapterModule(Protocol):
 
 @dataclass(frozen=True)
 class Front:
-    """What stands around the chapters of a report."""
+    """The parts of a report outside its chapters."""
 
     title: str
     methods: Sequence[str]
@@ -111,7 +111,7 @@ class Analysis:
         return answers, by_chapter
 
     def _in_short(self, tables: Tables, answers: Answers, ledger: pd.DataFrame) -> dict[str, str]:
-        """Return what text/in_short.j2 says of key sentences, by their ids: a block is named after one, with - as _."""
+        """Return the plain words of text/in_short.j2 for key sentences, by their ids: a block is named after one, with - as _."""
         if not (files(self.package) / "text" / "in_short.j2").is_file():
             return {}
         text = Text(self.package, "in_short")

@@ -1,10 +1,10 @@
-"""What an experiment compares: the recipes of its sweep, or arms that differ in more than a product of lists can say.
+"""The recipes compared by an experiment: those of its sweep, or arms that differ in more than a product of lists can express.
 
     experiment.arms:
       small: {batch_size: 10, epochs: 30, seeds: 32, probes: [confidence]}
       wider: {base: small, seeds: 5, sweep: {model: {widths: [[32, 32], [64, 64]]}}}
 
-An arm names what it changes of the command's config, or of another arm, its `base`, of which it takes over all
+An arm gives its changes of the command's config, or of another arm, its `base`, from which it inherits all
 but the sweep. Its own sweep makes one recipe of each combination.
 """
 
@@ -32,7 +32,7 @@ def swept(config: Config) -> list[Config]:
 def arms(config: Config) -> dict[str, list[Config]]:
     """Return the configs of each arm, in the order of their description.
 
-    Raises Refusal for a key that nobody knows, or that all arms of a command share (such as `plan`).
+    Raises Refusal for an unknown key, or that all arms of a command share (such as `plan`).
     """
     return copy.deepcopy(_arms(json.dumps(dataclasses.asdict(config))))
 

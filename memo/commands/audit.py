@@ -1,4 +1,4 @@
-"""Audit: every claim of a committed ledger computed again from the committed tables, and compared.
+"""Audit: every claim of a committed ledger recomputed from the committed tables, and compared.
 
 results/<name>/tables/*.csv ──answers──> ledger ──compared with──> results/<name>/claims.csv, sentences.csv
 """
@@ -24,7 +24,7 @@ TOLERANCE = 1e-5
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found: how many claims there are, how many have a number, and a sentence for each mismatch."""
+    """The result of an audit: numbers of claims, of claims with a number, and a sentence for each mismatch."""
 
     experiment: str
     claims: int

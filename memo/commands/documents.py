@@ -1,4 +1,4 @@
-"""What is generated in the documents of a clone: the keys from memo.config, the README's tables from results/.
+"""The generated parts of the documents of a clone: the keys from memo.config, the README's tables from results/.
 
 python -m memo.commands.documents     after a key, a probe or a result has changed: seconds, in the clone's folder
 
@@ -20,7 +20,7 @@ from memo.reporting.report import number, with_interval
 from memo.reporting.results import Result
 from memo.statistics.intervals import Estimate, mean_interval
 
-WIDTH = "512"  # units per layer of the networks that the README tells of
+WIDTH = "512"  # units per layer of the networks in the README's table
 _OF_NETWORKS = {
     "training accuracy": "final_train_accuracy",
     "accuracy on test images": "final_test_accuracy",
@@ -68,7 +68,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def finding(folder: Path) -> str:
-    """Return what differs between networks of WIDTH units on true and on shuffled labels, as a table."""
+    """Return the differences between networks of WIDTH units on true and on shuffled labels, as a table."""
     found = results.load(folder)
     if "networks" not in found:
         raise Refusal(f"{folder} has no tables/networks.csv; python -m experiments.headline writes it.")
@@ -132,7 +132,7 @@ def _most_named(names: pd.Series) -> list[str]:
 
 
 def keys() -> str:
-    """Return docs/keys.md: every key of a command, what it allows, its default, what it is; and the groups of conf/."""
+    """Return docs/keys.md: every key of a command, allowed values, default, meaning; and the groups of conf/."""
     rows = [
         [f"`{name}`", str(key.metadata["allowed"]), f"`{_written(_default(key))}`", key.metadata["about"]]
         for name, key in _of(Config)

@@ -1,4 +1,4 @@
-"""What the chapters of an experiment read: the stored tables by arm, the networks' weights, the images."""
+"""The input of an experiment's chapters: the stored tables by arm, the networks' weights, the images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -44,7 +44,7 @@ class Evidence:
 
     @property
     def networks(self) -> pd.DataFrame:
-        """One row per network and arm, the diverged included: what every experiment knows of its networks.
+        """One row per network and arm, the diverged included: the columns common to all experiments.
 
         Columns trial, arm, seed, status, images (in the training subset), network (784-16-16-10), labels and inputs (their
         kinds), epochs (trained), and the final loss and accuracy on training and test images.
@@ -74,11 +74,11 @@ class Evidence:
         return self.trials[["trial", "arm"]].merge(self.tables[table], on="trial")
 
     def static(self, arm: str) -> Static:
-        """Return what the compiled program of an arm fixes."""
+        """Return the constants of an arm's compiled program."""
         return signature(self._trials[arm][0]).static
 
     def static_of(self, trial: str) -> Static:
-        """Return what the compiled program of one trial fixes, by its id."""
+        """Return the constants of one trial's compiled program, by its id."""
         return signature(self._by_id[trial]).static
 
     def asked(self, arm: str) -> int:

@@ -1,4 +1,4 @@
-"""An experiment: its sweep as run folders, then its analysis of what they hold."""
+"""An experiment: its sweep as run folders, then their analysis."""
 
 import contextlib
 import itertools
@@ -39,7 +39,7 @@ def members(config: Config) -> pd.DataFrame:
 
 
 def requests(config: Config, folder: Path) -> list[Request]:
-    """Return what a configuration wants to be stored: one request for each list of probes.
+    """Return the requests of a configuration: one for each list of probes.
 
     The run folder is `folder` itself, or where an experiment compares recipes, one below its runs/ for each.
     """
@@ -87,9 +87,9 @@ class CheckBeforeRun(Callback):
 
 
 class TrackAfterJob(Callback):
-    """Sends what a job's trials have stored to the tracker that `tracking.to` names, when all else is written.
+    """Sends the curves of a job's trials to the tracker that `tracking.to` names, after everything else is written.
 
-    A tracker that fails costs a warning, not the job, and is left alone for the rest of the command.
+    A tracker that fails causes a warning, not a failed job, and is not used for the rest of the command.
     """
 
     def __init__(self) -> None:
@@ -151,9 +151,9 @@ class ReportAtEnd(Callback):
 
 
 class Stored:
-    """Trials that a launcher has just stored for the jobs that it runs, which need not look for them again.
+    """Trials that a launcher has just stored for the jobs that it runs, which need not search for them again.
 
-    Looking means reading the table of each job's run folder.
+    A search reads the table of each job's run folder.
     """
 
     def __init__(self, requests: Sequence[Request] = ()):
@@ -182,7 +182,7 @@ _stored = ContextVar("stored", default=Stored())  # noqa: B039 (it never changes
 
 
 def train(cfg: DictConfig) -> tuple[Config, Path, dict[Path, list[Trial]]]:
-    """Train what a composed configuration asks for and its output folder lacks; return the trials by run folder."""
+    """Train the networks of a composed configuration that its output folder lacks; return the trials by run folder."""
     hydra = HydraConfig.get()
     config = admitted(cfg, hydra.overrides.task)  # jobs of a sweep have not been through CheckBeforeRun
     folder = Path(hydra.runtime.output_dir)

@@ -1,4 +1,4 @@
-"""What every command shares: Hydra's schema, checks before anything is written, refusals in one sentence."""
+"""Shared by every command: Hydra's schema, checks before anything is written, refusals in one sentence."""
 
 import dataclasses
 import functools
@@ -34,7 +34,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="population_slurm", no
 
 
 def read(cfg: DictConfig) -> Config:
-    """Return a composed configuration, without Hydra's own part, as a typed Config; Refusal for a key nobody knows."""
+    """Return a composed configuration, without Hydra's own part, as a typed Config; Refusal for an unknown key."""
     # OmegaConf has checked the types of what the schema knows; a key added with + has passed it unseen. (Merging into the
     # schema once more would find it too, and takes ten times as long, several times per job of a sweep.)
     return typed(Config, {str(key): _plain(cfg[key]) for key in cfg if key != "hydra"})
@@ -80,7 +80,7 @@ def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = (), con
     def refusing(cfg: DictConfig) -> None:
         try:
             task(cfg)
-        except Refusal as refusal:  # as an exit, or Hydra would say it a second time in its own words
+        except Refusal as refusal:  # as an exit, or Hydra would report it a second time in its own words
             raise SystemExit(f"Refused: {refusal}") from None
 
     # Among the overrides: Hydra takes no further ones after a flag that follows the first.
@@ -91,11 +91,11 @@ def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = (), con
     if conf is not None:
         sys.argv[1:1] = ["--config-dir", str(conf.resolve())]
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us and we can say them in one sentence
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us and can be reported in one sentence
     try:
         hydra.main(version_base=None, config_path=str(CONF), config_name="config")(refusing)()
     except KeyboardInterrupt:
-        sys.exit("Interrupted: what had finished is stored, and the same command goes on from there.")
+        sys.exit("Interrupted: finished networks are stored, and the same command resumes from there.")
     except Exception as error:
         sentence = explain(error)
         if sentence is None or wants_traceback:

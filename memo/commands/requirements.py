@@ -29,7 +29,7 @@ def _swept(needs: Experiment) -> dict[str, list]:
 
 
 def _check_sweep(needs: Experiment, overridden: set[str]) -> None:
-    """Raise Refusal for a swept key that is set beside the sweep, or whose values are not those to compare."""
+    """Raise Refusal for a swept key that is set in addition to the sweep, or whose values are not those to compare."""
     for key, values in _swept(needs).items():
         if _is_set(key, overridden):
             raise Refusal(f"{key} is swept by this experiment; set experiment.sweep.{key}=[...] instead.")
@@ -40,13 +40,13 @@ def _check_sweep(needs: Experiment, overridden: set[str]) -> None:
 
 
 def _check_axes(needs: Experiment) -> None:
-    """Raise Refusal where the swept keys are not those that the analysis tells apart."""
+    """Raise Refusal where the swept keys are not those that the analysis distinguishes."""
     if needs.axes is None:
         return
     swept = _swept(needs)
     for key in swept:
         if key not in needs.axes:
-            raise Refusal(f"experiment.sweep.{key}: this experiment tells apart only {', '.join(needs.axes)}.")
+            raise Refusal(f"experiment.sweep.{key}: this experiment distinguishes only {', '.join(needs.axes)}.")
     for key in needs.axes:
         if key not in swept:
             raise Refusal(f"experiment.sweep lacks {key}, along which this experiment compares.")
@@ -74,7 +74,7 @@ def _set_by_arm(needs: Experiment, name: str) -> Iterator[str]:
 
 
 def _check_fixed(config: Config) -> None:
-    """Raise Refusal where a key has another value than the experiment is about."""
+    """Raise Refusal where a key has another value than the experiment requires."""
     flat = flatten(config)
     for key, due in config.experiment.fixed.items():
         if not is_recipe_key(key):

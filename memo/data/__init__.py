@@ -1,1 +1,1 @@
-"""Images, labels and what is done to them: data sets, treatments, randomness."""
+"""Images and labels: data sets, treatments, randomness."""

@@ -1,4 +1,4 @@
-"""What defines a data set: its shape, the hashes of its files, where to look for them, and how they are read."""
+"""The definition of a data set: its shape, the hashes of its files, their sources, and how they are read."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Entry:
-    """What defines a data set: the SHA-256 of its uncompressed files by name, where to look for them, how to read them.
+    """The definition of a data set: the SHA-256 of its uncompressed files by name, their sources, how to read them.
 
     `read(files)` takes their bytes by name and returns uint8 arrays: training images [N, pixels] and labels [N], test images
     and labels. Channels follow each other whole (all red pixels, all green ones, ...). `explain(file, data)` raises a

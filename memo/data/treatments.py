@@ -1,7 +1,7 @@
-"""What is done to the labels and to the inputs of a training set. A new treatment is one function and one entry.
+"""Treatments of the labels and of the inputs of a training set. A new treatment is one function and one entry.
 
-Every treatment draws from the generator it is given, so the same seed draws the same treatment whatever else is
-trained. Test labels are never touched.
+Every treatment draws from the generator it is given, so the same seed draws the same treatment regardless of other
+networks. Test labels are never changed.
 """
 
 from collections.abc import Callable

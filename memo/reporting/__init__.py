@@ -1,1 +1,1 @@
-"""From answers to claims, figures, pages, and back from pages to what they hold."""
+"""Claims, figures and pages from answers, and results read from pages."""

@@ -1,4 +1,4 @@
-"""Answers: what was measured, claim by claim, by the ids under which `claims.yaml` declares them.
+"""Answers: the measurements for each claim, by the ids under which `claims.yaml` declares them.
 
     answers = Answers(declarations.read(path))
     answers.conditions(width=["64", "512"])                      # those that this run has
@@ -23,7 +23,7 @@ _UNDECLARED = "this condition was not declared before the run"
 
 
 class Answers:
-    """The answers to an experiment's claims; `images` is the number of training images they rest on by default."""
+    """The answers to an experiment's claims; `images` is the default number of training images behind them."""
 
     def __init__(self, declared: Declaration, images: int | None = None):
         self.declared, self.images = declared, images
@@ -33,7 +33,7 @@ class Answers:
         self._has: dict[str, dict[str, list[str]]] = {}
 
     def conditions(self, **has: Iterable[Any]) -> None:
-        """Say which values of some placeholders this run has, for the claims that are answered from here on.
+        """Set the values of some placeholders that this run has, for the claims answered from here on.
 
         Claims under declared values that it lacks wait for another run; values that it adds are marked as undeclared.
         """

@@ -1,4 +1,4 @@
-"""Chapters: what one part of an experiment adds to its report, and the text templates that hold its prose.
+"""Chapters: the parts of an experiment's report, and the text templates with their prose.
 
     measure(evidence) ──> tables ──> answer(tables, answers) ──> draw(evidence, tables, answers) ──> Chapter
 
@@ -20,7 +20,7 @@ from memo.statistics.intervals import Estimate
 
 @dataclass
 class Chapter:
-    """What one chapter adds to the report; its title is that of its section."""
+    """The contribution of one chapter to the report; its title is that of its section."""
 
     title: str = ""
     findings: list[str] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Text:
 
     Filters: `number`, `percent` (0.25 -> 25 %), `interval` (an estimate with its interval and n; `interval(count=False)`
     without n), `trend` (a word by where an interval lies), `joined` (a, b and c), `counted` (3 | counted("network")).
-    What a block asks for and is not given is an error. Macros that blocks share lie in `text/macros.j2`, and are imported in the
+    A missing value in a block is an error. Macros that blocks share lie in `text/macros.j2`, and are imported in the
     blocks that use them.
     """
 

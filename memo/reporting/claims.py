@@ -4,7 +4,7 @@
     tables ──> answers, by the id of a claim ─────────────┴──> ledger, one row per claim ──> claims.csv, sentences.csv
 
 Claims are declared before they are measured (memo.reporting.declarations), answered by id (memo.reporting.answers), and
-judged here. Verdicts and the text of what was expected are computed from a claim's ranges and never typed.
+judged here. Verdicts and the text of expectations are computed from a claim's ranges and never typed.
 """
 
 import math
@@ -35,7 +35,7 @@ VERDICTS = (
     "not yet measured",
     "control",
 )
-# What a claim must be to count as a test of its sentence.
+# Verdicts of claims that count as tests of their sentence.
 TESTS = (REPRODUCED, DIRECTION_ONLY, NOT_REPRODUCED, UNDECIDED)
 
 NUMBERS = ("measured", "low", "high", "accept_low", "accept_high", "direction_low", "direction_high", "p")
@@ -68,7 +68,7 @@ COLUMNS = (
     "images",
 )
 
-# From fewer seeds no interval covers what it says on numbers that are not normal: no ground for a verdict.
+# From fewer seeds no interval has its nominal coverage on non-normal numbers: no ground for a verdict.
 SEEDS_FOR_A_VERDICT = 5
 
 Range = tuple[float, float]
@@ -76,7 +76,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Sentence:
-    """What a source says, in its words or close to them; `source` is a key of sources.yaml."""
+    """A statement of a source, in its words or close to them; `source` is a key of sources.yaml."""
 
     id: str
     source: str
@@ -91,7 +91,7 @@ class Claim:
     the sign or the order is as claimed; an end that it does not share with `accept` is excluded, for "no effect" is no
     direction. An end may be infinite. `basis`
     says where `accept` comes from: the source, or the smallest effect that would matter. A `control` checks that a test was
-    possible and counts as none. `awaits` says which run a claim waits for that has not been made. Claims of one `family`
+    possible and is not one itself. `awaits` names the future run for which a claim waits. Claims of one `family`
     share a quantity under several conditions.
 
     Raises ValueError for ranges that are empty, unbounded or not nested.

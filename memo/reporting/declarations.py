@@ -1,4 +1,4 @@
-"""What an experiment declares before it is run: `claims.yaml` beside its code, whose git history is the pre-registration.
+"""Declarations of an experiment before it is run: `claims.yaml` beside its code, whose git history is the pre-registration.
 
     sentences:
       - id: slower
@@ -70,7 +70,7 @@ class ClaimTemplate:
 
 @dataclass(frozen=True)
 class Declaration:
-    """The sentences and claims of an experiment, in the order of its file, and what was changed in them and why."""
+    """The sentences and claims of an experiment, in the order of its file, and the changes to them with reasons."""
 
     sentences: tuple[Sentence, ...]
     claims: tuple[ClaimTemplate, ...]
@@ -83,7 +83,7 @@ class Declaration:
 
 
 def read(path: Path) -> Declaration:
-    """Return what a `claims.yaml` declares.
+    """Return the declaration in a `claims.yaml`.
 
     Raises Refusal for a file that cannot be read, an unknown key or source, an id that stands twice, a missing basis, a
     placeholder without values, or ranges that decide nothing.

@@ -1,4 +1,4 @@
-"""One look for every figure, whatever matplotlib is set to elsewhere, and files that are the same when redrawn.
+"""One style for every figure, independent of other settings of matplotlib, and files that are identical when redrawn.
 
     with look():  grid ──> axes ──> memo.reporting.panels ──> save
 
@@ -42,7 +42,7 @@ _LOOK: dict[str, Any] = {
 
 @contextmanager
 def look() -> Iterator[None]:
-    """Draw in the suite's look inside the context (or decorated function); matplotlib's settings are as before after it."""
+    """Draw in the suite's style inside the context (or decorated function); matplotlib's settings are restored afterwards."""
     with matplotlib.style.context(["default", _LOOK]):
         yield
 
@@ -82,7 +82,7 @@ def step_axis(axes: Axes, last: float) -> None:
 def log_axis(axes: Axes, which: str = "y") -> None:
     """Make the y (or x) axis logarithmic, with plain numbers; not where nothing is drawn.
 
-    At 1, 2 and 5 of every decade, or at its beginning alone where what is drawn spans more than two and a half.
+    At 1, 2 and 5 of every decade, or only at its beginning where the data span more than two and a half.
     """
     least, most = getattr(axes.dataLim, f"minpos{which}"), getattr(axes.dataLim, f"{which}max")
     if not np.isfinite(least):
@@ -108,14 +108,14 @@ def count_axis(axes: Axes, counts: Sequence[int]) -> None:
 
 
 def shared_legend(figure: Figure, axes: Axes, columns: int | None = None) -> None:
-    """Put one legend, of what `axes` shows, above all axes of a figure, if anything: in one row, or in so many columns."""
+    """Put one legend, of the artists in `axes`, above all axes of a figure: in one row, or in `columns` columns."""
     named = dict(zip(*axes.get_legend_handles_labels()[::-1]))
     if named:
         figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=columns or len(named))
 
 
 def legend(axes: Axes, **options: Any) -> None:
-    """Put a legend into the axes that names what has one name once, if anything has a name."""
+    """Put a legend into the axes, each name once, if anything has a name."""
     named = dict(zip(*axes.get_legend_handles_labels()[::-1]))
     if named:
         axes.legend(named.values(), named.keys(), **{"fontsize": 8} | options)
@@ -144,7 +144,7 @@ def reach(estimate: Estimate) -> list[list[float]]:
 
 
 def save(figure: Figure, folder: Path, name: str, *, dense: bool = False) -> str:
-    """Write a figure as SVG, or as PNG at 160 dots an inch where it is `dense`, and return its path below `folder`."""
+    """Write a figure as SVG, or as PNG at 160 dots per inch where it is `dense`, and return its path below `folder`."""
     file = Path("figures") / f"{name}.{'png' if dense else 'svg'}"
     metadata: dict[str, Any] = {} if dense else {"Date": None}
     with look(), replacing(folder / file) as path:

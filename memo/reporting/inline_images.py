@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-# What matplotlib writes around a drawing and is never displayed.
+# Parts of matplotlib's files that are never displayed.
 _NOT_DISPLAYED = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", re.DOTALL)
 _COORDINATES = re.compile(r'(?<=\s)(d|x|y|x1|y1|x2|y2|points)="([^"]*)"')
 _LONG = re.compile(r"-?\d+\.\d{3,}")
@@ -17,7 +17,7 @@ _LONG = re.compile(r"-?\d+\.\d{3,}")
 _LETTER = re.compile(r'(<use [^>]*?)transform="translate\((-?[\d.]+) 0\)"')
 _STYLE = re.compile(r'(?<=\sstyle=")[^"]*')
 _NAME, _REFERENCE = re.compile(r'\sid="([^"]+)"'), re.compile(r'(?<=href="#)[^"]+|(?<=url\(#)[^)]+')
-_PNG, _DOTS = b"\x89PNG\r\n\x1a\n", 160  # dots an inch, as memo.reporting.figures saves
+_PNG, _DOTS = b"\x89PNG\r\n\x1a\n", 160  # dots per inch, as memo.reporting.figures saves
 # What stands for itself in a URI and in an attribute within double quotes; a slash could be taken for an address.
 _SAFE = " !$()*+,:;=?@[]^`{|}~'"
 

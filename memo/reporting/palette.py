@@ -2,8 +2,8 @@
 
     a kind of labels or inputs ──> Mark(name, color, marker, dashes) ──> mark.points, mark.line: keywords of matplotlib
 
-Okabe and Ito's colours are told apart with colour-blindness. Marks of one figure also differ in marker and dashes, so that it
-can be printed in grey. A kind that nobody has listed here, as that of a person's own treatment, gets a mark that is left.
+Okabe and Ito's colours can be distinguished with colour-blindness. Marks of one figure also differ in marker and dashes, so that it
+can be printed in grey. A kind that is not listed here, such as that of another package's treatment, gets an unused mark.
 """
 
 import itertools
@@ -35,7 +35,7 @@ Kind = TypeVar("Kind")
 
 
 class Mark(NamedTuple):
-    """How one kind of things is drawn, and what a legend calls it."""
+    """The style of one kind of things, and its name in a legend."""
 
     name: str
     color: str

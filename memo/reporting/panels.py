@@ -1,6 +1,6 @@
 """Panels that several experiments draw: each takes axes and a frame or arrays, draws, and returns nothing.
 
-What is told apart in a panel (kinds of labels, ways, recipes) is a `Mark` of memo.reporting.palette: a name for the legend,
+Kinds distinguished in a panel (of labels, ways, recipes) have a `Mark` of memo.reporting.palette: a name for the legend,
 a colour, a marker, dashes. Where a panel takes `marks`, they map the kinds to draw to their marks: `label_marks(kinds)`,
 `input_marks(kinds)`, `level_marks(widths, "width {}")`, or a chapter's own `{"before": Mark("as it is", BLUE, "o"), ...}`.
 
@@ -8,7 +8,7 @@ Estimates, points with intervals
     points(axes, frame, column, group, names, marks)  mean over seeds of a column at each name of a group, kinds side by side
     means(axes, values, mark)                         mean over seeds of values [seeds, positions] at each position
     intervals(axes, estimates, mark)                  estimates that are known already, by position
-    side_by_side(count)                               how far apart kinds stand at one position
+    side_by_side(count)                               offsets of kinds at one position
 Learning curves
     accuracy_curves(axes, curves, part, marks)        accuracy by epoch, a line for each kind of labels
     mean_line(axes, curves, column, time, **style)    one column by epoch or step, with a band over all seeds
@@ -17,8 +17,8 @@ Between networks
     lines_between(axes, values, mark)                 values [pairs, points] on the lines from one network to another
 Confidence
     confidence_boxes(axes, confidence, marks)         quantiles of confidence, a box for each kind of inputs
-    reliability(axes, bins, mark)                     accuracy by confidence, beside where confidence would be right
-    sample_strip(samples)                             a figure of stored inputs with the answers of networks
+    reliability(axes, bins, mark)                     accuracy by confidence, with the line of perfect calibration
+    sample_strip(samples)                             a figure of stored inputs with the predictions of networks
 Pictures
     picture(axes, pixels, below)                      one image, of grey, colour or signed values, with a text below it
     pictures(rows)                                    a figure of named rows of such images
@@ -46,7 +46,7 @@ from memo.statistics.curve_summary import CHANCE, LEVELS
 from memo.statistics.intervals import Estimate, mean_interval
 
 QUANTILES = ["q05", "q25", "q50", "q75", "q95", "mean_confidence"]
-# Bins of fewer answers are not drawn: their accuracy is mostly chance.
+# Bins of fewer predictions are not drawn: their accuracy is mostly chance.
 FEWEST = 20
 BELOW: Style = {"ha": "center", "va": "top", "fontsize": 7.5}  # a text below a picture
 
@@ -237,9 +237,9 @@ def confidence_boxes(
 
 
 def reliability(axes: Axes, bins: Mapping[str, ArrayLike], mark: Mark, *, shares: bool = False) -> None:
-    """Draw accuracy by confidence, on the grey line if confidence is right, of bins that hold at least FEWEST answers.
+    """Draw accuracy by confidence, on the grey line if calibrated, of bins with at least FEWEST predictions.
 
-    `bins` as memo.measures.calibration's `reliability` and `pooled` return them. `shares` draws the share of the answers in
+    `bins` as memo.measures.calibration's `reliability` and `pooled` return them. `shares` draws the share of the predictions in
     each bin as bars; one panel has one set of them.
     """
     count, confidence, accuracy = (np.asarray(bins[name], float) for name in ("count", "confidence", "accuracy"))
@@ -269,7 +269,7 @@ def picture(axes: Axes, pixels: Pixels, below: str = "", *, signed: bool = False
 
 
 def blank(axes: Axes) -> None:
-    """Take from axes what belongs to numbers: ticks, grid, frame."""
+    """Remove ticks, grid and frame from axes."""
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
@@ -314,10 +314,9 @@ def name_row(axes: Axes, name: str) -> None:
 
 
 def sample_strip(samples: Mapping[str, pd.DataFrame], marks: Mapping[str, Mark] | None = None) -> Figure:
-    """Return a figure of stored inputs, one row for each kind of inputs (`marks`), with the answers of networks below them.
+    """Return a figure of stored inputs, one row for each kind of inputs (`marks`), with the predictions of networks below them.
 
-    `samples` has the rows of the table noise_samples of one network for each kind of labels, in whose colours and order its
-    answers are written: the digit, and the confidence in percent.
+    `samples` has the rows of the table noise_samples of one network for each kind of labels, in whose colours and order its predictions are written: the digit, and the confidence in percent.
     """
     marks = input_marks() if marks is None else marks
     indexed = {kind: frame.set_index(["inputs", "sample"]) for kind, frame in samples.items()}

@@ -51,10 +51,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """What an experiment's analysis returns; texts may hold HTML.
+    """The result of an experiment's analysis; texts may hold HTML.
 
-    Without `sections` its findings, figures, shown tables and sentences make one. `in_short` says the findings of key
-    sentences, by their ids, in plain words.
+    Without `sections` its findings, figures, shown tables and sentences make one. `in_short` has the findings of key
+    sentences in plain words, by their ids.
     """
 
     title: str
@@ -94,7 +94,7 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def with_interval(estimate: Estimate | None, *, count: bool = True) -> str:
-    """Return an estimate as text with its interval and, unless the text around says it, n; a bound as "at least"."""
+    """Return an estimate as text with its interval and, unless stated elsewhere, n; a bound as "at least"."""
     if estimate is None:
         return "n/a"
     n = f" (n = {estimate.n})" if count else ""
@@ -108,8 +108,7 @@ def with_interval(estimate: Estimate | None, *, count: bool = True) -> str:
 def write(report: Report, folder: Path, sessions: Sequence[dict], command: str, drawn: Mapping | None = None) -> None:
     """Write `claims.csv`, `sentences.csv`, `tables/*.csv`, `findings.md`, `report.html`, `report.json`, each whole or not.
 
-    `sessions` are the provenance entries of the run folders that the report was made from, `command` what redraws it,
-    `drawn` where and when that was done (`memo.storage.provenance.drawing`). `report.json` holds for `experiments.report` what
+    `sessions` are the provenance entries of the run folders that the report was made from, `command` redraws it, `drawn` is where and when that was done (`memo.storage.provenance.drawing`). `report.json` holds for `experiments.report` what
     stands in no other file but the page, and comes last: with it the results are complete.
     """
     claims.write(report.ledger, folder / "claims.csv")
@@ -192,7 +191,7 @@ def digest(path: Path) -> str:
 
 
 def templates(**options: Any) -> jinja2.Environment:
-    """Return the environment of the pages in `memo/reporting/templates`; what a page asks for and is not given is an error."""
+    """Return the environment of the pages in `memo/reporting/templates`; a missing value in a page is an error."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("memo.reporting"),
         trim_blocks=True,
@@ -211,7 +210,7 @@ def _range(expected: str) -> str:
 
 
 def _view(report: Report, sessions: Sequence[dict]) -> dict[str, Any]:
-    """Return what the page shows, under the names its template uses."""
+    """Return the values of the page, under the names in its template."""
     shown = {each.id: each for each in view.of_ledger(report.ledger)}
     short = [{"text": text, "verdict": shown[id].verdict} for id, text in report.in_short.items()]
     images = report.ledger["images"].dropna()

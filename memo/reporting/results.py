@@ -1,4 +1,4 @@
-"""What the experiments have left below results/: claims, figures, provenance, or what of them is missing.
+"""Results of the experiments below results/: claims, figures, provenance, and what is missing.
 
     conf/experiment/<name>.yaml ──> Experiment ──> results/<name>/ ──> Result
 
@@ -53,10 +53,10 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Result:
-    """What an experiment has left; `problems` are sentences that say what is not there, none where it is complete.
+    """The stored results of an experiment; `problems` are sentences on missing parts, none where it is complete.
 
     Texts may hold HTML where a `memo.reporting.report.Report` says so. `page` is its own report below its folder, or empty.
-    `command` redraws it. `drawn` is None where nothing says when that was last done.
+    `command` redraws it. `drawn` is None where that is unknown.
     """
 
     experiment: Experiment
@@ -100,7 +100,7 @@ def _described(file: Path) -> Experiment:
 
 
 def read(experiment: Experiment, folder: Path) -> Result:
-    """Return what an experiment has left in its `folder`, whatever state that is in."""
+    """Return the results of an experiment in its `folder`, complete or not."""
     if not folder.is_dir() or not any(folder.iterdir()):
         return Result(experiment, MISSING, ["Nothing of it is stored."], command=experiment.command)
     if not (folder / "claims.csv").exists():
@@ -124,7 +124,7 @@ def read(experiment: Experiment, folder: Path) -> Result:
 
 
 def _whole(experiment: Experiment, folder: Path, ledger: pd.DataFrame, stored: dict) -> Result:
-    """Return a result with all its texts, and what is missing of its files."""
+    """Return a result with all its texts, and its missing files."""
     problems = []
     if stored["claims"] != report.digest(folder / "claims.csv"):
         problems.append("claims.csv is not the one its report was written with: writing it was interrupted.")
@@ -148,7 +148,7 @@ def _whole(experiment: Experiment, folder: Path, ledger: pd.DataFrame, stored: d
 
 
 def load(folder: str | os.PathLike) -> Tables:
-    """Return what an experiment reports, from its folder below results/: `claims`, and each of its tables by name.
+    """Return the results of an experiment, from its folder below results/: `claims`, and each of its tables by name.
 
     `load("results/headline").shapes` is tables/shapes.csv. No run folder is needed. `claims` is the ledger (`memo.reporting.claims`):
     `measured` with the interval `low` to `high`, in the claim's own `unit`, n seeds or pairs, and its verdict.

@@ -1,6 +1,6 @@
-"""Sentences: what a source says, judged as a whole from the verdicts on its claims.
+"""Sentences: statements of a source, each judged as a whole from the verdicts on its claims.
 
-Of a sentence's claims those are its tests that are neither controls nor without a number. It
+The tests of a sentence are its claims with a number, except controls. It
 
     holds            if every test is reproduced
     does not hold    if at least one test is not reproduced, and none is reproduced, not even in direction

@@ -1,4 +1,4 @@
-"""The report of the whole suite: what its sources say and what was found, on one page, as HTML and as Markdown.
+"""The report of the whole suite: statements of sources and findings, on one page, as HTML and as Markdown.
 
 Result, one per experiment ──> view ──> report.html (one file, nothing outside of it), report.md (links to pages and figures)
 
@@ -46,7 +46,7 @@ def write(results: Sequence[Result], folder: Path, command: str) -> None:
 
 
 def _view(results: Sequence[Result]) -> dict[str, Any]:
-    """Return everything that the templates show, under the names they use."""
+    """Return the values of the templates, under the names they use."""
     # Without claims: after all that has them.
     results = sorted(results, key=lambda result: result.state == COMPLETE and result.ledger.empty)
     ledger = pd.concat([result.ledger.assign(experiment=result.name) for result in results], ignore_index=True)
@@ -134,7 +134,7 @@ def _figure_anchor(result: Result, file: str) -> str:
 
 
 def _training(sessions: Sequence[dict]) -> dict | None:
-    """Return what the training sessions of an experiment took and where, None where nothing is known of them."""
+    """Return times and devices of an experiment's training sessions, None where they are unknown."""
     if not sessions:
         return None
     days = sorted(_when(session) for session in sessions)

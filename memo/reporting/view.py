@@ -1,4 +1,4 @@
-"""What the pages show of a ledger: sentences with their verdicts and folded rows, and the sources they cite.
+"""The view of a ledger on the pages: sentences with their verdicts and folded rows, and the sources they cite.
 
 ledger, sections ──> sentences by id, each with its rows ──> report.html of an experiment, pages of the suite
 """
@@ -78,7 +78,7 @@ def of_ledger(ledger: pd.DataFrame, experiment: str = "") -> list[SentenceView]:
 
 
 def tally(shown: Iterable[SentenceView], *, own: bool) -> dict[str, int]:
-    """Return how many sentences have which verdict: those of sources, or (`own`) those that this suite asks itself."""
+    """Return the number of sentences by verdict: those of sources, or (`own`) questions of this suite."""
     verdicts = [each.verdict for each in shown if (each.kind == sources.OWN) == own]
     return {verdict: verdicts.count(verdict) for verdict in sentences.VERDICTS}
 

@@ -1,1 +1,1 @@
-"""Run folders and what fills them: sweeps, checkpoints, provenance, trackers."""
+"""Run folders: sweeps, checkpoints, provenance, trackers."""

@@ -1,11 +1,11 @@
-"""Populations in training, on disk: whatever stops a command, the same command resumes from here, to the same bits.
+"""Populations in training, on disk: an interrupted command resumes from here, with bit-identical results.
 
     .unfinished/<hash>/  population.json   which trials, in what layout, for which run folders
                          parts/<n>/        tables of slabs that have finished
                          slabs/<slab>-<n>/ checkpoints of slabs in training (orbax)
     .unfinished/<hash>.lock                held by the process that trains it
 
-A population resumes as it was planned: each trial trains beside the same others, and so its results are the same, bit for
+A population resumes as it was planned: each trial trains beside the same others, so its results are the same, bit for
 bit.
 """
 
@@ -40,11 +40,11 @@ from memo.training.population import Layout, Population, signature
 logger = logging.getLogger(__name__)
 
 FOLDER, RECORD = ".unfinished", "population.json"
-FORMAT = 3  # of the arrays of a slab in training; what was left unfinished in another format trains anew
+FORMAT = 3  # of the arrays of a slab in training; unfinished networks in another format train anew
 
 
 def root_of(runs: Sequence[Path]) -> Path:
-    """Return the folder for what these run folders have unfinished: beside them, or inside the only one."""
+    """Return the folder for unfinished populations of these run folders: beside them, or inside the only one."""
     return Path(os.path.commonpath([run.absolute() for run in runs])) / FOLDER
 
 
@@ -60,7 +60,7 @@ class Unfinished:
         probes: Sequence[str],
         seconds: float,
     ):
-        """Describe what is to train, and to be kept every `seconds`; nothing is written before `begin`."""
+        """Describe the training, with a checkpoint every `seconds`; nothing is written before `begin`."""
         self.population, self.layout, self.probes = population, layout, list(probes)
         self.runs = {trial.id: runs[trial.id] for trial in population.trials}
         self._record = _as_record(self, root.parent)
@@ -97,7 +97,7 @@ class Unfinished:
             lock.release()
 
     def begin(self) -> bool:
-        """Write down what is to train, or read what of it has finished already; return whether nothing had begun."""
+        """Record the population, or read its finished slabs; return whether nothing had begun."""
         first = not (self.folder / RECORD).exists()
         if first:
             shutil.rmtree(self.folder, ignore_errors=True)  # left by a crash while it was being removed
@@ -149,7 +149,7 @@ class Unfinished:
         run_folders.write_runs(self.tables(), self.runs, session)
 
     def remove(self) -> None:
-        """Delete what was kept; the record first, without which the rest means nothing."""
+        """Delete the checkpoints; the record first, without which the rest is meaningless."""
         (self.folder / RECORD).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -175,7 +175,7 @@ class Unfinished:
         self._unwritten, self._written = [], time.monotonic()
 
     def restore(self, slab: int) -> dict[str, np.ndarray] | None:
-        """Return what was last kept of a slab, or None."""
+        """Return the last checkpoint of a slab, or None."""
         with self._access:
             self._kept[slab] = (time.monotonic(), -1)
             if not (kept := self._checkpoints(slab)):
@@ -203,7 +203,7 @@ class Unfinished:
                 self._orbax.save(path, {"npz": np.frombuffer(npz.getbuffer(), np.uint8)}, force=True)
             except (OSError, ValueError) as error:  # a ValueError is tensorstore's
                 self._failed = True
-                # The operating system's words stand at the end of tensorstore's.
+                # The operating system's message is at the end of tensorstore's.
                 said = re.search(r"([^:]+) \[os_error_code", str(error))
                 reason = said.group(1).strip() if said else str(error).splitlines()[0]
                 raise Refusal(f"{path} cannot be written: {reason}.") from error
@@ -233,7 +233,7 @@ def _join(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def find(root: Path, seconds: float) -> list[Unfinished]:
-    """Return what earlier commands have left unfinished below a root, and what other processes are training."""
+    """Return unfinished populations of earlier commands below a root, and those that other processes are training."""
     found = []
     for path in sorted(root.glob(f"*/{RECORD}")):
         try:

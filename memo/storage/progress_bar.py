@@ -1,4 +1,4 @@
-"""One progress bar for a sweep: what trains, how much is done and left, accuracy so far. Quiet when not on a terminal."""
+"""One progress bar for a sweep: the population in training, work done and remaining, accuracy so far. Silent when not on a terminal."""
 
 import shutil
 import sys
@@ -41,7 +41,7 @@ def bar(total: float) -> tqdm:
 class ProgressBar:
     """A bar over the steps of all populations; a context manager.
 
-    `stored` networks were there before; `on_progress` is called with the cost that is left, about once per second.
+    `stored` networks were there before; `on_progress` is called with the remaining cost, about once per second.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class ProgressBar:
         self._bar.close()
 
     def start(self, group: Population, layout: Layout) -> None:
-        """Name the population whose training begins, and how it is laid out."""
+        """Set the population whose training begins, and its layout."""
         self._group, self._slabs = group, len(slabs(group, layout))
         self._steps: dict[int, int] = {}
         self._describe()

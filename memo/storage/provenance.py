@@ -1,4 +1,4 @@
-"""Where numbers come from: versions, device, processor, state of the repository."""
+"""Provenance of results: versions, device, processor, state of the repository."""
 
 import contextlib
 import importlib.metadata
@@ -49,7 +49,7 @@ def _versions() -> dict[str, str]:
 
 
 def drawing(seconds: float) -> dict[str, Any]:
-    """Return where and when a report was drawn from its tables, which took `seconds`, for report.json."""
+    """Return the machine and time at which a report was drawn from its tables, which took `seconds`, for report.json."""
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),

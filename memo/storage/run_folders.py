@@ -1,11 +1,11 @@
-"""Run folders: what training and probes found, as Parquet tables that are written whole or not at all.
+"""Run folders: results of training and probes, as Parquet tables that are written whole or not at all.
 
     run folder/  curves.parquet  <probe>.parquet  provenance.json  trials.parquet  done.json
 
 Tables are replaced in that order, so that a trial listed in `trials.parquet` always has its other rows; rows of trials that
 are not listed there yet are ignored. `done.json` comes last: it names the tables and has the SHA-256 of each, so that a
-table that is missing, cut or altered is noticed by whoever reads it; where tables are replaced, a first one with the digests
-of both states comes before them, so that a crash between them damages nothing. Other files are nobody's tables.
+table that is missing, truncated or altered is noticed on reading; where tables are replaced, a first one with the digests
+of both states comes before them, so that a crash between them damages nothing. Other files are ignored.
 """
 
 import ctypes
@@ -56,7 +56,7 @@ class Tables(dict):
 def replacing(path: Path, synced: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`, for a file or a folder of files, that replaces it when the block ends well.
 
-    Otherwise it is removed. Its content is on the disk before it replaces anything, unless the caller sees to that
+    Otherwise it is removed. Its content is on the disk before it replaces anything, unless the caller ensures that
     (not `synced`). Raises Refusal where the folder cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
@@ -108,7 +108,7 @@ Digests = dict[str, list[str]]
 
 
 def _marked(folder: Path) -> Digests | None:
-    """Return what a folder's mark says of its tables, or None where it has no mark."""
+    """Return the mark of a folder on its tables, or None if it has none."""
     try:
         mark = json.loads((folder / DONE).read_text())
         return mark["tables"] if "tables" in mark else {path.name: [] for path in folder.glob("*.parquet")}
@@ -119,7 +119,7 @@ def _marked(folder: Path) -> Digests | None:
 
 
 def _mark_of(folder: Path) -> Digests:
-    """Return what a finished folder's mark says of its tables; raises Refusal where it is damaged."""
+    """Return the mark of a finished folder; raises Refusal if it is damaged."""
     marked = _marked(folder)
     if not marked or TRIALS not in marked:
         raise Refusal(f"{folder / DONE} is damaged; the command that made it trains its trials again.")
@@ -127,7 +127,7 @@ def _mark_of(folder: Path) -> Digests:
 
 
 def _damage(folder: Path) -> str:
-    """Return in words what is wrong with a run folder, empty where nothing is."""
+    """Return a description of the damage to a run folder, empty if there is none."""
     if not (folder / DONE).exists():  # new, or a crash came between its trials and its mark
         return ""
     try:
@@ -141,7 +141,7 @@ def _damage(folder: Path) -> str:
 def write(folder: Path, tables: Mapping[str, pa.Table], provenance: Mapping[str, Any]) -> None:
     """Add trials and their rows to a run folder, in place of any earlier rows of the same trials.
 
-    Processes that write to the same folder wait for each other, so that what each of them adds is kept.
+    Processes that write to the same folder wait for each other, so that no rows are lost.
     Raises Refusal where the folder cannot be written.
     """
     write_runs(tables, dict.fromkeys(tables["trials"]["trial"].to_pylist(), folder), provenance)
@@ -226,7 +226,7 @@ def _digest(path: Path) -> str:
 
 
 def _sync(folders: Collection[Path]) -> None:
-    """Return when all that was written to the file systems of these folders is on their disks."""
+    """Return when all writes to the file systems of these folders are on disk."""
     for folder in {folder.stat().st_dev: folder for folder in folders}.values():
         descriptor = os.open(folder, os.O_RDONLY)
         try:

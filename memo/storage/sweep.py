@@ -1,6 +1,6 @@
-"""From trials to run folders: what is missing is planned, trained, probed and stored, population by population.
+"""From trials to run folders: missing networks are planned, trained, probed and stored, population by population.
 
-Request ──lacking──> Unfinished: those that an earlier command left, and new ones
+Request ──lacking──> Unfinished: those left by an earlier command, and new ones
                        └──> train, measure ──> tables of slabs ──> run folders
 """
 
@@ -67,7 +67,7 @@ class Request(NamedTuple):
         return found
 
     def unfinished(self, lacking: Lacking, root: Path | None = None) -> list[Unfinished]:
-        """Return what earlier commands have left unfinished of the trials that are lacking; `root` as in `complete`."""
+        """Return the unfinished populations of earlier commands with trials that are lacking; `root` as in `complete`."""
         root = root or checkpoints.root_of(list(self.runs))
         return [
             left
@@ -77,7 +77,7 @@ class Request(NamedTuple):
 
 
 def say_all_is_stored(requests: Sequence[Request]) -> None:
-    """Tell the user that nothing is to be trained."""
+    """Log that nothing is to be trained."""
     wanted = sum(len(request.trials) for request in requests)
     logger.info("Every trial asked for (%d) is already stored; nothing to train.", wanted)
 
@@ -122,10 +122,10 @@ def complete(
 ) -> int:
     """Train the trials that their run folders lack and return how many those were.
 
-    `requests` are the trials wanted in each run folder; `folder` is where the data set's files lie, or None. What an
-    earlier command was stopped in goes on from its checkpoints, which lie below `root` (None: the folder that
+    `requests` are the trials wanted in each run folder; `folder` is where the data set's files lie, or None. Populations of an interrupted command resume from their
+    checkpoints, which are below `root` (None: the folder that
     `memo.storage.checkpoints.root_of` gives for these run folders). `on_progress` is called about once per second with
-    the work that is left, as the progress bar counts it.
+    the remaining work, in the units of the progress bar.
 
     Raises:
         Refusal: a run folder that cannot be written, or a data set that cannot be loaded.
@@ -193,11 +193,11 @@ def _prepared_ahead(
 
 
 def _work(request: Request, lacking: Lacking, root: Path) -> list[Unfinished]:
-    """Return populations that hold what is lacking: those that earlier commands have left, then new ones."""
+    """Return populations with the lacking trials: those left by earlier commands, then new ones."""
     left = request.unfinished(lacking, root)
     if left:
         networks = sum(len(part.runs) for part in left)
-        logger.info("Going on with %d networks that an earlier command left unfinished.", networks)
+        logger.info("Resuming %d networks that an earlier command left unfinished.", networks)
     covered = set().union(*(part.runs for part in left))
     runs = {trial_id: run for trial_id, (_, run) in lacking.items()}
     how, here = request.how, machine.this_machine(request.how)

@@ -17,7 +17,7 @@ ArrowTables = Mapping[str, pa.Table]  # by the tables' names
 def tables_of(
     trained: Trained, measured: Mapping[str, Mapping[str, np.ndarray]], probes: Sequence[str]
 ) -> dict[str, pa.Table]:
-    """Return the tables of trained networks, and of what `memo.measure` has found by these probes."""
+    """Return the tables of trained networks, and of the measurements by these probes."""
     curves = _curves(trained)
     frames = {"trials": _trials(trained, probes), "curves": curves}
     ids, seeds = _identities(trained)
@@ -49,7 +49,7 @@ def _curves(trained: Trained) -> pd.DataFrame:
 
 
 def _trials(trained: Trained, probes: Sequence[str]) -> pd.DataFrame:
-    """Return a row per trial: its recipe, how it ended and what it reached; no final values where it diverged."""
+    """Return a row per trial: its recipe, status and final values; no final values where it diverged."""
     ids, seeds = _identities(trained)
     recipes = [flatten(trial.recipe) for trial in trained.trials]
     static = signature(trained.trials[0]).static

@@ -1,7 +1,7 @@
-"""What trainings have reached, in operations per second, kept in the user's cache: plans estimate their hours from it.
+"""Measured speeds of training, in operations per second, kept in the user's cache: plans estimate their hours from them.
 
 Every session of more than ten seconds adds a line, also those of a cluster's tasks where the cache is shared: so the first
-part of a sweep measures what the rest will take. Before there is any, the committed benchmark is used.
+part of a sweep measures the speed of the rest. Before there is any, the committed benchmark is used.
 """
 
 import json
@@ -24,7 +24,7 @@ from memo.storage import provenance
 from memo.training.population import Layout, Signature, cores_each
 
 FILE = "throughput.jsonl"
-SECONDS = 10.0  # of shorter sessions, too much is start and end
+SECONDS = 10.0  # shorter sessions are dominated by start and end
 LATEST = 5  # readings of which the median counts
 BENCHMARK = Path("results") / "benchmark" / "measurements.jsonl"  # below the working directory, as a clone has it
 
@@ -40,7 +40,7 @@ class Throughput(NamedTuple):
 
 
 def record(common: Signature, device: jax.Device, layout: Layout, flop: float, seconds: float) -> None:
-    """Add what a session reached on devices of this kind; nothing where the cache cannot be written."""
+    """Add the speed of a session on devices of this kind; do nothing if the cache cannot be written."""
     if seconds < SECONDS:
         return
     line = {
@@ -61,7 +61,7 @@ def record(common: Signature, device: jax.Device, layout: Layout, flop: float, s
 
 
 def expected(common: Signature, platform: str, partition: str | None = None) -> Throughput | None:
-    """Return what networks like these have reached on a platform, or None where nothing was measured on it.
+    """Return the speed of similar networks on a platform, or None if nothing was measured on it.
 
     Those are the ones with the nearest number of parameters, then of images in a minibatch; readings of the partition only,
     where it has any.

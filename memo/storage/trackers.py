@@ -1,8 +1,8 @@
-"""Sending stored learning curves to an experiment tracker: one run per trial, grouped by recipe; off unless asked for.
+"""Export of stored learning curves to an experiment tracker: one run per trial, grouped by recipe; off by default.
 
     python -m experiments.headline tracking.to=mlflow tracking.uri=sqlite:///mlflow.db
 
-A tracker is read before it is written to: what it holds is not sent again, and what was deleted there is sent again.
+A tracker is read before it is written to: runs that it holds are not sent again, and deleted runs are.
 """
 
 import importlib.util

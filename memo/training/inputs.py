@@ -1,4 +1,4 @@
-"""What the networks of a slab read: images, training subsets, treated labels, keys; for a trial the same everywhere."""
+"""The inputs of the networks of a slab: images, training subsets, treated labels, keys; for a trial the same everywhere."""
 
 import math
 import threading

@@ -29,7 +29,7 @@ WIDE = 2_000_000
 
 
 class PackRule(NamedTuple):
-    """How many networks share each minibatch, up to so many parameters and from so many images in a minibatch."""
+    """The number of networks that share each minibatch, up to `most_parameters` and from `fewest_images` per minibatch."""
 
     most_parameters: int
     fewest_images: int
@@ -52,7 +52,7 @@ PACKS_OF_SMALL_STEPS = 4
 
 @dataclass(frozen=True)
 class Signature:
-    """What the trials of one population have in common: the program's static choices and the data it reads."""
+    """The common properties of the trials of one population: the program's static choices and the data it reads."""
 
     static: Static
     dataset: str

@@ -45,7 +45,7 @@ RECOMPILE_FLOP = {platform: 5 * speed for platform, speed in SPEED.items()}
 
 @dataclass
 class Trained:
-    """What training gives, trial by trial (T trials, E evaluations)."""
+    """The results of training by trial (T trials, E evaluations)."""
 
     trials: tuple[Trial, ...]
     steps: np.ndarray  # [E] int32
@@ -84,7 +84,7 @@ class Trained:
 
 @dataclass
 class SlabState:
-    """What a checkpoint keeps of a slab with N places, some of which may be empty or have finished."""
+    """The state of a slab in a checkpoint, with N places, some of which may be empty or have finished."""
 
     step: int  # reached by every active network
     places: np.ndarray  # [packs, members] which of the N places are in `running`
