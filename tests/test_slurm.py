@@ -175,7 +175,7 @@ def test_interrupted_and_started_again_it_watches_also_what_is_requeued(cluster,
     assert "Submitted" not in said and "is submitted again" not in said
     logs = {job: "".join(path.read_text() for path in tmp_path.glob(f".slurm/{job}_*log*")) for job in (first, second)}
     assert {job: log.count("Starting with JobEnvironment") for job, log in logs.items()} == {first: 2, second: 1}
-    assert "Requeued job" in logs[first] and "Going on with" in logs[first]
+    assert "Requeued job" in logs[first] and "Resuming" in logs[first]
     assert_identical(tmp_path, local(*LONG))
     # A session stands in each of its run folders.
     sessions = {(one["finished"], one["train_seconds"]): one["networks"] for one in run_folders.provenance(tmp_path)}
