@@ -80,7 +80,7 @@ def main(folder: Path, networks: int) -> None:
     files = [path for path in folder.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
     print(
-        f"simulated: {networks} networks, {len(files)} files, {size / 1e6:.0f} MB, {size / networks:.0f} bytes a network"
+        f"simulated: {networks} networks, {len(files)} files, {size / 1e6:.0f} MB, {size / networks:.0f} bytes per network"
     )
     for name, statement in READERS.items():
         program = (

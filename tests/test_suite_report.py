@@ -323,7 +323,7 @@ def test_without_any_result(tmp_path):
     absent = [results.read(experiment(name), tmp_path / name) for name in NAMES]
     suite_report.write(absent, tmp_path, COMMAND)
     page = Page((tmp_path / "report.html").read_text())
-    assert "No experiment has left a finding yet." in page.text
+    assert "No experiment has findings yet." in page.text
     assert all(f"{name} is missing." in page.text for name in NAMES)
 
 

@@ -33,7 +33,7 @@ from memo.statistics.over_seeds import Answer, missing, times_longer
 NUMBERS = ["value", "low", "high", "n"]
 NULL = {DIFFERENCE: 0.0, RATIO: 1.0}
 ALPHA = 0.05
-WHY = "a curve that never gets there"
+WHY = "a curve that never reaches the level"
 
 
 class Pairs(NamedTuple):
