@@ -142,6 +142,7 @@ def test_without_submitit_or_slurm_it_is_one_sentence(wanted, tmp_path, monkeypa
     assert not list(tmp_path.glob("*/*.parquet"))
 
 
+@pytest.mark.slow
 def test_stored_sweeps_need_no_cluster(wanted, tmp_path):
     request = wanted(tmp_path)
     sweep.complete(*request)

@@ -38,7 +38,7 @@ def apart(mixed, small_mnist):
     return execution.train(mixed, small_mnist, Execution(pack_size=1))
 
 
-@pytest.mark.parametrize("pack_size", [2, 4])
+@pytest.mark.parametrize("pack_size", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_pack_size_changes_nothing(mixed, apart, small_mnist, pack_size):
     assert_close(outcome(execution.train(mixed, small_mnist, Execution(pack_size=pack_size))), outcome(apart))
 
@@ -217,6 +217,7 @@ def test_packs_that_step_together_train_as_packs_alone(lasting, uninterrupted, s
         assert_close(outcome(part, row), outcome(uninterrupted[0][number], place))
 
 
+@pytest.mark.slow
 def test_progress_is_told_by_slab(lasting, uninterrupted):
     steps = lasting.signature.evaluation_steps
     for own, part in uninterrupted[0].items():

@@ -98,6 +98,7 @@ def test_arms_with_one_recipe_share_its_trials_and_all_their_probes(tmp_path):
     assert [trial.seed for trial in runs["confidence",][folder["dropout"]]] == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_arms_are_trained_once_and_measured_by_their_probes(tmp_path, small_mnist, monkeypatch):
     monkeypatch.setattr(datasets, "load", lambda name, folder=None: small_mnist)
     config = with_arms(ARMS)

@@ -140,10 +140,16 @@ def reference(trial, dataset, test, evaluate_at):
     return np.array(curve).T, layers
 
 
+# Each optimiser, loss and activation in one that is not slow.
+QUICK = [("sgd", "cross_entropy", "relu"), ("adam", "squared_error", "sigmoid"), ("sgd", "squared_error", "tanh")]
+
+
 @pytest.fixture(
     scope="module",
-    params=itertools.product(REFERENCE, ("cross_entropy", "squared_error"), ACTIVATIONS),
-    ids="-".join,
+    params=[
+        pytest.param(each, id="-".join(each), marks=[] if each in QUICK else pytest.mark.slow)
+        for each in itertools.product(REFERENCE, ("cross_entropy", "squared_error"), ACTIVATIONS)
+    ],
 )
 def together(request, trials, small_mnist):
     """Pairs of true and shuffled labels for three seeds, trained together: (trials, what training found)."""

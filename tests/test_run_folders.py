@@ -178,6 +178,7 @@ def test_parts_hold_together_what_load_returns(tmp_path):
     assert [*run_folders.parts(tmp_path, lambda trials: trials["trial"] == "nowhere")] == []
 
 
+@pytest.mark.slow
 def test_a_simulated_sweep_reads_as_one_that_was_trained(tmp_path):
     simulated.write(tmp_path, 2 * simulated.SEEDS)
     found = memo.load(tmp_path)

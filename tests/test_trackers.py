@@ -163,6 +163,7 @@ def test_what_an_interrupted_command_left_is_sent_anew(name, wanted, uris, monke
     assert {trial: len(curve) for trial, (_, _, curve) in held.items()} == curves.groupby("trial").size().to_dict()
 
 
+@pytest.mark.slow
 def test_long_curves_go_in_several_requests(monkeypatch, uris):
     pytest.importorskip("mlflow", reason="mlflow is in the extra [tracking]")
     monkeypatch.setattr(trackers, "METRICS_PER_REQUEST", 7)
@@ -217,6 +218,7 @@ def ended(status=JobStatus.COMPLETED):
     return JobReturn(status=status)
 
 
+@pytest.mark.slow
 def test_jobs_send_what_they_asked_for_with_its_arms(tmp_path, tiny, small_mnist, monkeypatch, calls):
     monkeypatch.setattr(datasets, "load", lambda name, folder=None: small_mnist)
     arms = {"plain": {"seeds": 2}, "again": {"seed": 1}, "faster": {"optimizer": {"learning_rate": 0.3}}}
