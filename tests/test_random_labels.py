@@ -63,7 +63,10 @@ def test_shuffled_pixels_are_true_labels_for_an_mlp(small_mnist):
     np.testing.assert_allclose(one[0].weights[order], other[0].weights, atol=1e-5)
     np.testing.assert_allclose(cost(one, images), cost(other, renamed), rtol=1e-4)
     train, test = treatments.INPUTS["shuffled_pixels"](
-        generator(0, "inputs"), small_mnist.train_images, small_mnist.test_images, small_mnist.pixel_statistics()
+        generator(0, "inputs"),
+        small_mnist.train_images,
+        small_mnist.test_images,
+        treatments.PixelStatistics(*small_mnist.pixel_statistics),
     )
     np.testing.assert_array_equal(train, small_mnist.train_images[:, order])
     np.testing.assert_array_equal(test, small_mnist.test_images[:, order])
