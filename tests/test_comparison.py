@@ -269,6 +269,36 @@ def test_names_in_foreign_tables_are_text_on_the_page(tmp_path, monkeypatch):
     assert "<script>alert" not in (tmp_path / "report.html").read_text()
 
 
+def test_mixed_and_partial_folders_are_said_to_be_that(tmp_path, monkeypatch):
+    monkeypatch.setattr(Comparison, "figures", {})
+    names = ("mnist", "fashion_mnist")
+    networks = [network({"dataset.name": name, "labels.kind": "true"}, seed) for name in names for seed in (0, 1)]
+    networks.append(network({"dataset.name": "mnist", "labels.kind": "shuffled"}, 0))
+    sessions = [
+        {
+            "finished": f"2026-01-0{day}",
+            "train_seconds": day,
+            "git": {"commit": commit, "changed": False},
+            "data": {"mnist": {"images": commit}},
+        }
+        for day, commit in ((1, "abc"), (2, "def"))
+    ]
+    for run in ("begun", "ended"):
+        (tmp_path / run / ".hydra").mkdir(parents=True)
+    (tmp_path / "ended" / "done.json").touch()
+    page.write(memo.compare(tables(networks)), tmp_path, tmp_path, sessions, "")
+    shown = re.sub(r"\s+", " ", pages.visible((tmp_path / "report.html").read_text()))
+    for said in (
+        "They use 2 data sets: fashion_mnist, mnist.",
+        "1 of 4 combinations was not trained.",
+        "1 to 2 seeds each",
+        "Trained by 2 versions",
+        "The files of mnist were not the same",
+        "1 run folder not finished",
+    ):
+        assert said in shown, said
+
+
 def test_a_report_of_something_else_is_not_overwritten(swept, tmp_path):
     (tmp_path / "report.html").write_text("mine")
     with pytest.raises(memo.Refusal, match="choose another folder"):
@@ -316,6 +346,21 @@ def test_a_sweep_with_report_true_ends_in_a_page_and_the_command_writes_the_same
     for name in ("networks", "means", "differences"):
         one, other = (tmp_path / folder / "tables" / f"{name}.csv" for folder in ("sweep", "page"))
         assert one.read_bytes() == other.read_bytes()
+    single = ["labels.kind=true", "hydra.run.dir=sweep/" + next((tmp_path / "sweep").glob("mnist-4-true-*")).name]
+    builders.python(
+        "-m",
+        "experiments.train",
+        *single,
+        "model.widths=[4]",
+        "seeds=2",
+        *small,
+        "report=true",
+        folder=tmp_path,
+        check=True,
+    )
+    refused = builders.python("-m", "experiments.headline", "report=true", folder=tmp_path)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "report is true" in refused.stderr
     refused = builders.python("-m", "experiments.compare", "sweep", "hue=loss", "out=none", folder=tmp_path)
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1

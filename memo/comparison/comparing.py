@@ -114,7 +114,7 @@ class Comparison:
             "best": best and estimate_of(best),
             "best_at": best and ", ".join(key.called(best[name]) for name, key in layout.keys.items()),
             "told": estimates.told(self.tables.differences, layout, list(self.told.values())),
-            "levels": drawings.some(pair.levels[1:], 3) if pair else [],
+            "levels": drawings.some(pair.levels[1:], 2) if pair else [],
             "ranges": self._ranges(self.tables.means),
             "hues": {
                 level: self._ranges(drawings.where(self.tables.means, {layout.hue.name: level} if layout.hue else {}))
