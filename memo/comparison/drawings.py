@@ -91,7 +91,7 @@ def _panels(shown: Shown, rows: Mapping[str, str], draw: Callable[[Axes, Levels,
     across, keys = shown.across, shown.layout.keys
     columns = [{across.name: level} for level in some(across.levels, ACROSS)] if across else [{}]
     cells = [(facet, kind) for facet in shown.facets(shown.layout.facets) for kind in rows]
-    figure, grid = figures.grid(len(cells), len(columns), 2.9, 2.3, sharex=True, sharey=True)
+    figure, grid = figures.grid(len(cells), len(columns), 2.9, 2.3, sharex=True, sharey="row")
     for (facet, kind), line in zip(cells, grid):
         for axes, column in zip(line, columns):
             draw(axes, facet | column, kind)
