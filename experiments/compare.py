@@ -22,7 +22,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from memo.comparison import comparing, page
-from memo.comparison.keys import ROLES, SHORT, text
+from memo.comparison.keys import DIGITS, ROLES, filled, text
 from memo.config import Recipe, flatten, is_recipe_key
 from memo.errors import Refusal
 from memo.storage import run_folders
@@ -73,11 +73,11 @@ def select(kept: Mapping[str, set[str]]) -> Select:
     def selected(trials: pd.DataFrame) -> pd.Series:
         keep = pd.Series(True, trials.index)
         for name, values in kept.items():
-            known = trials[name].map(text) if name in trials else pd.Series("", trials.index)
-            found = known.isin(values) | (name in trials and trials[name].map(partial(text, digits=SHORT)).isin(values))
+            known = filled(trials, name) if name in trials else pd.Series("", trials.index)
+            found = sum(known.map(partial(text, digits=digits)).isin(values) for digits in DIGITS) > 0
             if not (found & keep).any():
                 raise Refusal(
-                    f"{name} is {', '.join(sorted(values))} in no network; there are {', '.join(sorted(set(known)))}."
+                    f"{name} is {', '.join(sorted(values))} in no network; there are {', '.join(sorted(set(known.map(text))))}."
                 )
             keep &= found
         return keep

@@ -209,6 +209,29 @@ def test_too_many_keys_are_refused_with_a_hint_that_helps():
     memo.compare(Tables({"trials": found.trials[keep], "curves": found.curves}))
 
 
+def test_levels_have_the_digits_that_tell_them_apart_and_are_kept_by_those():
+    rates = [0.1234561, 0.1234572, 1 / 3]
+    found = tables([network({"optimizer.learning_rate": rate, "dataset.n_train": None}, 0) for rate in rates])
+    assert memo.compare(found).layout.x.levels == ("0.123456", "0.123457", "0.333333")
+    for word, kept in (
+        ("optimizer.learning_rate=0.333333", [False, False, True]),
+        ("optimizer.learning_rate=0.1234561,0.3333", [True, False, True]),
+        ("dataset.n_train=60000", [True] * 3),  # stored as null
+    ):
+        assert command.select(command.read(["folder", word])[2])(found.trials).tolist() == kept
+
+
+def test_in_a_random_search_keys_that_go_together_have_one_part():
+    generator = np.random.default_rng(0)
+    names = ("optimizer.learning_rate", "optimizer.weight_decay")
+    found = memo.compare(
+        tables([network(dict(zip(names, map(float, generator.random(2) + 0.1))), 0) for _ in range(20)])
+    )
+    assert found.layout.tied == {"optimizer.weight_decay": "optimizer.learning_rate"}
+    both = memo.compare(Tables(found.tables | {"trials": found.trials, "curves": found.shown.curves}), x=names[1])
+    assert both.layout.x.name == names[1]
+
+
 def test_keys_play_the_parts_that_are_asked_for():
     found = memo.compare(
         sweep(optimizer__learning_rate=[0.1, 0.3], model__widths=[[8], [64]]),

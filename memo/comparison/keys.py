@@ -18,7 +18,7 @@ from memo.networks.mlp import describe_widths
 ROLES = ("x", "hue", "rows", "columns", "pair")
 # A key of more levels is no condition that another key could follow: in a random search every recipe has its own.
 FEW = 12
-SHORT = 4  # digits of a number, where they tell the levels apart
+DIGITS = (4, 6, 12)  # of a number: as few of these as tell the levels apart
 _WORDS = {
     "dataset.name": "data set",
     "dataset.n_train": "training images",
@@ -79,7 +79,7 @@ def varying(trials: pd.DataFrame) -> tuple[dict[str, Key], pd.DataFrame]:
     """Return the recipe keys with more than one value, and a frame of them, like `trials`, ordered categories of texts."""
     found, columns = {}, {}
     for name in trials.columns[[is_recipe_key(name) for name in trials]]:
-        codes, values = pd.factorize(_filled(trials, name), use_na_sentinel=False)
+        codes, values = pd.factorize(filled(trials, name), use_na_sentinel=False)
         if len(values) > 1:
             key, order = _key(name, list(values))
             found[name] = key
@@ -98,7 +98,7 @@ def text(value: Any, digits: int = 12) -> str:
     return str(value)
 
 
-def _filled(trials: pd.DataFrame, name: str) -> pd.Series:
+def filled(trials: pd.DataFrame, name: str) -> pd.Series:
     """Return a column of trials; numbers of images instead of null for all of them."""
     sizes = {"dataset.n_train": "train_images", "dataset.n_test": "test_images"}
     if name not in sizes or not trials[name].isna().any():
@@ -121,8 +121,8 @@ def _key(name: str, values: list) -> tuple[Key, pd.Series]:
         return (len(value), value) if isinstance(value, tuple) else (text(value) != default, text(value))
 
     order = sorted(range(len(values)), key=place)
-    short = [text(values[at], SHORT) for at in order]
-    levels = tuple(short if len(set(short)) == len(short) else [text(values[at]) for at in order])
+    spellings = [[text(values[at], digits) for at in order] for digits in DIGITS]
+    levels = tuple(next((each for each in spellings if len(set(each)) == len(order)), spellings[-1]))
     places = tuple(float(numbers[at] or 0) for at in order) if numeric else tuple(map(float, range(len(levels))))
     return Key(name, levels, places, numeric), pd.Series(range(len(order)), order).sort_index().to_numpy()
 
