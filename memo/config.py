@@ -26,7 +26,8 @@ from memo.networks.scaling import SCALINGS
 from memo.probes import PROBES, known
 
 # Part of every trial's hash: increment it when a change of the code alters the training of a recipe.
-PROTOCOL = 1
+# 2: minibatches run on over the ends of epochs, which changes nothing where the images are a multiple of a minibatch.
+PROTOCOL = 2
 # Keys added after the first results were stored, with the value that all of those had: it is left out of the hash,
 #: so that they are found.
 ADDED = {
@@ -448,8 +449,10 @@ def recipe_hash(recipe: Recipe) -> str:
 
 
 def _digest(content: Mapping[str, Any]) -> str:
+    images = content["dataset.n_train"] or datasets.shape(content["dataset.name"]).train_images
+    protocol = PROTOCOL if images % content["batch_size"] else 1
     content = {name: value for name, value in content.items() if (name, value) not in ADDED.items()}
-    text = json.dumps({**content, "protocol": PROTOCOL}, sort_keys=True)
+    text = json.dumps({**content, "protocol": protocol}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -554,7 +557,7 @@ def _check_together(recipe: Recipe) -> None:
             f"regularization.noise_images is {noise}, no whole image in a batch of {recipe.batch_size}; "
             f"allowed is 0, or from {1 / recipe.batch_size:g}."
         )
-    steps = recipe.epochs * (n_train // recipe.batch_size)
+    steps = math.ceil(recipe.epochs * n_train / recipe.batch_size)
     if steps >= 2**31:
         raise Refusal(f"epochs is {recipe.epochs}, which is {steps} steps; allowed are fewer than {2**31} steps.")
 

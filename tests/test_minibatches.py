@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from memo.training import minibatches
-from memo.training.minibatches import Orders, by_permutation, by_sorting
+from memo.training.minibatches import Minibatches, by_permutation, by_sorting
 
 KEYS = jax.random.split(jax.random.key(3), 2)
 EPOCHS = np.array([0, 1, 7], np.int32)
@@ -28,13 +28,47 @@ def test_equal_random_numbers_leave_positions_in_their_order(monkeypatch):
     np.testing.assert_array_equal(by_sorting(KEYS[:1], EPOCHS[:1], 400)[0, 0], first[second])
 
 
-def test_an_epochs_order_does_not_depend_on_where_drawing_began(monkeypatch):
-    device = jax.devices()[0]
-    expected = by_permutation(KEYS, np.arange(9, dtype=np.int32), 50)
-    for at_once in (1, 300, 10**9):  # positions: one epoch of both packs, three, all
-        monkeypatch.setitem(minibatches.AT_ONCE, "cpu", at_once)
-        orders = Orders(KEYS, 50, 9, device)
-        for epoch in (0, 1, 1, 4, 2, 8):  # also back, as a slab that shrinks may not, but a reader might
-            since, drawn = orders.at(epoch)
-            assert drawn.shape == orders.shape.shape and drawn.shape[1] <= 9
-            np.testing.assert_array_equal(drawn[:, epoch - since], expected[:, epoch])
+def sequence(n, batch, steps, keys=KEYS):
+    """Return the images of so many steps one after the other, [P, steps * batch], drawn step by step."""
+    minibatches, found = Minibatches(keys, n, batch, steps, jax.devices()[0]), []
+    for step in range(steps):
+        since, until, drawn = minibatches.at(step)
+        assert since <= step < until and drawn.shape == minibatches.shape.shape
+        found.append(np.asarray(drawn[:, step - since]))
+    return np.concatenate(found, axis=1)
+
+
+@pytest.mark.parametrize(
+    "at_once", [1, 150, 10**9]
+)  # positions: an epoch at a time, or as few as a minibatch needs; some; all
+@pytest.mark.parametrize(("n", "batch"), [(50, 10), (50, 50), (50, 7), (50, 49), (47, 10), (10, 25), (7, 50), (1, 3)])
+def test_every_image_is_presented_once_in_each_epoch(n, batch, at_once, monkeypatch):
+    """However the epochs are drawn: n presentations that follow a multiple of n are a permutation, that of jax.random."""
+    monkeypatch.setitem(minibatches.AT_ONCE, "cpu", at_once)
+    steps = 2 * n // batch + 9
+    presented = sequence(n, batch, steps)
+    epochs = steps * batch // n
+    expected = by_permutation(KEYS, np.arange(epochs, dtype=np.int32), n)
+    np.testing.assert_array_equal(presented[:, : epochs * n].reshape(2, epochs, n), expected)
+    np.testing.assert_array_equal(np.sort(expected), np.broadcast_to(np.arange(n), expected.shape))
+
+
+def test_where_drawing_begins_does_not_matter(monkeypatch):
+    """As a slab that goes on from a checkpoint, and one that goes back."""
+    monkeypatch.setitem(minibatches.AT_ONCE, "cpu", 200)
+    whole = sequence(50, 7, 60)
+    drawn = Minibatches(KEYS, 50, 7, 60, jax.devices()[0])
+    for step in (43, 59, 0, 14, 15, 13):
+        since, _, found = drawn.at(step)
+        np.testing.assert_array_equal(found[:, step - since], whole[:, 7 * step : 7 * step + 7])
+
+
+def test_an_epoch_is_drawn_once(monkeypatch):
+    asked = []
+    draw = minibatches.by_sorting
+    monkeypatch.setattr(
+        minibatches, "by_sorting", lambda keys, epochs, n: (asked.extend(epochs), draw(keys, epochs, n))[1]
+    )
+    monkeypatch.setitem(minibatches.AT_ONCE, "cpu", 300)
+    sequence(50, 7, 60)
+    assert asked == sorted(set(asked))

@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import jax
 import numpy as np
 import optax
@@ -7,7 +9,7 @@ from memo import Trial, make_recipe, plan, train
 from memo.config import flatten, unflatten
 from memo.errors import Refusal
 from memo.networks.mlp import Layer
-from memo.networks.optimizers import OPTIMIZERS, SCHEDULES, Hyperparameters, Update, make_optimizer
+from memo.networks.optimizers import OPTIMIZERS, SCHEDULES, Hyperparameters, Update, epoch_of, make_optimizer
 
 STEPS, STEPS_PER_EPOCH, DECAY = 12, 4, 0.95
 FACTORS = {
@@ -85,6 +87,16 @@ def test_weight_decay_shrinks_weights_and_not_biases(name):
 def test_schedule_at_known_steps(schedule, points):
     factor = SCHEDULES[schedule](100, 10, 0.95)
     assert [float(factor(np.int32(step))) for step in points] == pytest.approx(list(points.values()), abs=1e-6)
+
+
+@pytest.mark.parametrize(("n", "batch"), [(2000, 128), (60_000, 128), (60_000, 59_999), (50, 7), (512, 64)])
+def test_epochs_are_whole_passes_over_the_images(n, batch):
+    """Also where step * batch is beyond int32."""
+    steps = np.array(
+        [0, 1, n // batch, -(-n // batch), 999, 2**20 + 1, 2**31 // batch * n // n, 2**31 // 60_000 + 7], np.int32
+    )
+    found = jax.jit(lambda step: epoch_of(step, Fraction(n, batch)))(steps)
+    assert found.tolist() == [int(step) * batch // n for step in steps]
 
 
 @pytest.mark.parametrize("steps_per_epoch", [1, 7, 61, 468])

@@ -123,7 +123,7 @@ def test_packs_shrink_rather_than_leave_workers_idle(trials):
 
 def test_layouts_stay_within_memory(trials):
     (group,) = plan(trials({"model.widths": [512, 512]}, *[{"seed": seed} for seed in range(40)]))
-    one = population.network_bytes(group.signature) + 12 * group.signature.n_train  # its pack's subset and orders
+    one = population.network_bytes(group.signature) + 16 * group.signature.n_train  # its pack's subset and orders
     images = population.images_bytes(group.signature)
     for networks in (1, 3, 17, 40, 1000):
         for platform in ("cpu", "gpu"):

@@ -237,7 +237,7 @@ def make_tables(config, slow=3.0):
                 draw = np.random.default_rng([trial.seed, round(10 * random)])  # steps differ between seeds
                 end = 2 * (1 + (slow - 1) * random) * (1 + 0.1 * draw.random())
                 steps = common.evaluation_steps
-                epochs = steps / common.static.steps_per_epoch
+                epochs = steps / float(common.static.steps_per_epoch)
                 share = np.minimum(epochs / end, 1)
                 last = int(np.argmax(share >= 1)) + 1 if (share >= 1).any() else len(share)
                 accuracy, test = 0.1 + 0.9 * share, 0.1 + 0.8 * (1 - random) * share + 0.002 * draw.random()

@@ -292,10 +292,10 @@ def program_text(trials, dataset):
     layers = mlp.initialise(jax.random.key(0), static.sizes, static.init)
     start = jax.vmap(jax.vmap(program.make_start(static), (None, 0)), (None, 0))
     state = jax.eval_shape(start, layers, slab.networks)
-    orders = jax.ShapeDtypeStruct((1, 1, group.signature.n_train), jnp.int32)
+    minibatches = jax.ShapeDtypeStruct((1, 4, static.batch_size), jnp.int32)
     numbers = np.int32(0), np.int32(0), np.int32(1)
-    lowered = jax.jit(program.make_train(static)).lower(slab.images, slab.packs, slab.networks, state, orders, *numbers)
-    return lowered.as_text()
+    read = slab.images, slab.packs, slab.networks, state, minibatches
+    return jax.jit(program.make_train(static)).lower(*read, *numbers).as_text()
 
 
 @pytest.mark.slow

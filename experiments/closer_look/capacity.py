@@ -32,11 +32,7 @@ NEAR = 0.005  # of the best mean accuracy: where a width counts as near the best
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Return outcomes of training by width and number of images, with the passes over the data to fit all labels."""
     networks = treated(evidence, (*WIDTHS, COUNTS))
-    static = networks["trial"].map(evidence.static_of)
-    images = networks["trial"].map(evidence.networks.drop_duplicates("trial").set_index("trial")["images"])
-    # An incomplete last minibatch is dropped, so an epoch is less than a pass.
-    seen = static.map(lambda own: own.steps_per_epoch * own.batch_size) / images
-    return {"networks": networks.assign(passes=networks["t100"] * seen)}
+    return {"networks": networks.assign(passes=networks["t100"])}
 
 
 def by_count(networks: pd.DataFrame) -> pd.DataFrame:

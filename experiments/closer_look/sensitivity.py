@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,7 +68,7 @@ def measured(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _measure(evidence: Evidence, asked: Mapping[str, Any], first: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     dataset = evidence.dataset.at(None, asked["side"])
     n, batch = asked["images"], asked["batch_size"]
-    steps = asked["epochs"] * (n // batch)
+    steps = math.ceil(asked["epochs"] * n / batch)
     setting = Setting((asked["side"] ** 2, *asked["widths"], MNIST.classes), "relu", "he", batch, steps)
     times = np.unique(np.round(np.linspace(0, steps, asked["checkpoints"] + 1)[1:]).astype(int)).tolist()
     towards, of = np.indices((MNIST.classes, MNIST.classes))
@@ -84,7 +85,7 @@ def _measure(evidence: Evidence, asked: Mapping[str, Any], first: int) -> tuple[
             given = own[None], dataset.train_labels[rows][None]
             found = sensitivity.measure(setting, asked["rate"], tuple(times), keys, orders, *given)
             for place, time in enumerate(times):
-                moment = {"inputs": kind, "seed": seed, "update": time, "epoch": time / (n // batch)}
+                moment = {"inputs": kind, "seed": seed, "update": time, "epoch": time * batch / n}
                 seen = {"image": np.arange(n), "sensitivity": found.images[0, place]}
                 fit = {name: getattr(found, name)[0, place] for name in ("train_loss", "train_accuracy")}
                 per_image.append(pd.DataFrame(moment | seen | fit))

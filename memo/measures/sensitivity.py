@@ -69,11 +69,10 @@ def train(
     layers = mlp.initialise(key, setting.sizes, setting.init)
     start, unravel = ravel_pytree(layers)
     n = len(images)
-    per_epoch = n // setting.batch_size
-    epochs = -(-setting.updates // per_epoch)
+    epochs = -(-setting.updates * setting.batch_size // n)
     keys = jax.vmap(lambda epoch: jax.random.fold_in(order, epoch))(jnp.arange(epochs))
-    shuffled = jax.vmap(lambda key: jax.random.permutation(key, n)[: per_epoch * setting.batch_size])(keys)
-    batches = shuffled.reshape(-1, setting.batch_size)[: setting.updates]
+    shuffled = jax.vmap(lambda key: jax.random.permutation(key, n))(keys).ravel()  # over the ends of epochs
+    batches = shuffled[: setting.updates * setting.batch_size].reshape(-1, setting.batch_size)
 
     def step(flat: jax.Array, batch: jax.Array) -> tuple[jax.Array, jax.Array]:
         slope = jax.grad(lambda flat: _cost(setting, unravel, flat, images[batch], labels[batch]))(flat)

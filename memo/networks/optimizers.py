@@ -5,7 +5,9 @@ A new optimiser is one entry in OPTIMIZERS; a recipe sets hyper-parameters of it
     OPTIMIZERS["adam_b2"] = Update(lambda hyper, momentum: optax.scale_by_adam(hyper.momentum, hyper.options["b2"]), {"b2": 0.999})
 """
 
+import math
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import NamedTuple
 
 import jax
@@ -57,26 +59,33 @@ OPTIMIZERS: dict[str, Update] = {"sgd": Update(_sgd), "adam": Update(_adam)}
 Factor = Callable[[jax.Array], jax.Array]
 
 
-def _drop_once(steps: int, steps_per_epoch: int, decay: float) -> Factor:
+def epoch_of(step: jax.Array, steps_per_epoch: int | Fraction) -> jax.Array:
+    """Return the passes over the data that are complete when a step begins, int32; it may end in the next one."""
+    images, batch = steps_per_epoch.numerator, steps_per_epoch.denominator  # over their common divisor
+    whole, rest = step // images, (step % images).astype(jnp.uint32)
+    return whole * batch + (rest * jnp.uint32(batch) // jnp.uint32(images)).astype(jnp.int32) if batch > 1 else whole
+
+
+def _drop_once(steps: int, steps_per_epoch: int | Fraction, decay: float) -> Factor:
     """Multiply by `decay` once, for the last third of the epochs (of 30, from the 21st on)."""
-    start = steps_per_epoch * round(2 * (steps // steps_per_epoch) / 3)
+    start = math.ceil(steps_per_epoch * round(2 * int(steps // steps_per_epoch) / 3))
     return lambda step: jnp.where(step < start, jnp.float32(1), jnp.float32(decay))
 
 
 # Each takes (all steps, steps per epoch, decay) and returns the factor on the learning rate by step.
-SCHEDULES: dict[str, Callable[[int, int, float], Factor]] = {
+SCHEDULES: dict[str, Callable[[int, int | Fraction, float], Factor]] = {
     "constant": lambda steps, steps_per_epoch, decay: optax.constant_schedule(1.0),
     "cosine": lambda steps, steps_per_epoch, decay: optax.cosine_decay_schedule(1.0, steps),
     # Not optax.exponential_decay(staircase=True): its floor of a float32 quotient comes a step late in some epochs.
     "exponential": lambda steps, steps_per_epoch, decay: (
-        lambda step: decay ** (step // steps_per_epoch).astype(jnp.float32)
+        lambda step: decay ** epoch_of(step, steps_per_epoch).astype(jnp.float32)
     ),
     "step": _drop_once,
 }
 
 
 def make_optimizer(
-    name: str, momentum: bool, schedule: str, steps: int, steps_per_epoch: int, decay: float
+    name: str, momentum: bool, schedule: str, steps: int, steps_per_epoch: int | Fraction, decay: float
 ) -> Callable[[Hyperparameters], optax.GradientTransformation]:
     """Return a function from one network's hyper-parameters to its optax optimiser; their momentum is Adam's b1.
 

@@ -9,8 +9,10 @@ images have no network axis, so that the first layers of all its networks are on
 that are trained together.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache, partial
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -42,7 +44,7 @@ class Static:
     schedule: str
     decay: float
     batch_size: int
-    steps_per_epoch: int
+    steps_per_epoch: int | Fraction  # images / batch_size: minibatches run on over the ends of epochs
     steps: int
     receptive_field: int | None = None  # side in pixels of the patch that a unit of the first layer sees; None: all
     disturbances: tuple[str, ...] = ()  # by their names in memo.networks.disturbances
@@ -117,7 +119,7 @@ def as_seen(static: Static, pixels: jax.Array) -> jax.Array:
     return scaled(pixels, numbers(static.scaling, pixels, static.overall))
 
 
-def evaluation_steps(steps_per_epoch: int, steps: int, evaluations: int, spacing: str) -> np.ndarray:
+def evaluation_steps(steps_per_epoch: int | Fraction, steps: int, evaluations: int, spacing: str) -> np.ndarray:
     """Return the steps at which to evaluate: 0, then at most `evaluations` points up to `steps`, int32, ascending.
 
     `log` spaces them evenly on a log axis, the end of the first epoch among them. The first lies a sixteenth of an
@@ -125,11 +127,11 @@ def evaluation_steps(steps_per_epoch: int, steps: int, evaluations: int, spacing
     `epochs` takes the ends of epochs, all of them or evenly spaced ones.
     """
     if spacing == "epochs":
-        epochs = steps // steps_per_epoch
+        epochs = int(steps // steps_per_epoch)
         ends = np.round(np.linspace(1, epochs, min(epochs, evaluations))) if evaluations > 1 else np.array([epochs])
-        return np.concatenate([[0], steps_per_epoch * ends]).astype(np.int32)
-    spaced = np.geomspace(max(1, steps_per_epoch // 16), steps, max(2, evaluations - 1))[1 - evaluations :]
-    return np.unique(np.concatenate([[0, steps_per_epoch], np.round(spaced)])).astype(np.int32)
+        return np.array([0, *(math.ceil(steps_per_epoch * int(end)) for end in ends)], np.int32)
+    spaced = np.geomspace(max(1, int(steps_per_epoch // 16)), steps, max(2, evaluations - 1))[1 - evaluations :]
+    return np.unique(np.concatenate([[0, math.ceil(steps_per_epoch)], np.round(spaced)])).astype(np.int32)
 
 
 @lru_cache(maxsize=64)
@@ -300,7 +302,7 @@ def _laid_out(state: State, arithmetic: Arithmetic) -> State:
 
 
 def _make_run(static: Static, arithmetic: Arithmetic) -> Callable[..., State]:
-    """Return `run(images, pack, network, state, orders [K, n], since, first, last) -> state`: a network's steps."""
+    """Return `run(images, pack, network, state, minibatches [S, batch], since, first, last) -> state`: a network's steps."""
     update = _make_update(static, arithmetic)
 
     def run(
@@ -308,15 +310,13 @@ def _make_run(static: Static, arithmetic: Arithmetic) -> Callable[..., State]:
         pack: PackData,
         network: NetworkData,
         state: State,
-        orders: jax.Array,
+        minibatches: jax.Array,
         since: jax.Array,
         first: jax.Array,
         last: jax.Array,
     ) -> State:
         def run_step(step: jax.Array, state: State) -> State:
-            epoch, place = jnp.divmod(step, static.steps_per_epoch)
-            start = epoch - since, place * static.batch_size
-            places = lax.dynamic_slice(orders, start, (1, static.batch_size))[0]
+            places = lax.dynamic_index_in_dim(minibatches, step - since, keepdims=False)
             pixels = _read(images.train, images.train_scaling, pack.source, pack.rows[places], arithmetic)
             return update(state, network, step, pixels, network.labels[places])
 
@@ -326,11 +326,11 @@ def _make_run(static: Static, arithmetic: Arithmetic) -> Callable[..., State]:
 
 
 def make_train(static: Static, arithmetic: Arithmetic = PLAIN) -> Callable[..., State]:
-    """Return `train(images, packs, networks, state, orders, since, first, last) -> state`, not yet compiled.
+    """Return `train(images, packs, networks, state, minibatches, since, first, last) -> state`, not yet compiled.
 
     Takes the active networks of a slab from step `first` to step `last`. Leading axes: packs [P], networks and state
-    [P, members]. `orders` [P, K, n] are those of minibatches in K epochs from the epoch `since` on, which contain all of
-    these steps. A network that is no longer active, or has diverged, keeps its state.
+    [P, members]. `minibatches` [P, S, batch] are those of S steps from the step `since` on, with all of these steps among them:
+    positions among the n images. A network that is no longer active, or has diverged, keeps its state.
 
     The steps are a `lax.fori_loop` rather than a `lax.scan`: evaluations lie one step apart at first and epochs apart
     later, and a loop with traced bounds lets one compiled program serve every interval.

@@ -42,7 +42,7 @@ def _curves(trained: Trained) -> pd.DataFrame:
         "trial": np.repeat(ids, steps.shape[1]),
         "seed": np.repeat(seeds, steps.shape[1]),
         "step": steps.ravel(),
-        "epoch": steps.ravel() / signature(trained.trials[0]).static.steps_per_epoch,
+        "epoch": steps.ravel() / float(signature(trained.trials[0]).static.steps_per_epoch),
     }
     frame = pd.DataFrame(columns | {name: values.ravel() for name, values in trained.curves._asdict().items()})
     return frame[np.isfinite(frame["train_loss"])].reset_index(drop=True)

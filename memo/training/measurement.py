@@ -51,7 +51,7 @@ def measure(trained: Trained, probes: Sequence[str]) -> dict[str, dict[str, np.n
             columns = PROBES[name](networks(weights[place], int(steps[place])))
             kept = running[columns["network"]]
             step = trained.curve_steps[columns["network"][kept], place].astype(np.int64)
-            time = {"step": step, "epoch": step / common.static.steps_per_epoch}
+            time = {"step": step, "epoch": step / float(static.steps_per_epoch)}
             parts.append({**time, **{column: values[kept] for column, values in columns.items()}})
         measured[f"{name}_along"] = {column: np.concatenate([part[column] for part in parts]) for column in parts[0]}
     return measured

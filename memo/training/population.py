@@ -7,6 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -88,7 +89,7 @@ def signature(trial: Trial) -> Signature:
     shape = datasets.shape(recipe.dataset.name)
     side = recipe.dataset.image_side or recipe.dataset.crop or shape.side
     n_train = recipe.dataset.n_train or shape.train_images
-    steps_per_epoch = n_train // recipe.batch_size
+    steps_per_epoch = Fraction(n_train, recipe.batch_size)
     static = Static(
         sizes=(shape.channels * side**2, *recipe.model.widths, shape.classes),
         activation=recipe.model.activation,
@@ -99,7 +100,7 @@ def signature(trial: Trial) -> Signature:
         decay=recipe.optimizer.decay,
         batch_size=recipe.batch_size,
         steps_per_epoch=steps_per_epoch,
-        steps=recipe.epochs * steps_per_epoch,
+        steps=math.ceil(recipe.epochs * steps_per_epoch),
         receptive_field=recipe.model.receptive_field,
         disturbances=tuple(name for name in DISTURBANCES if getattr(recipe.regularization, name) > 0),
         noise_images=round(recipe.regularization.noise_images * recipe.batch_size),
@@ -236,8 +237,8 @@ def cores_each(common: Signature, platform: str) -> int:
 
 
 def _pack_bytes(common: Signature, pack_size: int) -> int:
-    # The subset's rows, in their order too, and the order of an epoch's minibatches, int32.
-    own = pack_size * network_bytes(common) + 12 * common.n_train
+    # The subset's rows, in their order too, and the minibatches of two epochs, int32.
+    own = pack_size * network_bytes(common) + 16 * common.n_train
     return own + (0 if common.inputs == "natural" else images_bytes(common))
 
 

@@ -31,7 +31,7 @@ from memo.networks.program import Evaluation, Images, NetworkData, PackData, Sta
 from memo.networks.status import COMPLETED, DIVERGED, MEMORISED
 from memo.training.inputs import TrainingData
 from memo.training.machine import SPEED, arithmetic, platform_of
-from memo.training.minibatches import Orders
+from memo.training.minibatches import Minibatches
 from memo.training.population import Population, step_flop
 
 # The operations of a chunk, about five seconds of a worker: the most that lies between two looks at the clock, and so is
@@ -195,13 +195,13 @@ class Slab:
         packs = jax.tree.map(lambda leaf: leaf[rows], slab.packs)
         networks = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[places], slab.networks)
         self._read: tuple[PackData, NetworkData] = jax.device_put((packs, networks), self._device)
-        epochs = static.steps // static.steps_per_epoch
         self._arithmetic = arithmetic(self._static, places.size, self._device, slab.images)
-        self._orders = Orders(slab.orders[rows], self._signature.n_train, epochs, self._device)
+        orders, images = slab.orders[rows], self._signature.n_train
+        self._minibatches = Minibatches(orders, images, static.batch_size, static.steps, self._device)
 
     def compile(self) -> None:
         """Compile the programs that `advance` runs at first, and that of its orders by drawing some."""
-        self._orders.at(0)
+        self._minibatches.at(0)
         self._look()
         self._train()
 
@@ -238,7 +238,7 @@ class Slab:
         return self._state.as_arrays()
 
     def advance(self) -> None:
-        """Take one chunk: to the next evaluation, or as far as seconds or the orders drawn go."""
+        """Take one chunk: to the next evaluation, or as far as seconds or the minibatches drawn go."""
         static, state = self._static, self._state
         target = int(self._steps[self.evaluations])
         near = state.active & (self._last_accuracies() >= NEAR * np.asarray(self._read[1].stop_at))
@@ -247,11 +247,11 @@ class Slab:
         )
         chunk = CHUNK_FLOP[platform_of(self._device)]
         most = max(1, int(chunk / (step_flop(static) * state.places.size)))
-        since, drawn = self._orders.at(state.step // static.steps_per_epoch)
-        last = min(target, brief, state.step + most, (since + drawn.shape[1]) * static.steps_per_epoch)
+        since, until, minibatches = self._minibatches.at(state.step)
+        last = min(target, brief, state.step + most, until)
         if last > state.step:
             span = np.int32(since), np.int32(state.step), np.int32(last)
-            state.running = self._train()(self._data.images, *self._read, state.running, drawn, *span)
+            state.running = self._train()(self._data.images, *self._read, state.running, minibatches, *span)
         state.step = last
         jax.block_until_ready(state.running)
         begun = time.perf_counter()
@@ -278,7 +278,7 @@ class Slab:
 
     def _train(self) -> Compiled:
         steps = (np.int32(0),) * 3  # since, first, last
-        read = self._data.images, *self._read, self._state.running, self._orders.shape, *steps
+        read = self._data.images, *self._read, self._state.running, self._minibatches.shape, *steps
         return _program(program.make_train, (self._static, self._arithmetic), self._device, *read, donated=3)
 
     def _look(self) -> Compiled:
