@@ -35,6 +35,7 @@ ADDED = {
     "dataset.image_side": None,
     "dataset.subset_seed": None,
     "labels.seed": None,
+    "labels.stratified": False,
     "inputs.fraction": 1.0,
     "inputs.seed": None,
     "inputs.scaling": "unit",
@@ -164,6 +165,12 @@ class Labels:
     )
     fraction: float = _number(1.0, 0, 1, about="share of the labels that are permuted, or probability of being redrawn")
     seed: int | None = _seed_of_its_own("seed of the treatment")
+    stratified: bool = _key(
+        False,
+        "true or false",
+        lambda v: isinstance(v, bool),
+        "of a shuffle: true gives every class every label equally often (but for one or two images)",
+    )
 
 
 @dataclass
@@ -551,6 +558,8 @@ def _check_together(recipe: Recipe) -> None:
             raise Refusal(
                 f"regularization.{name} is {strength}; with inputs.scaling={recipe.inputs.scaling} allowed is 0."
             )
+    if recipe.labels.stratified and recipe.labels.kind != "shuffled":
+        raise Refusal(f"labels.stratified is true; with labels.kind={recipe.labels.kind} allowed is false.")
     noise = recipe.regularization.noise_images
     if noise > 0 and round(noise * recipe.batch_size) == 0:
         raise Refusal(
@@ -568,6 +577,7 @@ def _canonical(recipe: Recipe) -> Recipe:
     # True labels have no fraction; one stored value makes all spellings of the recipe the same trial.
     labels.fraction = 0.0 if labels.kind == "true" else float(labels.fraction)
     labels.seed = None if labels.kind == "true" else labels.seed
+    labels.stratified = labels.stratified and labels.kind != "true"
     if inputs.kind == "natural" or inputs.fraction == 0:
         inputs = Inputs(scaling=inputs.scaling)
     stop = recipe.stop_at_train_accuracy

@@ -27,6 +27,7 @@ REFUSED = [
     ("dataset.image_side", 29, "1 to 28, or null"),
     ("dataset.subset_seed", -1, "0 to 2147483647, or null"),
     ("labels.seed", 2**31, "0 to 2147483647, or null"),
+    ("labels.stratified", "yes", "true or false"),
     ("dataset.n_test", -5, "null for all"),
     ("inputs.kind", "noise", "natural, shuffled_pixels, random_pixels, gaussian"),
     ("inputs.fraction", 1.1, "0 to 1"),
@@ -100,6 +101,7 @@ OTHER = {
     "inputs.scaling": "per_image",
     "labels.kind": "shuffled",
     "labels.seed": 4,
+    "labels.stratified": True,
     "labels.fraction": 0.25,
     "model.widths": [64, 63],
     "model.activation": "tanh",
@@ -225,7 +227,7 @@ def test_the_default_trial_keeps_its_id():
 
 @pytest.mark.parametrize("name", OTHER)
 def test_each_recipe_key_changes_the_id(name):
-    needs = {"labels": {"labels.kind": "random"}, "inputs": {"inputs.kind": "gaussian"}}.get(name.split(".")[0], {})
+    needs = {"labels": {"labels.kind": "shuffled"}, "inputs": {"inputs.kind": "gaussian"}}.get(name.split(".")[0], {})
     common = {} if name.endswith(".kind") else needs
     if name == "regularization.adversarial_radius":
         common = {"regularization.adversarial": 0.5}

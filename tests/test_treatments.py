@@ -151,3 +151,19 @@ def test_gaussian_images_have_the_statistics_of_each_channel():
     one = gaussian_images(np.random.default_rng(0), (7, 12), PixelStatistics((0.25,), (0.5,)))
     expected = np.random.default_rng(0).standard_normal((7, 12), np.float32) * np.float32(0.5) + np.float32(0.25)
     np.testing.assert_array_equal(one, expected)
+
+
+@pytest.mark.parametrize("counts", [[100] * 10, [50, 10, 30], [7, 7, 7, 7]])
+def test_a_stratified_shuffle_gives_each_class_every_label_equally_often(counts):
+    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts)).astype(np.uint8)
+    one, other = (
+        treatments.stratified_shuffle(np.random.default_rng(seed), labels, 1.0, len(counts)) for seed in (0, 1)
+    )
+    assert not np.array_equal(one, other)
+    table = np.zeros((len(counts), len(counts)), int)
+    np.add.at(table, (labels, one), 1)
+    np.testing.assert_array_equal(table.sum(0), counts)  # a permutation
+    assert abs(table - np.outer(counts, counts) / len(labels)).max() <= (0 if counts == [100] * 10 else 2)
+    half = treatments.stratified_shuffle(np.random.default_rng(0), labels, 0.5, len(counts))
+    assert np.sum(half != labels) <= round(0.5 * len(labels))
+    np.testing.assert_array_equal(np.bincount(half, minlength=len(counts)), counts)

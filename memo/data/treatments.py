@@ -30,6 +30,21 @@ def _random_labels(generator: np.random.Generator, labels: np.ndarray, fraction:
     return np.where(redrawn, generator.integers(0, classes, len(labels), dtype=labels.dtype), labels)
 
 
+def stratified_shuffle(generator: np.random.Generator, labels: np.ndarray, fraction: float, classes: int) -> np.ndarray:
+    """Permute a random `fraction` of the labels so that images of each class get every label equally often.
+
+    That is, as often as it occurs among those labels, but for one or two images.
+    """
+    chosen = generator.permutation(len(labels))[: round(fraction * len(labels))]
+    chosen = chosen[np.argsort(labels[chosen], kind="stable")]  # class by class, in random order within each
+    counts = np.bincount(labels[chosen], minlength=classes)
+    # The copies of each label lie at even distances from 0 to 1, so that every stretch has its share of each label.
+    places = np.concatenate([(np.arange(count) + generator.random()) / max(count, 1) for count in counts])
+    shuffled = labels.copy()
+    shuffled[chosen] = np.repeat(np.arange(classes, dtype=labels.dtype), counts)[np.argsort(places)]
+    return shuffled
+
+
 # (generator, labels [n] uint8, fraction 0..1, number of classes) -> labels [n] uint8
 LabelTreatment = Callable[[np.random.Generator, np.ndarray, float, int], np.ndarray]
 LABELS: dict[str, LabelTreatment] = {"true": _true_labels, "shuffled": _shuffled_labels, "random": _random_labels}

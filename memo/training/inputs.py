@@ -101,7 +101,8 @@ class TrainingData:
         return seed if self._common.inputs_seed is None else self._common.inputs_seed
 
     def _labels(self, trial: Trial, true: np.ndarray) -> np.ndarray:
-        treat = treatments.LABELS[trial.recipe.labels.kind]
+        asked = trial.recipe.labels
+        treat = treatments.stratified_shuffle if asked.stratified else treatments.LABELS[asked.kind]
         chosen = trial.recipe.labels.seed
         seed = trial.seed if chosen is None else chosen
         return treat(generator(seed, "labels"), true, trial.recipe.labels.fraction, self._common.static.sizes[-1])
