@@ -170,7 +170,10 @@ def by_x(shown: Shown, found: pd.DataFrame, measures: Sequence[Measure], hue: Ke
     for axes, (facet, measure) in zip(places, cells):
         own = where(found, facet | {"measure": measure.column})
         compared = "scale" in own
-        _estimates(axes, own[own["scale"] == measure.scale] if compared else own, hue, x)
+        own = own[own["scale"] == measure.scale] if compared else own
+        _estimates(axes, own, hue, x)
+        if own["value"].isna().all():
+            axes.text(0.5, 0.5, "no value", transform=axes.transAxes, ha="center", color="0.45")
         level = NULL[measure.scale] if compared else measure.straight
         if level is not None:
             axes.axhline(level, **palette.REFERENCE)
