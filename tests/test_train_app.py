@@ -1,5 +1,6 @@
 """The commands as a user meets them: what they write, what they skip, what they refuse."""
 
+import dataclasses
 import logging
 import re
 import sys
@@ -13,6 +14,7 @@ import memo
 from experiments import train
 from experiments.headline.analysis import analyse
 from memo.commands import experiment, hydra_app
+from memo.data.idx import FILES
 from tests import builders
 
 TINY = (
@@ -195,7 +197,7 @@ def refused(monkeypatch, tmp_path):
         ("dataset.n_train=70000", ["dataset.n_train is 70000", "60000"]),
         ("dataset.n_test=10001", ["dataset.n_test is 10001", "10000"]),
         ("dataset.n_train=0", ["dataset.n_train is 0", "from 1"]),
-        ("dataset=cifar10", ["dataset/cifar10", "fashion_mnist", "mnist"]),
+        ("dataset=imagenet", ["dataset/imagenet", "cifar10", "fashion_mnist", "mnist"]),
         ("labels.kind=fake", ["labels.kind is fake", "true, shuffled, random"]),
         ("labels.fraction=-0.1", ["labels.fraction is -0.1", "0 to 1"]),
         ("loss=hinge", ["loss is hinge", "cross_entropy, squared_error"]),
@@ -225,11 +227,11 @@ def test_refusals(refused, tmp_path, arguments, parts):
 def test_a_truncated_data_file_is_refused_by_name(refused, tmp_path, monkeypatch, named):
     folder = tmp_path / "data" / "mnist"
     folder.mkdir(parents=True)
-    for file in memo.data.datasets.FILES:
+    for file in FILES:
         (folder / file).write_bytes(bytes.fromhex("00000801000000020a"))
     monkeypatch.setenv("MEMO_CACHE", str(folder.parent))
     entry = memo.data.datasets.REGISTRY["mnist"]
-    monkeypatch.setitem(memo.data.datasets.REGISTRY, "mnist", memo.data.datasets.Entry(entry.sha256, ()))
+    monkeypatch.setitem(memo.data.datasets.REGISTRY, "mnist", dataclasses.replace(entry, sources=()))
     own = [f"dataset.folder={folder}"] if named else []
     sentence = refused(f"hydra.run.dir={tmp_path}/run", *TINY, *own)
     assert sentence.startswith("Refused: ")
