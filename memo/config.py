@@ -29,7 +29,7 @@ from memo.probes import PROBES, known
 # 2: minibatches run on over the ends of epochs, which changes nothing where the images are a multiple of a minibatch.
 PROTOCOL = 2
 # Keys added after the first results were stored, with the value that all of those had: it is left out of the hash,
-#: so that they are found.
+# so that they are found.
 ADDED = {
     "dataset.crop": None,
     "dataset.image_side": None,
