@@ -255,7 +255,7 @@ def test_poor_runs_make_a_report(analysed, tmp_path, change, monkeypatch):
     if change is every_label_fits:
         assert ledger.loc["faster-t99-8", "measured"] == pytest.approx(3)
         assert ledger.loc["chance-memorised", "n"] == 2
-        assert "Networks of 8 units per layer memorise all 128 shuffled labels (2 seeds each)" in made.findings[0]
+        assert "Networks with 8 units per layer memorise all 128 shuffled labels (2 seeds each)" in made.findings[0]
         for kind in ("loss", "accuracy"):
             assert ledger.loc[f"linear-{kind}-8", "measured"] == pytest.approx(1, abs=1e-3)
         assert ledger.loc["fiddles-loss-8", "measured"] == pytest.approx(0.25, abs=0.02)  # a straight line
