@@ -372,7 +372,7 @@ def finished(tmp_path_factory):
 def test_every_claim_is_computed_again_from_committed_tables(finished):
     result = results.read(Experiment("closer_look", "", ""), finished)
     found = audit(result, finished)
-    assert found.numbers > 40 and found.mismatches == []
+    assert found.numbers > 30 and found.mismatches == []  # two seeds leave most claims without a number
     # Two seeds (or four networks) decide nothing; what is measured has a figure.
     assert set(result.ledger["judged"]) <= {claims.UNDECIDED, claims.NOT_APPLICABLE, claims.NOT_YET_MEASURED}
     drawn = {path.stem for path in (finished / "figures").iterdir()}

@@ -107,7 +107,7 @@ def test_a_query_that_is_not_finite_has_no_nearest_image(digits):
 
 def test_no_images_and_no_queries(digits):
     images, queries = digits
-    with pytest.raises(ValueError, match="there is none"):
+    with pytest.raises(ValueError, match="There are no images among which"):
         nearest(queries, images[:0])
     assert [len(found) for found in nearest(queries[:0], images)] == [0, 0]
 

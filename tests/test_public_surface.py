@@ -172,5 +172,3 @@ def test_the_citation_is_that_of_the_package():
     project = (ROOT / "pyproject.toml").read_text()
     version = next(line for line in project.splitlines() if line.startswith("version = ")).split('"')[1]
     assert f"version: {version}\n" in text
-    readme = (ROOT / "README.md").read_text()
-    assert f"version = {{{version}}}" in readme
