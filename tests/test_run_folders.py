@@ -366,9 +366,12 @@ def test_a_damaged_mark_is_noticed(tmp_path, caplog):
             memo.load(tmp_path)
 
 
+@pytest.mark.parametrize("mark", ["of today", "of older versions"])
 @pytest.mark.parametrize("kept", range(6))
-def test_a_crash_between_replacements_damages_nothing(tmp_path, monkeypatch, kept):
+def test_a_crash_between_replacements_damages_nothing(tmp_path, monkeypatch, kept, mark):
     write(tmp_path, tables("a"), PROVENANCE)
+    if mark == "of older versions":
+        (tmp_path / "done.json").write_text('{"trials": 1}')
     before, replaced, replace = memo.load(tmp_path), [], os.replace
 
     def dying(source, target):
@@ -379,9 +382,8 @@ def test_a_crash_between_replacements_damages_nothing(tmp_path, monkeypatch, kep
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", dying)
-        if kept < 6:
-            with pytest.raises(KeyboardInterrupt):
-                write(tmp_path, tables("b"), PROVENANCE)
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path, tables("b"), PROVENANCE)
     assert len(replaced) == kept
     assert "a" in run_folders.finished(tmp_path, [])
     same(of(memo.load(tmp_path), "a"), before)

@@ -10,7 +10,7 @@ from jax import lax
 from memo.networks import mlp
 from memo.networks.mlp import Layers
 
-# Images in a minibatch below which canonical gradients are faster for packs too (784-16-16-10 in batches of 10: 1.08).
+# Images in a minibatch below which canonical gradients are faster for packs too (784-16-16-10 in batches of 10: 1.08 and 1.09).
 SMALL_BATCH = 64
 # Share of pixels that are not zero up to which reading only those is faster. Of MNIST 0.19 are not, of Fashion-MNIST 0.50.
 SPARSE = 1 / 3
@@ -20,8 +20,8 @@ class Arithmetic(NamedTuple):
     """The choices; the default computes everything as it is written, and serves every device and every image.
 
     `canonical`: gradients of weights as products of arrays as they lie in memory, which XLA hands to its fastest product on
-    CPUs: 1.07 times as fast at width 512, 1.04 at 2048, 1.0 at 128 (docs/performance.md). `sparse`: the first layer reads
-    bytes, and of those only what is not zero (`memo.networks.sparse`).
+    CPUs: 1.07 and 1.13 times as fast at width 512 in two runs, no clear gain at other widths (docs/performance.md). `sparse`:
+    the first layer reads bytes, and of those only what is not zero (`memo.networks.sparse`).
     """
 
     canonical: bool = False

@@ -3,7 +3,7 @@
     images [batch, pixels] bytes ──> by image: pixels and values ──> values [batch, units]
                                  └─> by pixel: images and values ──> gradient [pixels, units]
 
-Four fifths of MNIST's pixels are zero. Reading only the others makes a whole step 1.3 to 1.5 times as fast at widths 16 to
+Four fifths of MNIST's pixels are zero. Reading only the others makes a whole step 1.25 to 1.5 times as fast at widths 16 to
 512 (docs/performance.md): that is what the machine code below repays. Each sum runs over its terms in the order in which
 a dense product takes them, for every unit alike, whichever units stand beside it.
 """

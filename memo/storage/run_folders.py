@@ -150,7 +150,7 @@ def write(folder: Path, tables: Mapping[str, pa.Table], provenance: Mapping[str,
 def write_runs(tables: Mapping[str, pa.Table], runs: Mapping[str, Path], provenance: Mapping[str, Any]) -> None:
     """Add the rows of each trial to its run folder, `runs` by the ids of trials; see `write`.
 
-    Files wait for the disk together, which takes a twentieth of the time in which each of them waits by itself.
+    Files wait for the disk together: a sync of its own for each takes milliseconds (docs/performance.md).
     """
     rows: dict[Path, dict[str, list[int]]] = {}
     for name, table in tables.items():
@@ -186,6 +186,7 @@ def _stage(files: ExitStack, folder: Path, tables: Mapping[str, pa.Table], prove
     Of a folder with a damaged table nothing is kept: its trials have just been trained again, or will be.
     """
     kept = {} if _damage(folder) else _marked(folder) or _digests(folder)
+    kept = {name: digests or [_digest(folder / name)] for name, digests in kept.items()}  # older marks have none
     new = tables["trials"]["trial"].combine_chunks()
 
     def replaced(name: str) -> Path:
@@ -193,7 +194,7 @@ def _stage(files: ExitStack, folder: Path, tables: Mapping[str, pa.Table], prove
 
     done, trials = replaced(DONE), replaced(TRIALS)
     earlier = _sessions(folder) if kept and (folder / PROVENANCE).exists() else []
-    _write_json(replaced(PROVENANCE), {**provenance, "earlier": earlier})
+    _write_json(replaced(PROVENANCE), {**provenance, "earlier": earlier}, folder / PROVENANCE)
     written: Digests = {}
     for name, table in tables.items():
         target = folder / f"{name}.parquet"
@@ -206,14 +207,14 @@ def _stage(files: ExitStack, folder: Path, tables: Mapping[str, pa.Table], prove
             pq.write_table(table, path, write_page_checksum=True)
             written[target.name] = [_digest(path)]
     count = pq.ParquetFile(trials).metadata.num_rows
-    _write_json(done, {"trials": count, "tables": kept | written})
+    _write_json(done, {"trials": count, "tables": kept | written}, folder / DONE)
     if kept:
         both = {name: [*kept.get(name, []), *digests] for name, digests in written.items()}
-        _write_json(replaced(DONE), {"trials": count, "tables": kept | both})
+        _write_json(replaced(DONE), {"trials": count, "tables": kept | both}, folder / DONE)
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    with _writing(path):
+def _write_json(path: Path, content: Mapping[str, Any], target: Path) -> None:
+    with _writing(target):
         path.write_text(json.dumps(content, indent=1))
 
 
@@ -245,7 +246,7 @@ def make_ready(folder: Path) -> None:
     if (folder / TRIALS).exists() and not (folder / DONE).exists():
         count = len(read(folder / TRIALS, ["trial"]))
         with replacing(folder / DONE) as path:
-            _write_json(path, {"trials": count, "tables": _digests(folder)})
+            _write_json(path, {"trials": count, "tables": _digests(folder)}, folder / DONE)
 
 
 def _sessions(folder: Path) -> list[dict[str, Any]]:
