@@ -4,7 +4,7 @@
                    └──arrays──> checkpoint ──> Slab
 
 A chunk ends at the next evaluation, after seconds, or where a network may have memorised: between evaluations, those that
-were at half of `stop_at_train_accuracy` or more are looked at briefly, so that the step at which each of them stops is known
+had nine tenths of `stop_at_train_accuracy` are looked at briefly, so that the step at which each of them stops is known
 to a fiftieth. What ends a chunk never changes a result: a slab that goes on from a checkpoint gives the bits of one that was
 never interrupted.
 """
@@ -38,7 +38,7 @@ from memo.training.population import Population, step_flop
 # lost in a crash.
 CHUNK_FLOP = {platform: 5 * speed for platform, speed in SPEED.items()}
 # Of the accuracy at which a network stops: from there on it is looked at between evaluations.
-NEAR = 0.5
+NEAR = 0.9
 # What a smaller program must save before it is compiled, which takes 2 to 3 seconds for each shape.
 RECOMPILE_FLOP = {platform: 5 * speed for platform, speed in SPEED.items()}
 
