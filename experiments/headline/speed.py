@@ -6,7 +6,8 @@ from experiments.headline.networks import read, widths_of
 from memo.commands.evidence import Evidence
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
-from memo.statistics.curve_shape import loss_progress, time_to
+from memo.statistics.curve_shape import time_to
+from memo.statistics.curve_summary import rises
 from memo.statistics.over_seeds import slowdown
 from memo.storage.run_folders import Tables
 
@@ -17,10 +18,9 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Return each network's epochs to 50, 90 and 99 % training accuracy, and until its loss has fallen by these percentages."""
     rows = []
     for keys, curve in evidence.curves():
-        rises = {"accuracy": curve["train_accuracy"], "loss": loss_progress(curve["train_loss"])}
         times = {
             f"{kind}_t{level}": time_to(curve["epoch"], rise, level / 100)
-            for kind, rise in rises.items()
+            for kind, rise in rises(curve).items()
             for level in LEVELS
         }
         rows.append(keys | times)

@@ -19,8 +19,8 @@ from memo.comparison.keys import Key, Layout
 from memo.comparison.networks import RATIO, Measure
 from memo.reporting import figures, palette, panels
 from memo.reporting.palette import Mark
-from memo.statistics.curve_shape import loss_progress, time_to
-from memo.statistics.curve_summary import LEVELS
+from memo.statistics.curve_shape import time_to
+from memo.statistics.curve_summary import LEVELS, rises
 from memo.statistics.intervals import mean_interval
 
 HUES, ACROSS, DOWN = 8, 4, 3  # levels of hue, columns and rows of a figure, at most
@@ -134,8 +134,7 @@ def on_common_time(shown: Shown) -> Drawing:
 
 
 def _end(curve: pd.DataFrame, kind: str, time: str) -> float:
-    rise = loss_progress(curve["train_loss"]) if kind == "loss" else curve["train_accuracy"]
-    return time_to(curve[time], rise, LEVELS[kind])
+    return time_to(curve[time], rises(curve)[kind], LEVELS[kind])
 
 
 def confidence(shown: Shown, inputs: Sequence[str]) -> Drawing:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from memo.data.mnist import MNIST
 from memo.networks.status import DIVERGED
-from memo.statistics.curve_shape import loss_progress, shape, start, time_to
+from memo.statistics.curve_shape import loss_progress, shape, smoothed, start, time_to
 
 Curve = Mapping[str, np.ndarray]  # the columns READ of one network's learning curve
 READ = ("step", "epoch", "train_loss", "train_accuracy", "test_accuracy")
@@ -46,8 +46,8 @@ COLUMNS = (
 def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, times: Mapping[str, float]) -> pd.DataFrame:
     """Return one row for each row of `trials`, with its index: COLUMNS, and `times`, levels of training accuracy by name.
 
-    Times are epochs, first crossings between evaluations; NaN if a curve never reaches the level. `start` is the time at which
-    a tenth of the initial loss is lost, where fitting starts. `best` is the evaluation after step 0 with the best test
+    Times are epochs at which the smoothed curve first crosses a level, between evaluations; NaN if it never does. `start` is the
+    time at which a tenth of the initial loss is lost, where fitting starts. `best` is the evaluation after step 0 with the best test
     accuracy. Everything is NaN for diverged networks.
     """
     sound = trials[trials["status"] != DIVERGED]["trial"].unique()
@@ -69,7 +69,7 @@ def _by_trial(curves: pd.DataFrame) -> dict[str, Curve]:
 
 
 def _of_curve(curve: Curve, times: Mapping[str, float]) -> dict[str, Any]:
-    epochs, first = curve["epoch"], int(curve["step"][0] == 0)
+    epochs, first, rising = curve["epoch"], int(curve["step"][0] == 0), rises(curve)
     best = first + np.nanargmax(curve["test_accuracy"][first:])
     found = {
         "epochs": epochs[-1],
@@ -81,19 +81,27 @@ def _of_curve(curve: Curve, times: Mapping[str, float]) -> dict[str, Any]:
         "best_epoch": epochs[best],
         "best_step": curve["step"][best],
         "train_accuracy_at_best": curve["train_accuracy"][best],
-        "start": time_to(epochs, 1 - curve["train_loss"] / curve["train_loss"][0], 0.1),
+        "start": time_to(epochs, rising["loss"], 0.1),
     }
-    found |= {name: time_to(epochs, curve["train_accuracy"], level) for name, level in times.items()}
+    found |= {name: time_to(epochs, rising["accuracy"], level) for name, level in times.items()}
     return found | shapes(curve)
 
 
+def rises(curve: pd.DataFrame | Curve) -> dict[str, np.ndarray]:
+    """Return the smoothed rise of each kind of LEVELS: the share of the initial loss that is lost, and training accuracy."""
+    progress = loss_progress(curve["train_loss"])
+    return {
+        "loss": smoothed(curve["step"], progress),
+        "accuracy": smoothed(curve["step"], curve["train_accuracy"]),
+    }
+
+
 def shapes(curve: pd.DataFrame | Curve) -> dict[str, float]:
-    """Return SHAPE_COLUMNS, the statistics of memo.statistics.curve_shape of a network's training loss and accuracy."""
+    """Return SHAPE_COLUMNS, the statistics of memo.statistics.curve_shape of a network's smoothed training loss and accuracy."""
     found: dict[str, float] = {}
-    for kind, level in LEVELS.items():
-        values = curve[f"train_{kind}"]
-        measured = shape(curve["epoch"], values, kind, level)
-        rise, chance = (loss_progress(values), 0.0) if kind == "loss" else (values, CHANCE)
+    for kind, rise in rises(curve).items():
+        level, chance = LEVELS[kind], 0.0 if kind == "loss" else CHANCE
+        measured = shape(curve["epoch"], rise, "accuracy", level, chance)
         found |= {f"{kind}_{name}": measured[name] for name in SHAPES}
         found[f"{kind}_start"] = start(curve["epoch"], rise, level, chance)
     return found
