@@ -34,6 +34,7 @@ ADDED = {
     "dataset.crop": None,
     "dataset.image_side": None,
     "dataset.subset_seed": None,
+    "dataset.n_validation": 0,
     "labels.seed": None,
     "labels.stratified": False,
     "inputs.fraction": 1.0,
@@ -118,6 +119,13 @@ class Dataset:
     name: str = _choice("mnist", datasets.REGISTRY, "the data set")
     n_train: int | None = _count(None, "training images, a random subset", null="for all")
     n_test: int | None = _count(None, "test images, a fixed random subset", null="for all")
+    n_validation: int = _key(
+        0,
+        "a whole number from 0",
+        lambda v: type(v) is int and v >= 0,
+        "images held out of the training files, with their true labels, for choices of an epoch or a setting; `n_train: null` is "
+        "then all others",
+    )
     crop: int | None = _count(
         None,
         "pixels per side of the middle of an image, to which images are cut (Zhang et al.: 28 of CIFAR-10's 32)",
@@ -550,6 +558,11 @@ def _check_together(recipe: Recipe) -> None:
             f"model.receptive_field is {patch}; it needs images of one channel, {asked.name} has {shape.channels}."
         )
     n_train = asked.n_train or shape.train_images
+    if n_train + asked.n_validation > shape.train_images:
+        raise Refusal(
+            f"dataset.n_validation is {asked.n_validation}; beside {n_train} of {asked.name}'s {shape.train_images} "
+            f"training images (dataset.n_train) allowed is 0 to {shape.train_images - n_train}."
+        )
     if recipe.batch_size > n_train:
         raise Refusal(f"batch_size is {recipe.batch_size}; allowed is 1 to the {n_train} training images.")
     for name in ("input_noise", "noise_images", "adversarial"):  # their strengths are on the scale where white is 1
@@ -590,6 +603,8 @@ def _canonical(recipe: Recipe) -> Recipe:
     dataset.image_side = None if dataset.image_side == (dataset.crop or shape.side) else dataset.image_side
     if model.receptive_field == (dataset.image_side or dataset.crop or shape.side):
         model.receptive_field = None
+    if dataset.n_train is None and 0 < dataset.n_validation < shape.train_images:
+        dataset.n_train = shape.train_images - dataset.n_validation
     dataset.n_train = None if dataset.n_train == shape.train_images else dataset.n_train
     dataset.n_test = None if dataset.n_test == shape.test_images else dataset.n_test
     return replace(

@@ -32,6 +32,20 @@ def test_ends_bests_times_and_shapes():
     assert found.loc[7].equals(first)
 
 
+def test_the_best_evaluation_on_validation_images():
+    trials, curves = made_up()
+    held_out = curves["step"].map(
+        dict(zip(range(0, 60, 10), [0.99, 0.3, 0.5, 0.7, 0.7, 0.6]))
+    )  # before training by luck
+    found = curve_summary.outcomes(trials, curves.assign(validation_accuracy=held_out), {}).loc[5]
+    assert found["validation_accuracy"] == 0.6
+    assert found[list(curve_summary.BY_VALIDATION)].tolist() == [0.7, 0.5, 3, 30]  # the first of two equal ones
+    # Tables that were stored before there were validation images, and those without any.
+    for without in (curves, curves.assign(validation_accuracy=np.nan)):
+        found = curve_summary.outcomes(trials, without, {}).loc[5]
+        assert found[["validation_accuracy", *curve_summary.BY_VALIDATION]].isna().all()
+
+
 def test_where_every_network_diverged_the_columns_are_there():
     trials, curves = made_up()
     assert curve_summary.outcomes(trials.assign(status="diverged"), curves, {"t50": 0.5}).isna().all(axis=None)

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from memo.config import Execution
+from memo.networks import mlp, program
 from memo.training import execution, slab
+from memo.training.inputs import TrainingData
 from memo.training.population import Layout, Population, plan, step_flop
 
 
@@ -96,10 +98,79 @@ def test_treated_inputs_are_one_source_a_seed(trials, small_mnist, kind):
         assert trained.curves.test_accuracy[place, -1] == pytest.approx(expected, abs=1.5 / 300)  # one on the fence
 
 
+# Images held out of the training files.
+
+HELD_OUT = {"dataset.n_validation": 600}  # more than a block
+
+
+def numpy_network(layers, pixels):
+    """Return the log-probabilities of a network of ReLU layers for pixels on the scale 0..1, in NumPy, float64."""
+    *hidden, (weights, biases) = [tuple(np.asarray(leaf, float) for leaf in layer) for layer in layers]
+    for own, shift in hidden:
+        pixels = np.maximum(pixels @ own + shift, 0)
+    outputs = pixels @ weights + biases
+    return outputs - np.log(np.exp(outputs).sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"inputs.kind": "random_pixels"},
+        {"inputs.kind": "gaussian", "inputs.fraction": 0.5, "dataset.image_side": 10},
+    ],
+    ids=str,
+)
+def test_validation_is_a_full_pass_over_images_held_out_with_their_true_labels(trials, small_mnist, settings):
+    (group,) = plan(trials(HELD_OUT | settings | {"labels.kind": "random", "epochs": 2, "seeds": 2}))
+    trained = execution.train(group, small_mnist)
+    data = TrainingData(group.signature, small_mnist)
+    for place, trial in enumerate(group.trials):
+        unseen = set(range(2000)) - set(data.given(trial)[0].tolist())
+        held_out = data.held_out(trial)
+        assert set(held_out) < unseen and len(set(held_out)) == 600
+        pack = data.slab([[trial]], jax.devices()[0])
+        pixels = np.asarray(pack.images.train[0][pack.packs.validation[0]], float)
+        pixels /= 255 if pack.images.train.dtype == np.uint8 else 1
+        found = numpy_network(outcome(trained, place)[-1], pixels)
+        true = small_mnist.train_labels[held_out]
+        curves = trained.curves
+        assert curves.validation_loss[place, -1] == pytest.approx(-found[np.arange(600), true].mean(), rel=1e-4)
+        assert curves.validation_accuracy[place, -1] == pytest.approx(np.mean(found.argmax(1) == true), abs=1.5 / 600)
+        assert np.isfinite(curves.validation_loss[place]).all()
+
+
+def test_images_held_out_change_no_bit_of_what_else_is_measured(trials, small_mnist):
+    with_them, without = (
+        execution.train(plan(trials(settings | {"labels.kind": "shuffled"}))[0], small_mnist)
+        for settings in (HELD_OUT, {})
+    )
+    jax.tree.map(np.testing.assert_array_equal, with_them.layers, without.layers)
+    for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy"):
+        np.testing.assert_array_equal(getattr(with_them.curves, name), getattr(without.curves, name))
+    assert np.isnan(without.curves.validation_loss).all() and np.isnan(without.final.validation_accuracy).all()
+
+
+def test_without_them_the_program_reads_none(trials, small_mnist):
+    def passes(settings):
+        """Return over how many sets of images the compiled evaluation loops, each once."""
+        (group,) = plan(trials(settings))
+        data = TrainingData(group.signature, small_mnist)
+        pack = data.slab([[group.trials[0]]], jax.devices()[0])
+        layers = jax.tree.map(lambda leaf: leaf[None, None], mlp.initialise(jax.random.key(0), (784, 8, 10), "he"))
+        look = program.make_look("relu", "cross_entropy")
+        arguments = pack.images, pack.packs, pack.networks, mlp.turned(layers), np.bool_(False)
+        return jax.jit(look).lower(*arguments).as_text().count("stablehlo.while")
+
+    assert (passes({}), passes(HELD_OUT)) == (2, 3)
+
+
 # Interruptions: a slab that goes on from what was kept gives the bits of one that was never stopped.
 
 OBSERVED = (0, 2, 3, 9, 11)
-LONG = {"epochs": 30, "evaluations": 12, "stop_at_train_accuracy": 0.9, "optimizer.momentum": 0.5}
+LONG = {
+    "epochs": 30, "evaluations": 12, "stop_at_train_accuracy": 0.9, "optimizer.momentum": 0.5, "dataset.n_validation": 70,
+}  # fmt: skip
 
 
 class Stopped(Exception):

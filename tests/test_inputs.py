@@ -68,6 +68,41 @@ def test_labels_belong_to_the_images_beside_them(read, small_mnist):
     np.testing.assert_array_equal(slab.images.train[0], small_mnist.train_images)
 
 
+def test_images_held_out_are_each_seeds_own_and_the_same_beside_every_number_of_training_images(read, small_mnist):
+    few, many, none = (
+        read({"dataset.n_validation": v, "dataset.n_train": n}) for n, v in ((256, 300), (1700, 300), (256, 0))
+    )
+    np.testing.assert_array_equal(few.packs.validation, many.packs.validation)
+    np.testing.assert_array_equal(few.packs.rows, none.packs.rows)
+    assert none.packs.validation is none.packs.validation_labels is None
+    assert not np.array_equal(*few.packs.validation)
+    for rows, held_out, labels in zip(many.packs.rows, many.packs.validation, many.packs.validation_labels):
+        assert len({*rows, *held_out}) == 2000  # each image once
+        np.testing.assert_array_equal(labels, small_mnist.train_labels[held_out])
+
+
+def test_one_draw_of_images_for_all_seeds_is_one_of_those_held_out(read):
+    np.testing.assert_array_equal(*read({"dataset.n_validation": 9, "dataset.subset_seed": 4}).packs.validation)
+
+
+def test_images_held_out_are_treated_as_test_images_are(read, small_mnist):
+    settings = {"dataset.n_validation": 20, "dataset.subset_seed": 1, "inputs.seed": 1}
+    own = read(settings | {"inputs.kind": "shuffled_pixels"})
+    held_out = own.images.train[0][own.packs.validation[0]]
+    natural = read(settings)
+    rows = natural.packs.validation[0]
+    # One permutation for training, test and validation images: that which takes natural test images to these.
+    shuffled, as_they_were = np.asarray(own.images.test[0]).T, np.asarray(natural.images.test[0]).T
+    order = [np.flatnonzero((as_they_were == pixel).all(axis=1)) for pixel in shuffled]
+    clear = np.array([len(candidates) == 1 for candidates in order])
+    assert clear.sum() > 300
+    taken = np.array([candidates[0] for candidates in order])[clear]
+    np.testing.assert_array_equal(held_out[:, clear], small_mnist.train_images[rows][:, taken])
+    part = read(settings | {"inputs.kind": "gaussian", "inputs.fraction": 0.5})
+    kept = np.asarray(part.images.train[0][part.packs.validation[0]])
+    np.testing.assert_array_equal(kept, small_mnist.train_images[rows].astype(np.float32) / np.float32(255))
+
+
 def test_what_a_trial_was_given_is_what_it_reads(trials, small_mnist):
     packs = [trials({"seed": seed}, {}, {"labels.kind": "random", "labels.fraction": 0.5}) for seed in (0, 1)]
     data = TrainingData(signature(packs[0][0]), small_mnist)

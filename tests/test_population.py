@@ -23,6 +23,7 @@ SPLITTING = [
     {"dataset.name": "fashion_mnist"},
     {"dataset.n_train": 255},
     {"dataset.n_test": 299},
+    {"dataset.n_validation": 10},
     {"inputs.kind": "gaussian"},
     {"model.widths": [9]},
     {"model.activation": "tanh"},

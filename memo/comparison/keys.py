@@ -23,6 +23,7 @@ _WORDS = {
     "dataset.name": "data set",
     "dataset.n_train": "training images",
     "dataset.n_test": "test images",
+    "dataset.n_validation": "validation images",
     "optimizer.name": "optimiser",
     "regularization.noise_images": "noise images",
     "model.init": "initialisation",

@@ -73,6 +73,8 @@ class PackData(NamedTuple):
     source: mlp.Array  # [] int32, which of the G image sources
     rows: mlp.Array  # [n] int32, the training subset as rows of it
     by_row: mlp.Array  # [n] int32, the subset's positions in the order of their rows
+    validation: mlp.Array | None = None  # [v] int32, the images held out, as rows of it; None where there are none
+    validation_labels: mlp.Array | None = None  # [v] uint8, their true labels
 
 
 class NetworkData(NamedTuple):
@@ -95,12 +97,14 @@ class State(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """Full passes of one fixed network over its training subset and the test images, float32 scalars."""
+    """Full passes of one fixed network over its training subset, test and validation images, float32 scalars."""
 
     train_loss: jax.Array
     train_accuracy: jax.Array
     test_loss: jax.Array
     test_accuracy: jax.Array
+    validation_loss: Any = None  # of images held out, also an array; None where there are none
+    validation_accuracy: Any = None
 
 
 def as_pixels(images: jax.Array) -> jax.Array:
@@ -360,7 +364,7 @@ def make_look(activation: str, loss_name: str, arithmetic: Arithmetic = PLAIN) -
     """Return `look(images, packs, networks, layers, briefly) -> evaluation`, not yet compiled.
 
     Evaluates the networks of a slab, weights turned as in `State`, leading axes as in `make_train`. Where `briefly` (a bool)
-    is true it reads no test image, and only as many training images as are needed to show that an accuracy of
+    is true it reads no test or validation image, and only as many training images as are needed to show that an accuracy of
     `stop_at` is not reached: a training accuracy of at least that is exact, one below it an upper bound.
     """
     evaluate = make_evaluate(activation, loss_name, arithmetic)
@@ -375,7 +379,10 @@ def make_look(activation: str, loss_name: str, arithmetic: Arithmetic = PLAIN) -
         train = evaluate(layers, images.train, pack.source, *own, images.train_scaling, least)
         none = jnp.where(briefly, 2.0, 0.0)  # of the test images: no accuracy is 2
         test = evaluate(layers, images.test, pack.source, every, images.test_labels, images.test_scaling, none)
-        return Evaluation(*train, *test)
+        if pack.validation is None:
+            return Evaluation(*train, *test)
+        held_out = pack.source, pack.validation, pack.validation_labels
+        return Evaluation(*train, *test, *evaluate(layers, images.train, *held_out, images.train_scaling, none))
 
     def look(images: Images, packs: PackData, *rest: Any) -> Evaluation:
         look_at_pack = side_by_side(look_at_network, (None, None, 0, 0, None))

@@ -14,7 +14,7 @@ from memo.networks.status import DIVERGED
 from memo.statistics.curve_shape import loss_progress, shape, smoothed, start, time_to
 
 Curve = Mapping[str, np.ndarray]  # the columns READ of one network's learning curve
-READ = ("step", "epoch", "train_loss", "train_accuracy", "test_accuracy")
+READ = ("step", "epoch", "train_loss", "train_accuracy", "test_accuracy", "validation_accuracy")
 
 CHANCE = 1 / MNIST.classes  # accuracy of guessing, and the confidence of a uniform output
 # The stretch over which a curve's shape is measured: until 90 % of the initial loss is lost, and from chance to 99 %
@@ -27,6 +27,13 @@ SHAPES = {
     "steepness": ("steepest / mean slope", 1),
     "early_share": ("time in first tenth of rise", 0.1),
 }
+# Of the evaluation after step 0 that is best on validation images.
+BY_VALIDATION = (
+    "best_validation_accuracy",
+    "best_by_validation_test_accuracy",
+    "best_by_validation_epoch",
+    "best_by_validation_step",
+)
 SHAPE_COLUMNS = tuple(f"{kind}_{name}" for kind in LEVELS for name in (*SHAPES, "start"))
 COLUMNS = (
     "epochs",
@@ -38,6 +45,8 @@ COLUMNS = (
     "best_epoch",
     "best_step",
     "train_accuracy_at_best",
+    "validation_accuracy",
+    *BY_VALIDATION,
     "start",
     *SHAPE_COLUMNS,
 )
@@ -48,7 +57,8 @@ def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, times: Mapping[str, flo
 
     Times are epochs at which the smoothed curve first crosses a level, between evaluations; NaN if it never does. `start` is the
     time at which a tenth of the initial loss is lost, where fitting starts. `best` is the evaluation after step 0 with the best test
-    accuracy. Everything is NaN for diverged networks.
+    accuracy, `best_by_validation` the one with the best validation accuracy (the first of them, where several are), NaN where no
+    image was held out. Everything is NaN for diverged networks.
     """
     sound = trials[trials["status"] != DIVERGED]["trial"].unique()
     by_trial = _by_trial(curves[curves["trial"].isin(sound)])
@@ -59,7 +69,8 @@ def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, times: Mapping[str, flo
 
 def _by_trial(curves: pd.DataFrame) -> dict[str, Curve]:
     """Return the columns of each trial's curve, ascending by step, as arrays: pandas would take longer than the statistics."""
-    curves = curves.sort_values(["trial", "step"])
+    # Tables of versions before there were validation images lack their columns.
+    curves = curves.sort_values(["trial", "step"]).reindex(columns=["trial", *READ])
     trials = curves["trial"].to_numpy()
     starts = np.flatnonzero(np.append(len(trials) > 0, trials[1:] != trials[:-1]))
     columns = {name: np.split(curves[name].to_numpy(), starts[1:]) for name in READ}
@@ -84,7 +95,17 @@ def _of_curve(curve: Curve, times: Mapping[str, float]) -> dict[str, Any]:
         "start": time_to(epochs, rising["loss"], 0.1),
     }
     found |= {name: time_to(epochs, rising["accuracy"], level) for name, level in times.items()}
-    return found | shapes(curve)
+    return found | _by_validation(curve, first) | shapes(curve)
+
+
+def _by_validation(curve: Curve, first: int) -> dict[str, float]:
+    """Return the final validation accuracy and BY_VALIDATION, from the evaluation `first` on."""
+    accuracies = curve["validation_accuracy"]
+    if not np.isfinite(accuracies[first:]).any():
+        return {}
+    best = first + np.nanargmax(accuracies[first:])
+    chosen = accuracies[best], curve["test_accuracy"][best], curve["epoch"][best], curve["step"][best]
+    return {"validation_accuracy": accuracies[-1], **dict(zip(BY_VALIDATION, chosen))}
 
 
 def rises(curve: pd.DataFrame | Curve) -> dict[str, np.ndarray]:

@@ -417,7 +417,7 @@ def _typed(trials: pd.DataFrame) -> pd.DataFrame:
         elif value is not None:
             trials[name] = trials[name].fillna(value)
     # The same type whether or not some recipe has null there.
-    counts = ("dataset.n_train", "dataset.n_test", "model.receptive_field")
+    counts = ("dataset.n_train", "dataset.n_test", "dataset.n_validation", "model.receptive_field")
     trials = trials.astype(dict.fromkeys(counts, "Int64") | {"stop_at_train_accuracy": float})
     trials["probes"] = [tuple(probes) for probes in trials["probes"]]
     return trials

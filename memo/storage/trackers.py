@@ -26,7 +26,7 @@ from memo.storage import run_folders
 logger = logging.getLogger(__name__)
 
 LOCK = ".tracking.lock"
-METRICS = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+METRICS = ("epoch", *(f"{part}_{value}" for part in ("train", "test", "validation") for value in ("loss", "accuracy")))
 OUTCOME = ("steps", "parameters", "labels.changed", *(f"final_{name}" for name in METRICS[1:]))
 METRICS_PER_REQUEST = 1000  # MLflow's most
 RUNS_PER_ANSWER = 50_000  # MLflow's most
@@ -53,7 +53,7 @@ def stored_runs(folder: Path, trials: Sequence[Trial], arms: Mapping[str, str] |
         tags = {"trial": trial, "group": group, "status": row["status"], "folder": str(folder)}
         if arms and trial in arms:
             tags["arms"] = arms[trial]
-        points = curves[trial].sort_values("step")[["step", *METRICS]].to_dict("records")
+        points = curves[trial].sort_values("step").to_dict("records")
         curve = [(int(point["step"]), _finite(point, METRICS)) for point in points]
         recipe = flatten(recipes[trial]) | {"seed": row["seed"]}
         runs.append(Run(f"{group}-seed{row['seed']}", recipe, tags, _finite(row, OUTCOME), curve))
@@ -61,7 +61,7 @@ def stored_runs(folder: Path, trials: Sequence[Trial], arms: Mapping[str, str] |
 
 
 def _finite(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, float]:
-    return {name: float(row[name]) for name in names if math.isfinite(row[name])}
+    return {name: float(row[name]) for name in names if math.isfinite(row.get(name, math.nan))}
 
 
 def to_mlflow(runs: Sequence[Run], project: str, uri: str | None) -> int:

@@ -55,44 +55,70 @@ class TrainingData:
         """Return what the networks of `trials` [P][m] read, the images on the device and the rest as NumPy."""
         seeds = [pack[0].seed for pack in trials]
         subsets = [self._subset(seed) for seed in seeds]
-        images, sources, rows = self._images(seeds, subsets, device)
+        images, packs = self._images(seeds, device)
         true = [self._dataset.train_labels[subset] for subset in subsets]
         labels = np.array([[self._labels(trial, own) for trial in pack] for pack, own in zip(trials, true)])
         own_seeds = np.array([[trial.seed for trial in pack] for pack in trials], np.int32)
         return SlabData(
             images=images,
-            packs=PackData(source=sources, rows=rows, by_row=np.argsort(rows).astype(np.int32)),
+            packs=packs,
             networks=_own(trials, labels, _keys_of(own_seeds.ravel(), "regularization").reshape(own_seeds.shape)),
             keys=_keys_of(own_seeds.ravel(), "initialisation").reshape(own_seeds.shape),
             orders=_keys_of(np.array([self._order_seed(seed) for seed in seeds], np.int32), "order"),
             labels_changed=np.array([np.mean(pack != own, axis=-1) for pack, own in zip(labels, true)]),
         )
 
-    def _images(
-        self, seeds: Sequence[int], subsets: Sequence[np.ndarray], device: jax.Device
-    ) -> tuple[Images, np.ndarray, np.ndarray]:
-        """Return the images that packs of these seeds read, each pack's image source [P], and its rows of that [P, n]."""
+    def _images(self, seeds: Sequence[int], device: jax.Device) -> tuple[Images, PackData]:
+        """Return the images that packs of these seeds read, and what each reads of them, leading axis [P]."""
+        held_out = [self._held_out(seed) for seed in seeds]
         if treatments.INPUTS[self._common.inputs] is None:
-            return self._natural_images(device), np.zeros(len(seeds), np.int32), np.stack(subsets)
+            subsets = np.stack([self._subset(seed) for seed in seeds])
+            return self._natural_images(device), self._packs(
+                np.zeros(len(seeds), np.int32), subsets, held_out, held_out
+            )
         drawn = [(self._inputs_seed(seed), self._subset_seed(seed)) for seed in seeds]
         distinct = sorted(dict(zip(drawn, seeds)).items())
         places = {key: place for place, (key, _) in enumerate(distinct)}
         sources = np.array([places[key] for key in drawn], np.int32)
+        # Each source has the images of its own subset, then those held out.
         rows = np.tile(np.arange(self._common.n_train, dtype=np.int32), (len(seeds), 1))
-        return self._treated_images([seed for _, seed in distinct], device), sources, rows
+        after = np.arange(self._common.n_train, self._common.n_train + self._common.n_validation, dtype=np.int32)
+        packs = self._packs(sources, rows, [after] * len(seeds), held_out)
+        return self._treated_images([seed for _, seed in distinct], device), packs
+
+    def _packs(
+        self, sources: np.ndarray, rows: np.ndarray, validation: Sequence[np.ndarray], held_out: Sequence[np.ndarray]
+    ) -> PackData:
+        """Return what packs read of the image `sources` [P]: `rows` [P, n], and in `validation` the images `held_out` of the files."""
+        packs = PackData(sources, rows, np.argsort(rows).astype(np.int32))
+        if not self._common.n_validation:
+            return packs
+        true = np.stack([self._dataset.train_labels[own] for own in held_out])
+        return packs._replace(validation=np.stack(validation), validation_labels=true)
 
     def given(self, trial: Trial) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows [n] int32 of the training images that a trial reads, and the labels [n] uint8 it trains on."""
         rows = self._subset(trial.seed)
         return rows, self._labels(trial, self._dataset.train_labels[rows])
 
+    def held_out(self, trial: Trial) -> np.ndarray:
+        """Return the rows [v] int32 of the training images that a trial is validated on, ascending."""
+        return self._held_out(trial.seed)
+
     def _order_seed(self, seed: int) -> int:
         return SHARED_SEED if self._common.batch_order == "shared" else seed
 
+    def _drawn(self, seed: int) -> np.ndarray:
+        """Return all images of the training files in the order in which this seed draws them, int32."""
+        drawn = generator(self._subset_seed(seed), "subset").permutation(len(self._dataset.train_labels))
+        return drawn.astype(np.int32)
+
     def _subset(self, seed: int) -> np.ndarray:
-        available = len(self._dataset.train_labels)
-        drawn = generator(self._subset_seed(seed), "subset").permutation(available)
-        return drawn[: self._common.n_train].astype(np.int32)
+        return self._drawn(seed)[: self._common.n_train]
+
+    def _held_out(self, seed: int) -> np.ndarray:
+        """Return the validation images, ascending: the last of those drawn, and so the same beside every number of training images."""
+        return np.sort(self._drawn(seed)[len(self._dataset.train_labels) - self._common.n_validation :])
 
     def _subset_seed(self, seed: int) -> int:
         return self._order_seed(seed) if self._common.subset_seed is None else self._common.subset_seed
@@ -115,19 +141,20 @@ class TrainingData:
             return self._natural[device]
 
     def _treated_images(self, seeds: Sequence[int], device: jax.Device) -> Images:
-        treated = [
-            treatments.treat_inputs(
-                self._common.inputs,
-                self._common.inputs_fraction,
-                self._inputs_seed(seed),
-                self._dataset.train_images[self._subset(seed)],
-                self._test,
-                self.statistics,
-            )
-            for seed in seeds
-        ]
-        train, test = map(np.stack, zip(*treated))
+        sources = [self._treated(seed) for seed in seeds]
+        train, test = map(np.stack, zip(*sources))
         return jax.device_put(self._as_images(train, test), device)
+
+    def _treated(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the training images of a seed, followed by those held out, and the test images; both held out are treated alike."""
+        common, images = self._common, self._dataset.train_images
+        unseen = np.concatenate([self._test, images[self._held_out(seed)]])
+        asked = common.inputs, common.inputs_fraction, self._inputs_seed(seed)
+        train, unseen = treatments.treat_inputs(*asked, images[self._subset(seed)], unseen, self.statistics)
+        test, validation = np.split(unseen, [len(self._test)])
+        if train.dtype != validation.dtype:  # bytes beside floats, which lie on the scale where white is 1
+            validation = validation.astype(train.dtype) / np.float32(255)
+        return np.concatenate([train, validation]), test
 
     def _as_images(self, train: np.ndarray, test: np.ndarray) -> Images:
         """Return images [G, N, pixels] and [G, M, pixels] with the numbers by which they are scaled."""

@@ -59,6 +59,7 @@ class Signature:
     dataset: str
     n_train: int
     n_test: int
+    n_validation: int
     crop: int | None
     image_side: int | None
     subset_seed: int | None
@@ -113,6 +114,7 @@ def signature(trial: Trial) -> Signature:
         dataset=recipe.dataset.name,
         n_train=n_train,
         n_test=recipe.dataset.n_test or shape.test_images,
+        n_validation=recipe.dataset.n_validation,
         crop=recipe.dataset.crop,
         image_side=recipe.dataset.image_side,
         subset_seed=recipe.dataset.subset_seed,
@@ -171,7 +173,7 @@ def images_bytes(common: Signature) -> int:
     if common.inputs == "natural":
         return (datasets.shape(common.dataset).train_images + common.n_test) * (common.static.sizes[0] + scaling)
     bytes_each = 4 if common.inputs == "gaussian" else 1
-    return (common.n_train + common.n_test) * (common.static.sizes[0] * bytes_each + scaling)
+    return (common.n_train + common.n_validation + common.n_test) * (common.static.sizes[0] * bytes_each + scaling)
 
 
 def most_flop(population: Population) -> float:
@@ -186,7 +188,8 @@ def flop(common: Signature, steps: int, evaluations: int) -> float:
     A full pass takes 2 operations per weight and image.
     """
     weights = sum(inputs * outputs for inputs, outputs in pairwise(common.static.sizes))
-    return float(step_flop(common.static) * steps + 2 * weights * (common.n_train + common.n_test) * evaluations)
+    seen = common.n_train + common.n_validation + common.n_test
+    return float(step_flop(common.static) * steps + 2 * weights * seen * evaluations)
 
 
 class Layout(NamedTuple):
@@ -237,8 +240,8 @@ def cores_each(common: Signature, platform: str) -> int:
 
 
 def _pack_bytes(common: Signature, pack_size: int) -> int:
-    # The subset's rows, in their order too, and the minibatches of two epochs, int32.
-    own = pack_size * network_bytes(common) + 16 * common.n_train
+    # The subset's rows, in their order too, and the minibatches of two epochs, int32; validation rows and labels.
+    own = pack_size * network_bytes(common) + 16 * common.n_train + 5 * common.n_validation
     return own + (0 if common.inputs == "natural" else images_bytes(common))
 
 

@@ -92,7 +92,7 @@ class SlabState:
     # Leaves [N, ...] of final layers and steps of divergence; () while all are in `running`.
     settled: tuple[np.ndarray, ...]
     evaluations: int  # made of all active networks
-    # [4, evaluations so far, N] float32, the fields of Evaluation; one more where networks have ended since the last one.
+    # [6, evaluations so far, N] float32, the fields of Evaluation; one more where networks have ended since the last one.
     measured: np.ndarray
     ended: np.ndarray  # [N] int32, the step at which each reached `stop_at_train_accuracy`, -1 where it has not
     snapshots: list[tuple[np.ndarray, ...]] = field(default_factory=list)  # leaves [N, ...] of layers, as observed
@@ -274,7 +274,8 @@ class Slab:
             networks = networks._replace(stop_at=np.where(briefly, networks.stop_at, np.float32(2)))
         asked = np.bool_(briefly is not None)
         seen = self._look()(self._data.images, packs, networks, self._state.running.layers, asked)
-        return jax.tree.map(np.asarray, seen)
+        nothing = np.full(self._state.places.shape, np.nan, np.float32)  # where no image is held out
+        return jax.tree.map(lambda values: nothing if values is None else np.asarray(values), seen, is_leaf=_is_none)
 
     def _train(self) -> Compiled:
         steps = (np.int32(0),) * 3  # since, first, last
@@ -351,6 +352,8 @@ class Slab:
         steps = self._steps[: curves.train_loss.shape[1]]
         # A row with a non-finite number is no evaluation: the curve of a diverged trial ends before it.
         finite = np.isfinite(curves.train_loss) & np.isfinite(curves.test_loss)
+        if self._signature.n_validation:
+            finite &= np.isfinite(curves.validation_loss)
         ended = steps[np.array([np.flatnonzero(row)[-1] if row.any() else 0 for row in finite])]
         return steps, jax.tree.map(lambda leaf: np.where(finite, leaf, np.nan), curves), ended
 
@@ -362,6 +365,10 @@ def _read_by(places: np.ndarray, trials: tuple[Trial, ...]) -> list[list[Trial]]
         [trials[place if place >= 0 else pack[0]] for place in pack] if pack[0] >= 0 else [first] * len(pack)
         for pack in places
     ]
+
+
+def _is_none(leaf: Any) -> bool:
+    return leaf is None
 
 
 def _smaller(active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
