@@ -30,7 +30,7 @@ MARKS = {
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Return by seed and level the test error of 1-nearest-neighbour with the labels that the networks were given."""
     images, true = evidence.test_images("one_true")
-    pixels, near, errors = evidence.dataset.train_images, {}, []
+    pixels, near, errors = evidence.dataset_of("one_true").train_images, {}, []
     trials = evidence.tables.arms.merge(evidence.tables.trials, on="trial")
     for arm in ("one_true", "one_corrupted"):
         given = evidence.training_sets(arm)

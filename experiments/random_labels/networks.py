@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from memo.commands.evidence import Evidence
 from memo.networks.status import DIVERGED
+from memo.reporting import palette
+from memo.reporting.palette import Mark
 from memo.statistics import over_seeds
 from memo.statistics.curve_summary import SHAPE_COLUMNS, outcomes
-from memo.statistics.intervals import mean_interval
+from memo.statistics.intervals import Estimate, mean_interval
 from memo.statistics.over_seeds import Answer
 from memo.storage.run_folders import Tables
 
@@ -29,6 +32,14 @@ RANDOM: Conditions = {"arm": "one_corrupted", "redrawn": 1.0}
 TRUE_DEEP: Conditions = {"arm": "three_true"}
 RANDOM_DEEP: Conditions = {"arm": "three_corrupted", "redrawn": 1.0}
 DEPTHS = {1: (TRUE, RANDOM), 3: (TRUE_DEEP, RANDOM_DEEP)}  # by hidden layers, on true and on random labels
+# Softmax regression on the same random labels.
+LINEAR: Conditions = {"arm": "linear", "labels": "random"}
+LINEAR_MARK = Mark("softmax regression, random labels", palette.GREY, "x", palette.LONG_DASHED)
+# The same at 10,000 images, whatever the scale: beside the regularisers.
+PLAIN: dict[int, tuple[Conditions, Conditions]] = {
+    layers: ({"arm": arm, "labels": "true"}, {"arm": arm, "labels": "random"})
+    for layers, arm in ((1, "one_plain"), (3, "three_plain"))
+}
 PIXELS: dict[str, Conditions] = {
     kind: {"arm": f"one_{kind}"} for kind in ("shuffled_pixels", "random_pixels", "gaussian")
 }
@@ -39,13 +50,31 @@ def measure(evidence: Evidence) -> pd.DataFrame:
     own = evidence.tables.arms.merge(evidence.tables.trials, on="trial")
     facts = {
         "layers": own["model.widths"].map(len),
+        "dataset": own["dataset.name"],
+        "scaling": own["inputs.scaling"],
+        "pixels": [evidence.static_of(trial).sizes[0] for trial in own["trial"]],
         "width": own["model.widths"].map(lambda widths: max(widths, default=0)),
         "redrawn": own["labels.fraction"].where(own["labels.kind"] == "random", 0.0),
         "changed": own["labels.changed"],
+        "learning_rate": own["optimizer.learning_rate"],
         "weight_decay": own["optimizer.weight_decay"],
         "dropout": own["regularization.dropout"],
     }
-    return own[["trial", "arm", "seed"]].assign(**facts).join(outcomes(own, evidence.tables.curves, TIMES)[OUTCOMES])
+    found = own[["trial", "arm", "seed"]].assign(**facts).join(outcomes(own, evidence.tables.curves, TIMES)[OUTCOMES])
+    per_epoch = pd.Series([float(evidence.static_of(trial).steps_per_epoch) for trial in own["trial"]], own.index)
+    return found.assign(kept=_kept(own, found["steps"].astype(float), per_epoch))
+
+
+def _kept(trials: pd.DataFrame, steps: pd.Series, per_epoch: pd.Series) -> pd.Series:
+    """Return what weight decay would have left of a weight without a gradient: exp(−Σ learning rate × decay / (1 − momentum)).
+
+    The sum is over the steps of a network, whose schedule is constant or exponential; NaN for another one.
+    """
+    decay = trials["optimizer.decay"].where(trials["optimizer.schedule"] == "exponential")
+    falling = per_epoch * (1 - decay ** (steps / per_epoch)) / (1 - decay)
+    whole = falling.where(trials["optimizer.schedule"] != "constant", steps)
+    rate = trials["optimizer.learning_rate"] * trials["optimizer.weight_decay"]
+    return np.exp(-whole * rate / (1 - trials["optimizer.momentum"]))
 
 
 def read(tables: Tables) -> pd.DataFrame:
@@ -62,6 +91,11 @@ def read(tables: Tables) -> pd.DataFrame:
 def of(networks: pd.DataFrame, conditions: Conditions) -> pd.DataFrame:
     """Return the networks that meet some conditions, by seed."""
     return over_seeds.where(networks, **conditions).sort_values("seed")
+
+
+def linear_of(networks: pd.DataFrame, images: int) -> Estimate | None:
+    """Return the training accuracy of softmax regression on so many random labels, or None where none was trained on them."""
+    return mean(networks, "final_train_accuracy", LINEAR | {"images": images}, estimate=bounded)[0]
 
 
 def images_of(networks: pd.DataFrame, conditions: Conditions = TRUE) -> int:

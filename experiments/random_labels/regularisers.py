@@ -1,4 +1,4 @@
-"""Effects of explicit regularisers, in the form of the paper's tables 1 and 4, its CIFAR-10 rows beside ours."""
+"""Effects of explicit regularisers, on 10,000 images of MNIST at every scale."""
 
 from functools import partial
 from itertools import product
@@ -6,7 +6,19 @@ from itertools import product
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from experiments.random_labels.networks import DEPTHS, Conditions, bounded, images_of, mean, of, pairs, read, values
+from experiments.random_labels.networks import (
+    LINEAR_MARK,
+    PLAIN,
+    Conditions,
+    bounded,
+    images_of,
+    linear_of,
+    mean,
+    of,
+    pairs,
+    read,
+    values,
+)
 from memo.commands.evidence import Evidence
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
@@ -14,20 +26,11 @@ from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
 from memo.reporting.report import Shown, with_interval
 from memo.statistics.intervals import Estimate, paired_ratio
+from memo.statistics.over_seeds import Answer
 from memo.storage.run_folders import Tables
 
-# Rows of the paper's table 1 from two third parties' notes that agree: layers, weight decay, labels, train and test
-# accuracy in per cent on CIFAR-10; and the row of its table 4 that has weight decay and random labels.
-CIFAR = {
-    (3, "weight decay", "true"): ("100.0", "53.35"),
-    (3, "none", "true"): ("100.0", "52.39"),
-    (3, "none", "random"): ("100.0", "10.48"),
-    (3, "weight decay", "random"): ("100", ""),
-    (1, "weight decay", "true"): ("99.80", "50.39"),
-    (1, "none", "true"): ("100.0", "50.51"),
-    (1, "none", "random"): ("99.34", "10.61"),
-    (1, "weight decay", "random"): ("99.21", ""),
-}
+# Weight decay acts where alone it would take a fifth of a weight at least.
+ACTS = 0.8
 MARKS = {
     "none": Mark("none", palette.BLACK, "o"),
     "weight decay": Mark("weight decay", palette.BLUE, "s"),
@@ -45,7 +48,7 @@ CELLS = [(layers, name) for layers in (3, 1) for name in MARKS if name == "none"
 def shown(layers: int, regulariser: str, labels: str) -> Conditions:
     """Return the conditions of the networks of one depth, regulariser and kind of labels."""
     if regulariser == "none":
-        return DEPTHS[layers][KINDS.index(labels)]
+        return PLAIN[layers][KINDS.index(labels)]
     return {"arm": ARMS[layers, regulariser], "labels": labels}
 
 
@@ -55,28 +58,51 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer the effect of dropout on memorising and on the test error."""
+    """Answer the effects of dropout and of weight decay on memorising and on the test error."""
     networks = read(tables)
-    give = partial(answers.give, images=images_of(networks))
-    random = mean(networks, "final_train_accuracy", shown(1, "dropout", "random"), estimate=bounded)
-    give("Z5-dropout-1", random)
-    without, dropped = (shown(1, regulariser, "true") for regulariser in ("none", "dropout"))
-    give("Z5-needless-dropout-1", pairs(networks, "test_error", without, dropped, estimate=paired_ratio))
+    give = partial(answers.give, images=images_of(networks, PLAIN[1][0]))
+    give("Z5-dropout-1", _memorises(networks, 1, "dropout"))
+    give("Z5-needless-dropout-1", _needless(networks, 1, "dropout"))
+    for layers in PLAIN:
+        found = _memorises(networks, layers, "weight decay"), _needless(networks, layers, "weight decay")
+        if not acts(networks, layers):
+            found = ((None, "so few steps of weight decay hardly change the weights"),) * 2
+        give("Z5-decay-{layers}", found[0], layers=layers)
+        give("Z5-needless-decay-{layers}", found[1], layers=layers)
+
+
+def acts(networks: pd.DataFrame, layers: int) -> bool:
+    """Return whether weight decay had the steps to shrink weights, with both kinds of labels."""
+    return bool((networks.loc[networks["arm"] == ARMS[layers, "weight decay"], "kept"] <= ACTS).all())
+
+
+def _memorises(networks: pd.DataFrame, layers: int, regulariser: str) -> Answer:
+    """Return the training accuracy on random labels with a regulariser."""
+    return mean(networks, "final_train_accuracy", shown(layers, regulariser, "random"), estimate=bounded)
+
+
+def _needless(networks: pd.DataFrame, layers: int, regulariser: str) -> Answer:
+    """Return how many times as large the test error on true labels is without a regulariser."""
+    without, regularised = (shown(layers, own, "true") for own in ("none", regulariser))
+    return pairs(networks, "test_error", without, regularised, estimate=paired_ratio)
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     """Draw accuracies by regulariser, and show the paper's tables beside ours."""
     networks, text = read(tables), Text("experiments.random_labels", "regularisers")
     facts = {
-        "images": images_of(networks),
-        "seeds": networks["seed"].nunique(),
+        "images": images_of(networks, PLAIN[1][0]),
+        "seeds": of(networks, PLAIN[1][0])["seed"].nunique(),
         "fits": answers["Z5-dropout-1"],
         "needless": answers["Z5-needless-dropout-1"],
+        "decayed": {layers: answers[f"Z5-decay-{layers}"] for layers in PLAIN},
+        "strength": networks.loc[networks["arm"] == ARMS[1, "weight decay"], "weight_decay"].max(),
+        "linear": linear_of(networks, images_of(networks, PLAIN[1][0])),
     }
     file = figures.save(draw_accuracies(networks), evidence.folder, "regularisers")
     return Chapter(
         title="Regularisers",
-        findings=[text.block("finding", **facts)],
+        findings=[text.block(name, **facts) for name in ("finding", "decay")],
         figures=[text.figure(file, **facts)],
         shown=[Shown(text.block("shown_title"), text.block("shown", **facts), table(networks))],
     )
@@ -95,7 +121,7 @@ def _name(own: pd.DataFrame) -> str:
 
 
 def table(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return accuracies and epochs by network, labels and regulariser, the paper's beside ours."""
+    """Return accuracies and epochs by network, labels and regulariser."""
     accuracies = {
         "train %": "final_train_accuracy",
         "test %": "final_test_accuracy",
@@ -107,7 +133,6 @@ def table(networks: pd.DataFrame) -> pd.DataFrame:
         conditions = shown(layers, regulariser, labels)
         own = of(networks, conditions)
         strength = {"weight decay": own["weight_decay"].max(), "dropout": own["dropout"].max()}.get(regulariser)
-        paper = CIFAR.get((layers, regulariser, labels), ("", ""))
         found = {name: mean(networks, column, conditions, estimate=bounded) for name, column in accuracies.items()}
         times = {name: mean(networks, column, conditions)[0] for name, column in epochs.items()}
         rows.append(
@@ -115,7 +140,6 @@ def table(networks: pd.DataFrame) -> pd.DataFrame:
                 "network": _name(own),
                 "labels": labels,
                 "regulariser": f"{regulariser} {strength:g}" if strength else regulariser,
-                **dict(zip(("paper: train %", "paper: test %"), paper)),
                 **{name: percent(estimate) for name, (estimate, _) in found.items()},
                 **{name: with_interval(time, count=False) for name, time in times.items()},
                 "missing": found["test %"][1],
@@ -128,8 +152,8 @@ def table(networks: pd.DataFrame) -> pd.DataFrame:
 def draw_accuracies(networks: pd.DataFrame) -> Drawing:
     """Return test accuracy on true labels, at the end and at the best epoch, and training accuracy on random ones."""
     figure, [[test, train]] = figures.grid(1, 2, width=4.2, height=2.9)
-    places = dict(zip(sorted(DEPTHS), range(len(DEPTHS))))
-    names = [_name(of(networks, DEPTHS[layers][0])) for layers in places]
+    places = dict(zip(sorted(PLAIN), range(len(PLAIN))))
+    names = [_name(of(networks, PLAIN[layers][0])) for layers in places]
     for regulariser, offset in zip(MARKS, panels.side_by_side(len(MARKS))):
         mark = MARKS[regulariser]
         for axes, labels, column in (
@@ -151,5 +175,8 @@ def draw_accuracies(networks: pd.DataFrame) -> Drawing:
     test.set(title="true labels", ylabel="test accuracy")
     train.set(title="random labels", ylabel="training accuracy")
     train.axhline(0.99, **palette.REFERENCE)
+    if linear := linear_of(networks, images_of(networks, PLAIN[1][0])):
+        train.axhline(linear.value, **LINEAR_MARK.line, label=LINEAR_MARK.name)
+        figures.legend(train, loc="lower right")
     figures.shared_legend(figure, test)
     return figure

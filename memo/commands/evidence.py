@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +30,29 @@ class Evidence:
             name: [trial for one in each for trial in make_trials(one)] for name, each in arms_or_sweep(config).items()
         }
         self._dataset, self.settings = config.dataset, config.experiment.settings
+        self._loaded: dict[str, datasets.Dataset] = {}
         self._by_id = {trial.id: trial for each in self._trials.values() for trial in each}
         sound = tables.trials[tables.trials["status"] != DIVERGED]
         # As often as it belongs to an arm: two arms may share a recipe.
         self.trials = tables.arms.merge(sound, on="trial").sort_values(["arm", "seed"], ignore_index=True)
         self.diverged = tables.arms.merge(tables.trials[tables.trials["status"] == DIVERGED], on="trial")
 
-    @cached_property
+    @property
     def dataset(self) -> datasets.Dataset:
-        """The images, for galleries and for cost surfaces, with all their pixels; those of every arm."""
-        return datasets.load(self._dataset.name, self._dataset.folder)
+        """The images of the command's data set with all their pixels, for galleries and for what is fitted without training."""
+        return self._load(self._dataset.name)
+
+    def dataset_of(self, arm: str) -> datasets.Dataset:
+        """Return the images of an arm's data set with all their pixels; ValueError where its recipes have several."""
+        names = {trial.recipe.dataset.name for trial in self._trials[arm]}
+        if len(names) > 1:
+            raise ValueError(f"The networks of {arm} have the data sets {', '.join(sorted(names))}.")
+        return self._load(names.pop())
+
+    def _load(self, name: str) -> datasets.Dataset:
+        if name not in self._loaded:
+            self._loaded[name] = datasets.load(name, self._dataset.folder)
+        return self._loaded[name]
 
     @property
     def networks(self) -> pd.DataFrame:
@@ -103,7 +115,8 @@ class Evidence:
 
     def test_images_of(self, trial: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the images [M, pixels] uint8 and labels [M] that one trial was tested on, by its id."""
-        common, whole = signature(self._by_id[trial]), self.dataset
+        common = signature(self._by_id[trial])
+        whole = self._load(common.dataset)
         rows = test_rows(len(whole.test_labels), common.n_test)
         tested = replace(whole, test_images=whole.test_images[rows], test_labels=whole.test_labels[rows])
         return tested.at(common.crop, common.image_side).test_images, tested.test_labels
@@ -133,7 +146,7 @@ class Evidence:
         data: dict[Signature, TrainingData] = {}  # a sweep may have several signatures
         for trial in self._trials[arm]:
             common = signature(trial)
-            data.setdefault(common, TrainingData(common, self.dataset))
+            data.setdefault(common, TrainingData(common, self._load(common.dataset)))
         return {trial.id: data[signature(trial)].given(trial) for trial in self._trials[arm]}
 
     def divergence(self) -> str:
