@@ -18,7 +18,7 @@ def digits(mnist):
 
     def draw(n, dtype=np.float64):
         labels = generator(0, "labels").integers(0, 10, n)
-        return mnist.train_images[:n].astype(dtype) / dtype(255), one_hot(labels, dtype)
+        return mnist.train_images[:n].astype(dtype) / dtype(255), one_hot(labels, dtype, 10)
 
     return draw
 
@@ -131,9 +131,9 @@ def test_memory_stays_below_the_estimate(digits, dtype):
         interpolate(images, targets, BANDWIDTH)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert n * n * images.itemsize < peak <= bytes_needed(n, dtype)
-    assert bytes_needed(20_000, np.float32) == pytest.approx(1.6e9, rel=0.15)
-    assert bytes_needed(20_000, np.float64) == 2 * bytes_needed(20_000, np.float32)
+        assert n * n * images.itemsize < peak <= bytes_needed(n, dtype, 784, 10)
+    assert bytes_needed(20_000, np.float32, 784, 10) == pytest.approx(1.6e9, rel=0.15)
+    assert bytes_needed(20_000, np.float64, 784, 10) == 2 * bytes_needed(20_000, np.float32, 784, 10)
 
 
 @pytest.mark.parametrize("n", [40, 300])

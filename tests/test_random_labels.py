@@ -100,11 +100,13 @@ def test_boundary_is_interpolated_between_widths_on_a_log_axis():
 
 
 def test_parameters_grow_with_labels_as_a_power():
-    assert capacity.parameters(np.array([1, 512])).tolist() == [mlp.count_parameters((784, w, 10)) for w in (1, 512)]
+    assert capacity.parameters(np.array([1, 512]), MNIST).tolist() == [
+        mlp.count_parameters((784, w, 10)) for w in (1, 512)
+    ]
     counts = np.array([500, 1000, 4000])
     widths = (3.0 * counts - 10) / 795  # three parameters a label
     seeds = pd.DataFrame([widths, np.where(counts > 500, widths, np.nan)], columns=counts)
-    slope = trends.log_slope(capacity.parameters(seeds))
+    slope = trends.log_slope(capacity.parameters(seeds, MNIST))
     assert slope.tolist() == pytest.approx([1, np.nan], nan_ok=True)
 
 
@@ -175,7 +177,7 @@ def test_kernel_fits_of_true_and_random_labels(small_mnist):
     assert (rows["norm_random"] > rows["norm"]).all()
     chosen, held, _ = kernel_fits.drawn(small_mnist, 0, 60, 200)
     images = kernel_fits.as_floats(small_mnist.train_images[chosen], np.dtype("float64"))
-    exact = kernels.interpolate(images, kernels.one_hot(small_mnist.train_labels[chosen], float), 5.0)
+    exact = kernels.interpolate(images, kernels.one_hot(small_mnist.train_labels[chosen], float, 10), 5.0)
     assert rows["norm"].iloc[0] == pytest.approx(exact.norm)
     assert not (held[:, None] == small_mnist.train_images[chosen][None]).all(-1).any()
     scanned = kernel_fits.scan(small_mnist, sizes, np.dtype("float64"))
@@ -212,7 +214,7 @@ def test_every_network_of_the_map_has_more_weights_than_theorem_1():
     built = arms.arms(compose())
     for config in (one for name in built if "map" in name for one in built[name]):
         least = expressivity.count_weights(config.dataset.n_train, MNIST.pixels)
-        assert capacity.parameters(np.array(config.model.widths))[0] > least
+        assert capacity.parameters(np.array(config.model.widths), MNIST)[0] > least
 
 
 # The report

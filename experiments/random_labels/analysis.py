@@ -8,15 +8,16 @@ from experiments.random_labels import (
     capacity,
     corruption,
     fitting,
+    growth,
     kernel_fits,
     regularisers,
     slowdown,
     theorem,
+    whitening,
 )
-from experiments.random_labels.networks import RANDOM, TRUE, TRUE_DEEP, Conditions, images_of, of, read
+from experiments.random_labels.networks import RANDOM, TRUE, TRUE_DEEP, Conditions, images_of, of, read, shape_of
 from memo.commands.analysis import Analysis, Front
 from memo.commands.evidence import Evidence
-from memo.data.mnist import MNIST
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Text
 from memo.storage.run_folders import Tables
@@ -37,7 +38,7 @@ def front(evidence: Evidence, tables: Tables, answers: Answers) -> Front:
         "recipes": {name: _recipe(evidence, networks, conditions) for name, conditions in RECIPES.items()},
         "images": images_of(networks),
         "most": int(networks["images"].max()),
-        "all": MNIST.train_images,
+        "all": shape_of(networks).train_images,
         "changed": float(of(networks, RANDOM)["changed"].mean()),
         "divergence": evidence.divergence(),
     }
@@ -54,5 +55,5 @@ def _recipe(evidence: Evidence, networks: pd.DataFrame, conditions: Conditions) 
     return evidence.tables.trials.set_index("trial").loc[of(networks, conditions)["trial"].iloc[0]].to_dict()
 
 
-CHAPTERS = (fitting, corruption, slowdown, regularisers, theorem, capacity, kernel_fits)
+CHAPTERS = (fitting, whitening, corruption, slowdown, growth, regularisers, theorem, capacity, kernel_fits)
 analyse = Analysis("experiments.random_labels", CHAPTERS, front)

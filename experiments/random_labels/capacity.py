@@ -1,6 +1,7 @@
 """The width needed to fit a number of random labels: a map of training accuracy, and whether steps limit its edge."""
 
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure as Drawing
 
-from experiments.random_labels.networks import read
+from experiments.random_labels.networks import MAP, read, shape_of
 from memo.commands.evidence import Evidence
-from memo.data.mnist import MNIST
+from memo.data.entry import Shape
 from memo.measures import expressivity
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
@@ -58,9 +59,12 @@ def boundary(accuracy: pd.DataFrame) -> pd.Series:
     return accuracy.apply(first, axis=1)
 
 
-def parameters(width: np.ndarray | pd.Series | pd.DataFrame) -> np.ndarray | pd.Series | pd.DataFrame:
-    """Return the weights and biases of one hidden layer of `width` units, which need not be whole."""
-    return (MNIST.pixels + 1 + MNIST.classes) * width + MNIST.classes
+Widths = TypeVar("Widths", np.ndarray, pd.Series, pd.DataFrame)
+
+
+def parameters(width: Widths, images: Shape) -> Widths:
+    """Return the weights and biases of one hidden layer of `width` units, which need not be whole, for images of a shape."""
+    return (images.pixels + 1 + images.classes) * width + images.classes
 
 
 def longer(networks: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -90,7 +94,8 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     moved = cells[most].copy()
     moved[list(long)] = long
     edges = pd.DataFrame({n: boundary(own) for n, own in cells.items()})
-    share = {n: parameters(edges[n]) / n for n in edges}
+    images = shape_of(networks, MAP)
+    share = {n: parameters(edges[n], images) / n for n in edges}
     gains = {int(width): answers[f"capacity-steps-{width}"] for width in long}
     facts = {
         "most": most,
@@ -102,7 +107,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "boundaries": edges.size,
         "seeds": len(edges),
     }
-    drawn = draw_map(cells, edges, share, parameters(boundary(moved)) / most)
+    drawn = draw_map(cells, edges, share, parameters(boundary(moved), images) / most, images)
     return Chapter(
         title="The smallest width that memorises",
         findings=[text.block("finding", **facts)],
@@ -110,7 +115,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     )
 
 
-def draw_map(cells: Map, edges: pd.DataFrame, share: dict[int, pd.Series], moved: pd.Series) -> Drawing:
+def draw_map(cells: Map, edges: pd.DataFrame, share: dict[int, pd.Series], moved: pd.Series, images: Shape) -> Drawing:
     """Return mean accuracy by width and number of labels with its boundary, and the parameters per label there."""
     figure, [[axes, ratio]] = figures.grid(1, 2, width=4.4, height=3.3)
     means = pd.DataFrame({n: own.mean() for n, own in cells.items()}).sort_index()
@@ -126,7 +131,7 @@ def draw_map(cells: Map, edges: pd.DataFrame, share: dict[int, pd.Series], moved
     panels.means(
         ratio, {max(share): moved}, Mark("twice as many steps", palette.VERMILION, "v"), factor=1.06, seeds=True
     )
-    least = [expressivity.count_weights(n, MNIST.pixels) / n for n in share]
+    least = [expressivity.count_weights(n, images.pixels) / n for n in share]
     ratio.plot(list(share), least, color="0.4", label="Theorem 1: (2n + d) / n")
     figures.log_axis(ratio)
     figures.count_axis(ratio, list(share))

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from experiments.random_labels.networks import FITTED, along, images_of, read
+from experiments.random_labels.networks import FITTED, LINEAR_MARK, along, declares, images_of, read
 from memo.commands.evidence import Evidence
-from memo.data.mnist import MNIST
 from memo.measures import nearest_neighbours
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
+from memo.statistics import over_seeds as over_seeds_of
 from memo.statistics.intervals import share
 from memo.statistics.over_seeds import over_pairs, over_seeds
 from memo.statistics.trends import by_level, smallest_step
@@ -50,7 +50,8 @@ def errors_of(tables: Tables) -> dict[str, pd.DataFrame]:
     """Return the training error and the test errors of MARKS, each as a frame [seeds, levels]."""
     one = along(read(tables))
     own = {column: by_level(one, column, "redrawn") for column in ("train_error", "test_error", "best_test_error")}
-    return own | {"nearest": by_level(tables["neighbours"], "nearest", "redrawn")}
+    linear = by_level(over_seeds_of.where(read(tables), arm="linear"), "train_error", "redrawn")
+    return own | {"nearest": by_level(tables["neighbours"], "nearest", "redrawn"), "linear": linear}
 
 
 def between(errors: pd.DataFrame) -> list[float]:
@@ -67,7 +68,7 @@ def answer(tables: Tables, answers: Answers) -> None:
     answers.conditions(p=levels, n_train=[images])
     give("Z2-fits", (share(errors["train_error"][levels].to_numpy().ravel() <= 1 - FITTED), ""))
     give("Z2-rises", over_seeds(test, estimate=smallest_step))
-    if images == MNIST.train_images:
+    if declares(answers, "Z2-begins-{n_train}", "n_train", images):
         give("Z2-begins-{n_train}", over_seeds(test[0]), n_train=images)
     for p in levels:
         give("Z2-nearest-{p}", over_pairs(test[p], errors["nearest"][p]), p=p)
@@ -87,6 +88,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "middle": middle,
         "nearest": answers[f"Z2-nearest-{middle:g}"],
         "trained": float(errors["train_error"].mean().max()),
+        "linear": over_seeds(errors["linear"].get(1.0, pd.Series(dtype=float)))[0],
         "gain": (float(gains.max()), float(gains.idxmax())) if len(gains) else None,
     }
     file = figures.save(draw_errors(errors), evidence.folder, "corruption")
@@ -100,7 +102,9 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
 def draw_errors(errors: dict[str, pd.DataFrame]) -> Drawing:
     """Return training error, and test errors of networks and neighbours, by level."""
     figure, [[train, test]] = figures.grid(1, 2, width=4.2, height=3.2)
-    panels.means(train, errors["train_error"], Mark("training error", palette.VERMILION, "s"), joined=True)
+    panels.means(train, errors["train_error"], Mark("network", palette.VERMILION, "s"), joined=True)
+    panels.means(train, errors["linear"], LINEAR_MARK._replace(name="softmax regression"))
+    figures.legend(train, loc="upper left")
     for column, mark in MARKS.items():
         panels.means(test, errors[column], mark, joined=True)
     test.plot([0, 1], [0, CHANGED], **palette.REFERENCE, label="labels changed, 0.9 p")

@@ -10,6 +10,9 @@ from experiments.random_labels import networks as facts_of
 from experiments.random_labels.networks import (
     DEPTHS,
     FITTED,
+    LINEAR,
+    LINEAR_MARK,
+    PIXEL_MARKS,
     PIXELS,
     RANDOM,
     TRUE,
@@ -41,7 +44,12 @@ LITERAL: dict[str, Conditions] = {
     "Z1-literal-1": {"arm": "literal", "layers": 1},
     "Z1-literal-3": {"arm": "literal", "layers": 3},
     "Z1-literal-steps-1": {"arm": "literal_steps", "layers": 1},
+    "Z1-whitened-1": {"arm": "whitened", "layers": 1},
+    "Z1-whitened-3": {"arm": "whitened", "layers": 3},
 }
+STRATIFIED: dict[int, Conditions] = {1: {"arm": "one_stratified"}, 3: {"arm": "three_stratified"}}
+SMALL: Conditions = {"arm": "small_random"}
+MANY = 100  # times as many images as pixels
 DASHES = {"tuned": palette.SOLID, "literal": palette.DOTTED, "literal_steps": palette.DASHED}
 
 PARTLY = 0.4  # the partly corrupted labels among the paper's six settings; it names no share
@@ -49,9 +57,7 @@ SETTINGS: tuple[tuple[Mark, Conditions], ...] = (
     (palette.LABELS["true"], TRUE),
     (Mark("partly corrupted", palette.SKY, "v", palette.DASHED), {"arm": "one_corrupted", "redrawn": PARTLY}),
     (palette.LABELS["random"], RANDOM),
-    (Mark("shuffled pixels", palette.BLACK, "X", palette.DASH_DOTTED), PIXELS["shuffled_pixels"]),
-    (Mark("random pixels", palette.ORANGE, "D", palette.DASH_DOT_DOTTED), PIXELS["random_pixels"]),
-    (Mark("Gaussian inputs", palette.PURPLE, "s", palette.LONG_DASHED), PIXELS["gaussian"]),
+    *((PIXEL_MARKS[kind], conditions) for kind, conditions in PIXELS.items()),
 )
 KINDS = {"random-pixels": "random_pixels", "gaussian": "gaussian"}
 TIMES = {
@@ -82,13 +88,20 @@ def answer(tables: Tables, answers: Answers) -> None:
     give("Z1-fits", fitted(networks, 1.0))
     give("Z1-fits-true", fitted(networks, 0.0))
     for layers, (_, random) in DEPTHS.items():
-        left = mean(networks, "final_test_accuracy", random)
-        if (of(networks, random)["final_train_accuracy"] < FITTED).any():
-            left = None, "not every network fitted its random labels"
-        give("Z1-chance-{layers}", left, layers=layers)
+        give("Z1-chance-{layers}", _left(networks, random), layers=layers)
+        stratified, own = STRATIFIED[layers], images_of(networks, STRATIFIED[layers])
+        answers.give("Z1-chance-stratified-{layers}", _left(networks, stratified), own, layers=layers)
+    give("linear-baseline", mean(networks, "final_train_accuracy", LINEAR, estimate=bounded))
     for claim, conditions in LITERAL.items():
         give(claim, mean(networks, "final_train_accuracy", conditions | {"labels": "random"}, estimate=bounded))
     _sooner(networks, give)
+
+
+def _left(networks: pd.DataFrame, random: Conditions) -> Answer:
+    """Return the test accuracy of networks that have fitted random labels."""
+    if (of(networks, random)["final_train_accuracy"] < FITTED).any():
+        return None, "not every network fitted its random labels"
+    return mean(networks, "final_test_accuracy", random)
 
 
 def _sooner(networks: pd.DataFrame, give: Callable[..., None]) -> None:
@@ -97,6 +110,11 @@ def _sooner(networks: pd.DataFrame, give: Callable[..., None]) -> None:
         names = ("random-label", f"curve on {kind.replace('_', ' ')}")
         for time in ("t99", "start"):
             give("Z4-{time}-{inputs}", longer(networks, time, RANDOM, PIXELS[kind], names), time=time, inputs=inputs)
+        many = longer(networks, "t99", SMALL, {"arm": f"small_{kind}"}, names)
+        small = of(networks, SMALL)
+        if (small["images"] < MANY * small["pixels"]).any():
+            many = None, f"fewer than {MANY} times as many images as pixels"
+        give("Z4-large-{inputs}", many, images=images_of(networks, SMALL), inputs=inputs)
     shuffled = PIXELS["shuffled_pixels"]
     give("sanity-shuffled-error", pairs(networks, "test_error", shuffled, TRUE))
     give("sanity-shuffled-time", longer(networks, "t99", shuffled, TRUE, ("shuffled-pixel", "curve on true labels")))
@@ -132,9 +150,10 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
 
 
 def draw_settings(evidence: Evidence, networks: pd.DataFrame) -> Drawing:
-    """Return training loss by step and training accuracy by epoch of the paper's six settings."""
-    marks = {mark.name: mark for mark, _ in SETTINGS}
-    curves = curves_of(evidence, networks, {mark.name: conditions for mark, conditions in SETTINGS})
+    """Return training loss by step and training accuracy by epoch of the paper's six settings, and of a linear model."""
+    shown = (*SETTINGS, (LINEAR_MARK, LINEAR))
+    marks = {mark.name: mark for mark, _ in shown}
+    curves = curves_of(evidence, networks, {mark.name: conditions for mark, conditions in shown})
     figure, [[loss, accuracy]] = figures.grid(1, 2, width=4.4, height=3.2)
     for name, mark in marks.items():
         own = curves[curves["labels"] == name]
@@ -153,14 +172,14 @@ def draw_schedules(evidence: Evidence, networks: pd.DataFrame) -> Drawing:
         f"{arm} {kind}": palette.LABELS[kind]._replace(name=f"{kind} labels, {words[arm]}", dashes=dashes)
         for arm, dashes in DASHES.items()
         for kind in ("true", "random")
-    }
+    } | {"linear": LINEAR_MARK}
     for axes, (layers, both) in zip(row, DEPTHS.items()):
         kinds = {f"tuned {kind}": conditions for kind, conditions in zip(("true", "random"), both)}
         kinds |= {
             f"{arm} {kind}": {"arm": arm, "layers": layers, "labels": kind}
             for arm in SCHEDULES
             for kind in ("true", "random")
-        }
+        } | {"linear": LINEAR}
         panels.accuracy_curves(axes, curves_of(evidence, networks, kinds), "train", marks)
         axes.set_title(f"{layers}×{int(of(networks, both[0])['width'].max())}")
     row[1].set_ylabel("")

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
+from experiments.random_labels.networks import declares, read, shape_of
 from memo.commands.evidence import Evidence
+from memo.data import datasets
 from memo.data.datasets import Dataset
-from memo.data.mnist import MNIST
+from memo.data.entry import Shape
 from memo.data.randomness import generator
 from memo.measures import kernels, nearest_neighbours
 from memo.reporting import figures, palette, panels
@@ -18,8 +20,8 @@ from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
 from memo.reporting.report import Shown, with_interval
-from memo.statistics.intervals import mean_interval
-from memo.statistics.over_seeds import over_pairs, over_seeds
+from memo.statistics.intervals import mean_interval, share, share_difference
+from memo.statistics.over_seeds import Answer, over_pairs, over_seeds
 from memo.statistics.trends import by_level
 from memo.storage.run_folders import Tables
 
@@ -74,7 +76,9 @@ def as_floats(images: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def scan(dataset: Dataset, sizes: Mapping[str, Any], dtype: np.dtype) -> pd.DataFrame:
     """Return the error on held-out training images by bandwidth, of the first seed."""
     rows, held, answers = drawn(dataset, 0, sizes["scan"], sizes["held_out"])
-    images, targets = as_floats(dataset.train_images[rows], dtype), kernels.one_hot(dataset.train_labels[rows], dtype)
+    classes = datasets.shape(dataset.name).classes
+    images = as_floats(dataset.train_images[rows], dtype)
+    targets = kernels.one_hot(dataset.train_labels[rows], dtype, classes)
     queries, found = as_floats(held, dtype), []
     for bandwidth in sizes["bandwidths"]:
         fitted = kernels.interpolate(images, targets, bandwidth)
@@ -90,7 +94,8 @@ def fit(
 ) -> Iterator[dict[str, Any]]:
     """Yield for each n the errors and norms of a seed's fits of true and of random labels."""
     most, *held = drawn(dataset, seed, max(sizes["counts"]), sizes["held_out"])
-    random = generator(seed, "labels").integers(0, MNIST.classes, len(most)).astype(np.uint8)
+    classes = datasets.shape(dataset.name).classes
+    random = generator(seed, "labels").integers(0, classes, len(most)).astype(np.uint8)
     queries = [
         (as_floats(images, dtype), labels) for images, labels in (held, (dataset.test_images, dataset.test_labels))
     ]
@@ -102,8 +107,8 @@ def fit(
             "seed": seed,
             "n": n,
             "nearest": float(np.mean(neighbours != dataset.test_labels)),
-            **_by_kernel(images, given, queries, bandwidth, sizes["ridges"]),
-            **_by_line(images, given, *queries[-1]),
+            **_by_kernel(images, given, queries, bandwidth, sizes["ridges"], classes),
+            **_by_line(images, given, *queries[-1], classes),
         }
 
 
@@ -112,11 +117,10 @@ Queries = list[tuple[np.ndarray, np.ndarray]]  # images and labels: held out, an
 
 
 def _by_kernel(
-    images: np.ndarray, given: Labels, queries: Queries, bandwidth: float, ridges: list[float]
+    images: np.ndarray, given: Labels, queries: Queries, bandwidth: float, ridges: list[float], classes: int
 ) -> dict[str, float]:
     """Return errors and norms of kernel fits: without a ridge, and with the one of least held-out error."""
-    classes = MNIST.classes
-    both = np.hstack([kernels.one_hot(labels, images.dtype) for labels in given])
+    both = np.hstack([kernels.one_hot(labels, images.dtype, classes) for labels in given])
     exact = kernels.interpolate(images, both, bandwidth)
     alphas = {0.0: exact.alpha[:, :classes]} | {
         ridge: kernels.interpolate(images, both[:, :classes], bandwidth, ridge).alpha for ridge in ridges
@@ -146,11 +150,13 @@ def _by_kernel(
     }
 
 
-def _by_line(images: np.ndarray, given: Labels, test: np.ndarray, answers: np.ndarray) -> dict[str, float]:
+def _by_line(
+    images: np.ndarray, given: Labels, test: np.ndarray, answers: np.ndarray, classes: int
+) -> dict[str, float]:
     """Return errors of the linear solution of least norm, and the rank of its images."""
-    line = kernels.minimum_norm(images, np.hstack([kernels.one_hot(labels, images.dtype) for labels in given]))
+    both = np.hstack([kernels.one_hot(labels, images.dtype, classes) for labels in given])
+    line = kernels.minimum_norm(images, both)
     own = images.astype(np.float64) @ line.weights
-    classes = MNIST.classes
     return {
         "linear": kernels.error(test.astype(np.float64) @ line.weights[:, :classes], answers),
         "linear_train": kernels.error(own[:, :classes], given[0]),
@@ -162,22 +168,44 @@ def _by_line(images: np.ndarray, given: Labels, test: np.ndarray, answers: np.nd
 def answer(tables: Tables, answers: Answers) -> None:
     """Answer how well the interpolating kernel generalises, and the effects of a ridge, neighbours and random labels."""
     fits = tables["kernels"]
-    most = int(fits["n"].max())
+    most, images = int(fits["n"].max()), shape_of(read(tables))
     own = fits[fits["n"] == most].set_index("seed")
     give = partial(answers.give, images=most)
     answers.conditions(n_images=[most])
-    if most == MNIST.train_images:
-        give("Z7-error-{n_images}", over_seeds(own["kernel"]), n_images=most)
-    give("Z7-nearest", over_pairs(own["kernel"], own["nearest"]))
-    give("Z7-ridge", over_pairs(own["kernel"], own["ridge"]))
-    give("Z7-random", over_seeds(own["kernel_random"]))
+    if declares(answers, "Z7-error-{n_images}", "n_images", most):
+        give("Z7-error-{n_images}", error_of(own, "kernel", images), n_images=most)
+    give("Z7-nearest", difference_of(own, "nearest", images))
+    give("Z7-ridge", difference_of(own, "ridge", images))
+    give("Z7-random", error_of(own, "kernel_random", images))
+
+
+ON_TEST_IMAGES = "n counts test images, as all training images leave nothing to draw"
+
+
+def error_of(own: pd.DataFrame, column: str, images: Shape) -> Answer:
+    """Return a test error over draws of the training images; of all of them over test images, a share of which is misclassified."""
+    if own["n"].max() < images.train_images:
+        return over_seeds(own[column])
+    return share(_wrong(own, column, images)), ON_TEST_IMAGES
+
+
+def difference_of(own: pd.DataFrame, column: str, images: Shape) -> Answer:
+    """Return the test error of the kernel minus another one, over draws; of all images over test images, as if unpaired."""
+    if own["n"].max() < images.train_images:
+        return over_pairs(own["kernel"], own[column])
+    return share_difference(_wrong(own, "kernel", images), _wrong(own, column, images)), ON_TEST_IMAGES
+
+
+def _wrong(own: pd.DataFrame, column: str, images: Shape) -> np.ndarray:
+    """Return as many test images as there are, those that the first draw misclassifies first: only their number is stored."""
+    return np.arange(images.test_images) < round(float(own[column].iloc[0]) * images.test_images)
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     """Draw errors and norms by number of images, and the choice of the bandwidth."""
     fits, bandwidths = tables["kernels"], tables["bandwidths"]
     text, sizes = Text("experiments.random_labels", "kernel_fits"), evidence.settings["kernels"]
-    own = fits[fits["n"] == fits["n"].max()]
+    own, images = fits[fits["n"] == fits["n"].max()], datasets.shape(evidence.dataset.name)
     fitted = fits.groupby("n")["linear_train_random"].max() == 0
     facts = {
         "most": int(fits["n"].max()),
@@ -192,10 +220,10 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "sizes": sizes,
         "ridges": [f"{ridge:g}" for ridge in (0, *sizes["ridges"])],
         "paper": PAPER_ERROR,
-        "tests": MNIST.test_images,
-        "pixels": MNIST.pixels,
+        "tests": images.test_images,
+        "pixels": images.pixels,
     }
-    file = figures.save(draw_fits(fits, bandwidths), evidence.folder, "kernels")
+    file = figures.save(draw_fits(fits, bandwidths, images), evidence.folder, "kernels")
     return Chapter(
         title="Fits without training",
         findings=[text.block("finding", **facts)],
@@ -229,7 +257,7 @@ def table(fits: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def draw_fits(fits: pd.DataFrame, bandwidths: pd.DataFrame) -> Drawing:
+def draw_fits(fits: pd.DataFrame, bandwidths: pd.DataFrame, images: Shape) -> Drawing:
     """Return test errors, linear errors and norms by number of images, and held-out error by bandwidth."""
     figure, [[errors, linear], [norms, widths]] = figures.grid(2, 2, width=4.4, height=2.9)
     for axes, marks in ((errors, ERRORS), (linear, LINEAR), (norms, NORMS)):
@@ -242,7 +270,7 @@ def draw_fits(fits: pd.DataFrame, bandwidths: pd.DataFrame) -> Drawing:
         figures.log_axis(axes)
     errors.axhline(PAPER_ERROR, **palette.REFERENCE, label="paper, 60,000 images")
     errors.set(ylabel="test error")
-    linear.axvline(MNIST.pixels, **palette.REFERENCE)
+    linear.axvline(images.pixels, **palette.REFERENCE)
     linear.set(ylabel="error, linear fit", ylim=(-0.02, 1))
     norms.set(ylabel="norm of kernel fit")
     widths.plot(bandwidths["bandwidth"], bandwidths["held_out_error"], "o-", color=palette.BLUE)

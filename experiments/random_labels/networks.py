@@ -11,16 +11,20 @@ import numpy as np
 import pandas as pd
 
 from memo.commands.evidence import Evidence
+from memo.data import datasets
+from memo.data.entry import Shape
 from memo.networks.status import DIVERGED
 from memo.reporting import palette
+from memo.reporting.answers import Answers
 from memo.reporting.palette import Mark
+from memo.reporting.report import with_interval
 from memo.statistics import over_seeds
 from memo.statistics.curve_summary import SHAPE_COLUMNS, outcomes
 from memo.statistics.intervals import Estimate, mean_interval
 from memo.statistics.over_seeds import Answer
 from memo.storage.run_folders import Tables
 
-TIMES = {"t50": 0.5, "t99": 0.99, "t999": 0.999}  # levels of training accuracy by the names of their times
+TIMES = {"t50": 0.5, "t90": 0.9, "t99": 0.99, "t999": 0.999}  # levels of training accuracy by the names of their times
 OUTCOMES = ["steps", "best_test_accuracy", "best_epoch", "start", *TIMES, *SHAPE_COLUMNS]
 FITTED = 0.993  # of the training labels: the least of the paper's two MLPs, as third parties note it
 
@@ -32,6 +36,12 @@ RANDOM: Conditions = {"arm": "one_corrupted", "redrawn": 1.0}
 TRUE_DEEP: Conditions = {"arm": "three_true"}
 RANDOM_DEEP: Conditions = {"arm": "three_corrupted", "redrawn": 1.0}
 DEPTHS = {1: (TRUE, RANDOM), 3: (TRUE_DEEP, RANDOM_DEEP)}  # by hidden layers, on true and on random labels
+MAP: Conditions = {"arm": "map_4000"}
+PIXEL_MARKS = {
+    "shuffled_pixels": Mark("shuffled pixels", palette.BLACK, "X", palette.DASH_DOTTED),
+    "random_pixels": Mark("random pixels", palette.ORANGE, "D", palette.DASH_DOT_DOTTED),
+    "gaussian": Mark("Gaussian inputs", palette.PURPLE, "s", palette.LONG_DASHED),
+}
 # Softmax regression on the same random labels.
 LINEAR: Conditions = {"arm": "linear", "labels": "random"}
 LINEAR_MARK = Mark("softmax regression, random labels", palette.GREY, "x", palette.LONG_DASHED)
@@ -103,6 +113,16 @@ def images_of(networks: pd.DataFrame, conditions: Conditions = TRUE) -> int:
     return int(of(networks, conditions)["images"].max())
 
 
+def shape_of(networks: pd.DataFrame, conditions: Conditions = TRUE) -> Shape:
+    """Return the shape of the data set of networks, by default of the report's main arm."""
+    return datasets.shape(of(networks, conditions)["dataset"].iloc[0])
+
+
+def declares(answers: Answers, template: str, name: str, value: float) -> bool:
+    """Return whether a claim is declared for a value of its placeholder, as for a number of images that a scale has."""
+    return str(value) in answers.declared.by_id[template].over[name]
+
+
 def along(networks: pd.DataFrame, layers: int = 1) -> pd.DataFrame:
     """Return the networks of one depth from true to random labels; column `redrawn` is the share of labels redrawn."""
     arms = {conditions["arm"] for conditions in DEPTHS[layers]}
@@ -148,3 +168,11 @@ def curves_of(evidence: Evidence, networks: pd.DataFrame, kinds: Mapping[str, Co
     sound = networks[networks["status"] != DIVERGED]
     parts = [of(sound, conditions)[["trial"]].assign(labels=kind) for kind, conditions in kinds.items()]
     return evidence.tables.curves.merge(pd.concat(parts), on="trial").sort_values("step")
+
+
+def percent(estimate: Estimate | None) -> str:
+    """Return a share with its interval as per cent, without n; without an interval where every network has all or nothing."""
+    if estimate is None or estimate.value in (0, 1):
+        return "n/a" if estimate is None else f"{100 * estimate.value:g}"
+    whole = Estimate(100 * estimate.value, 100 * estimate.low, 100 * estimate.high, estimate.n)
+    return with_interval(whole, count=False)

@@ -16,6 +16,7 @@ from experiments.random_labels.networks import (
     mean,
     of,
     pairs,
+    percent,
     read,
     values,
 )
@@ -25,7 +26,7 @@ from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
 from memo.reporting.report import Shown, with_interval
-from memo.statistics.intervals import Estimate, paired_ratio
+from memo.statistics.intervals import paired_ratio
 from memo.statistics.over_seeds import Answer
 from memo.storage.run_folders import Tables
 
@@ -106,14 +107,6 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         figures=[text.figure(file, **facts)],
         shown=[Shown(text.block("shown_title"), text.block("shown", **facts), table(networks))],
     )
-
-
-def percent(estimate: Estimate | None) -> str:
-    """Return a share with its interval as per cent, without n; without an interval where every network has all or nothing."""
-    if estimate is None or estimate.value in (0, 1):
-        return "n/a" if estimate is None else f"{100 * estimate.value:g}"
-    whole = Estimate(100 * estimate.value, 100 * estimate.low, 100 * estimate.high, estimate.n)
-    return with_interval(whole, count=False)
 
 
 def _name(own: pd.DataFrame) -> str:

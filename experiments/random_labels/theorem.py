@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from memo.commands.evidence import Evidence
+from memo.data import datasets
 from memo.data.datasets import Dataset
-from memo.data.mnist import MNIST
 from memo.data.randomness import generator
 from memo.measures import expressivity
 from memo.measures.expressivity import MIDPOINT
@@ -49,7 +49,7 @@ def solve(dataset: Dataset, counts: list[int], seeds: int) -> pd.DataFrame:
     for seed in range(seeds):
         chosen = generator(seed, "subset").permutation(len(dataset.train_labels))[: max(counts)]
         images = dataset.train_images[chosen].astype(np.float64) / 255
-        labels = generator(seed, "labels").integers(0, MNIST.classes, len(chosen)).astype(float)
+        labels = generator(seed, "labels").integers(0, datasets.shape(dataset.name).classes, len(chosen)).astype(float)
         for place, _ in PLACES.values():
             for dtype in DTYPES:
                 # The same directions for both dtypes and places.
@@ -97,6 +97,7 @@ def answer(tables: Tables, answers: Answers) -> None:
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     """Draw residuals by number of labels."""
     found, text = tables["expressivity"], Text("experiments.random_labels", "theorem")
+    images = datasets.shape(evidence.dataset.name)
     reach = {
         (words, dtype): (largest_n(own).mean(), largest_n(own, TOLD).mean())
         for place, words in PLACES.values()
@@ -108,8 +109,8 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "most": int(found["n"].max()),
         "draws": found["seed"].nunique(),
         "residual": {name: answers[f"Z6-fits-{name}"] for name in PLACES},
-        "weights": expressivity.count_weights(MNIST.train_images, MNIST.pixels),
-        "all": MNIST.train_images,
+        "weights": expressivity.count_weights(images.train_images, images.pixels),
+        "all": images.train_images,
         "counts": [f"{n:,}" for n in sorted(found["n"].unique())],
     }
     file = figures.save(draw_residuals(found), evidence.folder, "expressivity")

@@ -2,8 +2,8 @@
 
     K alpha = y, K_ij = exp(-|x_i - x_j|^2 / (2 bandwidth^2)): Zhang et al. 2017, section 5, their equation 3
 
-A *linear* kernel cannot do this. X X^T of n images has at most the rank of X, which is at most 784 however many
-images there are, so that beyond 784 images no alpha gives arbitrary labels: `minimum_norm` then is least squares.
+A *linear* kernel cannot do this. X X^T of n images has at most the rank of X, which is at most their number of pixels however
+many images there are, so that beyond that number no alpha gives arbitrary labels: `minimum_norm` then is least squares.
 
 Images are floats on the scale 0..1, and their dtype, float32 or float64, is that of all arithmetic.
 """
@@ -40,7 +40,7 @@ class Linear(NamedTuple):
     rank: int
 
 
-def bytes_needed(n: int, dtype: DTypeLike, pixels: int = 784, classes: int = 10) -> int:
+def bytes_needed(n: int, dtype: DTypeLike, pixels: int, classes: int) -> int:
     """Return the memory that `interpolate` takes at most beside its arguments: one kernel matrix, and little else."""
     rows = max(2 * pixels, 3 * BLOCK) + 5 * classes + 5  # scaled images or panels of the kernel; targets and fits
     return (n * n + n * rows + 6 * BLOCK * BLOCK) * np.dtype(dtype).itemsize
@@ -125,7 +125,7 @@ def minimum_norm(images: np.ndarray, targets: np.ndarray) -> Linear:
     return Linear(weights, len(values))
 
 
-def one_hot(labels: np.ndarray, dtype: DTypeLike, classes: int = 10) -> np.ndarray:
+def one_hot(labels: np.ndarray, dtype: DTypeLike, classes: int) -> np.ndarray:
     """Return targets [n, classes] of 0 and 1 for labels [n]."""
     return np.eye(classes, dtype=dtype)[labels]
 
