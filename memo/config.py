@@ -331,7 +331,7 @@ class Tracking:
 class Experiment:
     """The comparisons of an experiment, and the requirements of its analysis: the keys below `experiment` in conf/experiment/.
 
-    It compares either the recipes of a `sweep` or `arms` (memo.commands.arms). All that follows is checked before anything
+    It compares the recipes of a `sweep`, `arms` (memo.commands.arms), or both. All that follows is checked before anything
     trains, so that no command line asks for what the analysis could not read.
     """
 
@@ -375,7 +375,9 @@ class Config(Recipe):
         "true compares the networks of the command on a page, report.html in the folder of the sweep (or of the run)",
         recipe=False,
     )
-    scale: str = _key("standard", "quick, standard or paper", lambda v: True, "the size of an experiment", recipe=False)
+    scale: str = _key(
+        "standard", "quick, standard, reference or paper", lambda v: True, "the size of an experiment", recipe=False
+    )
     experiment: Experiment = field(default_factory=Experiment, metadata={"recipe": False})
 
 

@@ -179,7 +179,7 @@ def test_overrides_of_other_keys_reach_all_arms():
 @pytest.mark.parametrize(
     ("needs", "sentence"),
     [
-        ({"sweep": {"epochs": [1, 2]}}, "experiment has arms and a sweep; allowed is one of them"),
+        ({"arms": {"sweep": {}}, "reads": None}, "experiment.arms.sweep: this is the name of the sweep's own arm"),
         ({"reads": ["plain"]}, "experiment.arms are again, dropout, plain, shuffled; this experiment reads plain"),
         ({"reads": [*ARMS, "more"]}, "this experiment reads plain, dropout, shuffled, again, more"),
         ({"fixed": {"epochs": 3}}, "epochs is 2; this experiment is about 3"),

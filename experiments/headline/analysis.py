@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from experiments.headline import confidence, memorising, shape, speed
-from experiments.headline.networks import curves_of, read, widths_of
+from experiments.headline.networks import confidence_of, curves_of, read, widths_of
 from memo.commands.analysis import Analysis, Front
 from memo.commands.evidence import Evidence
 from memo.data.mnist import MNIST
@@ -33,17 +33,13 @@ def front(evidence: Evidence, tables: Tables, answers: Answers) -> Front:
         "seeds": networks["seed"].nunique(),
         "largest": largest,
     }
-    drawn = draw_summary(curves_of(evidence, networks), _confidence(evidence, networks), largest)
+    drawn = draw_summary(curves_of(evidence, networks), confidence_of(evidence, networks), largest)
     return Front(
         title=text.block("title", **facts),
         methods=[text.block(name, **facts) for name in ("data", "networks", "training", "pairs")],
         not_shown=[line for name in text.blocks if name.startswith("limit_") and (line := text.block(name, **facts))],
         summary=text.figure(figures.save(drawn, evidence.folder, "summary", dense=True), **facts),
     )
-
-
-def _confidence(evidence: Evidence, networks: pd.DataFrame) -> pd.DataFrame:
-    return evidence.of_all("confidence").merge(networks[["trial", "width", "labels"]], on="trial")
 
 
 def draw_summary(curves: pd.DataFrame, sure: pd.DataFrame, width: str) -> Drawing:

@@ -3,19 +3,20 @@
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from experiments.headline.networks import KINDS, read, widths_of
+from experiments.headline.networks import KINDS, confidence_of, read, widths_of
+from memo.commands.arms import SWEEP
 from memo.commands.evidence import Evidence
 from memo.probes.networks import INPUTS
 from memo.reporting import figures, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
-from memo.statistics.over_seeds import mean
+from memo.statistics.over_seeds import mean, where
 from memo.storage.run_folders import Tables
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Return each network's mean confidence on each kind of input."""
-    sure = evidence.of_all("confidence")
+    sure = where(evidence.of_all("confidence"), arm=SWEEP)
     wide = sure.pivot(index=["trial", "arm", "seed"], columns="inputs", values="mean_confidence").reindex(
         columns=list(INPUTS)
     )
@@ -46,7 +47,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "gap": answers[f"as-sure-{widths[-1]}"],
         "inputs": int(evidence.tables.confidence["n"].iloc[0]),
     }
-    shown = evidence.of_all("confidence").merge(networks[["trial", "width", "labels"]], on="trial")
+    shown = confidence_of(evidence, networks)
     boxes = figures.save(draw_boxes(shown, widths), evidence.folder, "confidence")
     strip = figures.save(draw_samples(evidence, networks, widths[-1]), evidence.folder, "samples", dense=True)
     return Chapter(

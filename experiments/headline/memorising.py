@@ -3,22 +3,26 @@
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from experiments.headline.networks import curves_of, memorised, read, widths_of, with_width
+from experiments.headline.networks import LINEAR, STRATIFIED, curves_of, memorised, read, settings, widths_of
 from memo.commands.evidence import Evidence
-from memo.reporting import figures, panels
+from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
+from memo.reporting.palette import Mark
 from memo.statistics.intervals import mean_interval, share
 from memo.statistics.over_seeds import Answer, over_seeds, twins
 from memo.storage.run_folders import Tables
 
 WIDE = 64  # units in the narrowest layer from which a network is expected to memorise
 UNFITTED: Answer = (None, "not every network fitted its shuffled labels")
+SOFTMAX = "softmax"  # softmax regression, where the widths of networks stand
+LINEAR_MARK = Mark("softmax regression, shuffled labels", palette.GREY, "X", palette.DASH_DOTTED)
+STRATIFIED_MARK = Mark("shuffled, every label equally often in every class", palette.ORANGE, "D")
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return the width of every network; accuracies are among what every experiment knows."""
-    return {"networks": with_width(evidence)}
+    """Return the width and the learning rate of every network; accuracies are among what every experiment knows."""
+    return {"networks": settings(evidence)}
 
 
 def answer(tables: Tables, answers: Answers) -> None:
@@ -34,6 +38,15 @@ def answer(tables: Tables, answers: Answers) -> None:
     wide = networks["units"] >= WIDE
     for claim, labels in (("memorises", "shuffled"), ("had-time", "true")):
         answers.give(claim, _fitting(networks[wide & (networks["labels"] == labels)]))
+    stratified = read(tables, STRATIFIED)
+    for width in widths_of(stratified):
+        own = stratified[stratified["width"] == width]
+        fitted = width in memorised(stratified)
+        at_chance = over_seeds(own["final_test_accuracy"]) if fitted else UNFITTED
+        answers.give("chance-stratified-{width}", at_chance, width=width)
+    linear = read(tables, LINEAR)
+    fits = linear[linear["labels"] == "shuffled"]["final_train_accuracy"]
+    answers.give("linear-baseline", over_seeds(fits, "a diverged network"))
     narrow = networks[~wide & (networks["labels"] == "shuffled")]["final_train_accuracy"]
     answers.give("memorises-narrow", over_seeds(narrow, "a diverged network"))
 
@@ -66,34 +79,45 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "memorised": whole,
         "reached": shuffled.groupby("width")["final_train_accuracy"].mean().to_dict(),
         "chance": answers["chance-memorised"],
+        "linear": answers["linear-baseline"],
     }
-    curves = curves_of(evidence, networks)
+    curves, linear = curves_of(evidence, networks), read(tables, LINEAR)
+    by_width = draw_accuracy(networks, linear, read(tables, STRATIFIED))
     return Chapter(
         title="Memorisation",
         findings=[text.block("finding", **facts)],
         figures=[
-            text.figure(figures.save(draw_curves(curves, widths), evidence.folder, "curves"), **facts),
-            text.figure(figures.save(draw_accuracy(networks, widths), evidence.folder, "accuracy"), **facts),
+            text.figure(
+                figures.save(draw_curves(curves, curves_of(evidence, linear), widths), evidence.folder, "curves"),
+                **facts,
+            ),
+            text.figure(figures.save(by_width, evidence.folder, "accuracy"), **facts),
         ],
     )
 
 
-def draw_curves(curves: pd.DataFrame, widths: list[str]) -> Drawing:
-    """Return training and test accuracy by epoch, one column per width."""
+def draw_curves(curves: pd.DataFrame, linear: pd.DataFrame, widths: list[str]) -> Drawing:
+    """Return training and test accuracy by epoch, one column per width, softmax regression on shuffled labels in each."""
+    baseline = linear[linear["labels"] == "shuffled"]
     figure, grid = figures.grid(2, len(widths), sharey=True)
     for column, width in enumerate(widths):
         for row, part in enumerate(("train", "test")):
+            panels.mean_line(
+                grid[row][column], baseline, f"{part}_accuracy", label=LINEAR_MARK.name, **LINEAR_MARK.line
+            )
             panels.accuracy_curves(grid[row][column], curves[curves["width"] == width], part)
         grid[0][column].set(title=f"width {width}", xlabel="")
     figures.shared_legend(figure, grid[0][0])
     return figure
 
 
-def draw_accuracy(networks: pd.DataFrame, widths: list[str]) -> Drawing:
-    """Return final training and test accuracy against width."""
+def draw_accuracy(networks: pd.DataFrame, linear: pd.DataFrame, stratified: pd.DataFrame) -> Drawing:
+    """Return final training and test accuracy of softmax regression, and of networks against width."""
+    every = pd.concat([linear.assign(width=SOFTMAX), networks, stratified.assign(labels=STRATIFIED)])
+    marks = palette.label_marks() | {STRATIFIED: STRATIFIED_MARK}
     figure, [[train, test]] = figures.grid(1, 2, width=4.2, height=3)
     for axes, part in ((train, "train"), (test, "test")):
-        panels.points(axes, networks, f"final_{part}_accuracy", "width", widths)
+        panels.points(axes, every, f"final_{part}_accuracy", "width", [SOFTMAX, *widths_of(networks)], marks)
         panels.chance(axes)
         name = "training accuracy" if part == "train" else "test accuracy"
         axes.set(ylim=(0, 1.03), ylabel=name, xlabel="units per layer")

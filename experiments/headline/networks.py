@@ -4,27 +4,31 @@ from functools import partial
 
 import pandas as pd
 
+from memo.commands.arms import SWEEP
 from memo.commands.evidence import Evidence
 from memo.networks.mlp import describe_widths
 from memo.networks.status import DIVERGED
+from memo.statistics.over_seeds import where
 from memo.storage.run_folders import Tables
 
 KINDS = ("true", "shuffled")
+LINEAR, STRATIFIED, COUNTS = "linear", "stratified", "counts"  # arms beside the sweep
 
 
-def with_width(evidence: Evidence) -> pd.DataFrame:
-    """Return trial, arm, seed, width as a text ("64" for two layers of 64), and units in the narrowest layer."""
-    widths = evidence.tables.trials.set_index("trial")["model.widths"]
-    own = evidence.networks[["trial", "arm", "seed"]]
+def settings(evidence: Evidence) -> pd.DataFrame:
+    """Return trial, arm, seed, width as a text ("64" for two layers of 64), units in the narrowest layer, learning rate."""
+    recipes = evidence.tables.trials.set_index("trial")
+    own, widths = evidence.networks[["trial", "arm", "seed"]], recipes["model.widths"]
     return own.assign(
         width=own["trial"].map(widths.map(partial(describe_widths, style="×"))),
         units=own["trial"].map(widths.map(partial(min, default=0))),
+        rate=own["trial"].map(recipes["optimizer.learning_rate"]),
     )
 
 
-def read(tables: Tables) -> pd.DataFrame:
-    """Return the committed table of networks, narrow ones first, its widths as texts."""
-    networks = tables["networks"].sort_values(["parameters", "seed"], ignore_index=True)
+def read(tables: Tables, arm: str = SWEEP) -> pd.DataFrame:
+    """Return an arm of the committed table of networks, narrow ones first, its widths as texts."""
+    networks = where(tables["networks"], arm=arm).sort_values(["parameters", "seed"], ignore_index=True)
     return networks.assign(width=networks["width"].astype(str), epochs_trained=networks["epochs"])
 
 
@@ -38,6 +42,12 @@ def memorised(networks: pd.DataFrame) -> list[str]:
     shuffled = networks[networks["labels"] == "shuffled"]
     whole = (shuffled["final_train_accuracy"] == 1).groupby(shuffled["width"]).all()
     return [width for width in widths_of(networks) if whole.get(width, False)]
+
+
+def confidence_of(evidence: Evidence, networks: pd.DataFrame) -> pd.DataFrame:
+    """Return the confidence of networks by kind of input, with their width and labels."""
+    kept = networks[["trial", "arm", "width", "labels"]]
+    return evidence.of_all("confidence").merge(kept, on=["trial", "arm"])
 
 
 def curves_of(evidence: Evidence, networks: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The recipes compared by an experiment: those of its sweep, or arms that differ in more than a product of lists can express.
+"""The recipes compared by an experiment: those of its sweep, and arms that differ in more than a product of lists can express.
 
     experiment.arms:
       small: {batch_size: 10, epochs: 30, seeds: 32, probes: [confidence]}
@@ -23,6 +23,8 @@ from memo.commands import hydra_app
 from memo.config import Config, Experiment, is_recipe_key
 from memo.errors import Refusal
 
+SWEEP = "sweep"  # the name of the arm that an experiment's sweep is
+
 
 def swept(config: Config) -> list[Config]:
     """Return one config for each combination of the lists in `experiment.sweep`, the last key varying fastest."""
@@ -37,9 +39,16 @@ def arms(config: Config) -> dict[str, list[Config]]:
     return copy.deepcopy(_arms(json.dumps(dataclasses.asdict(config))))
 
 
-def arms_or_sweep(config: Config) -> dict[str, list[Config]]:
-    """Return the configs of each arm; those of an experiment without arms as one, `sweep`; none without an experiment."""
-    return arms(config) or ({} if config.experiment == Experiment() else {"sweep": swept(config)})
+def compared(config: Config) -> dict[str, list[Config]]:
+    """Return the configs of an experiment by arm, those of its sweep as the first, `sweep`; none without an experiment.
+
+    An experiment that has neither compares nothing: its one recipe is the sweep.
+    """
+    needs = config.experiment
+    if needs == Experiment():
+        return {}
+    own = {SWEEP: swept(config)} if needs.sweep or not needs.arms else {}
+    return own | arms(config)
 
 
 @functools.lru_cache(maxsize=4)  # 10 ms per arm, asked for several times by a command

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from memo.commands.arms import arms_or_sweep
+from memo.commands.arms import compared
 from memo.config import Config, Trial, make_trials
 from memo.data import datasets
 from memo.networks.mlp import Layers, describe_widths
@@ -27,7 +27,7 @@ class Evidence:
     def __init__(self, tables: Tables, config: Config, folder: Path):
         self.tables, self.folder, self.scale = tables, folder, config.scale
         self._trials = {
-            name: [trial for one in each for trial in make_trials(one)] for name, each in arms_or_sweep(config).items()
+            name: [trial for one in each for trial in make_trials(one)] for name, each in compared(config).items()
         }
         self._dataset, self.settings = config.dataset, config.experiment.settings
         self._loaded: dict[str, datasets.Dataset] = {}

@@ -18,13 +18,14 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from memo.commands import hydra_app
-from memo.commands.arms import arms, arms_or_sweep, swept
+from memo.commands.arms import compared
 from memo.commands.requirements import check
 from memo.config import Config, Trial, make_recipe, make_trials, run_name
 from memo.errors import Refusal
 from memo.probes import known
 from memo.reporting.report import Report, write
 from memo.storage import provenance, run_folders, sweep, trackers
+from memo.storage.progress_file import ProgressFile
 from memo.storage.sweep import Request
 
 logger = logging.getLogger(__name__)
@@ -32,9 +33,7 @@ logger = logging.getLogger(__name__)
 
 def members(config: Config) -> pd.DataFrame:
     """Return which trials belong to which arm, columns arm and trial; a trial may belong to several."""
-    rows = [
-        (arm, trial.id) for arm, each in arms_or_sweep(config).items() for one in each for trial in make_trials(one)
-    ]
+    rows = [(arm, trial.id) for arm, each in compared(config).items() for one in each for trial in make_trials(one)]
     return pd.DataFrame(rows, columns=["arm", "trial"])
 
 
@@ -48,7 +47,7 @@ def requests(config: Config, folder: Path) -> list[Request]:
         return [Request({folder: make_trials(config)}, config.probes, data, how)]
     trials: dict[Path, dict[str, Trial]] = {}
     probes: dict[Path, list[str]] = {}
-    for one in itertools.chain(*arms(config).values()) if config.experiment.arms else swept(config):
+    for one in itertools.chain(*compared(config).values()):
         run = folder / run_folders.RUNS / run_name(make_recipe(one))
         # Arms may share a recipe: its trials are then measured by the probes of all of them.
         trials.setdefault(run, {}).update((trial.id, trial) for trial in make_trials(one))
@@ -159,9 +158,9 @@ class Stored:
     def __init__(self, requests: Sequence[Request] = ()):
         self._trials = set().union(*map(self._keys, requests))
 
-    def hold(self, request: Request) -> bool:
-        """Return whether all trials of a request are among them."""
-        return self._keys(request) <= self._trials
+    def hold_all(self, requests: Sequence[Request]) -> bool:
+        """Return whether all trials of some requests are among them."""
+        return all(self._keys(request) <= self._trials for request in requests)
 
     @contextlib.contextmanager
     def known_to_train(self) -> Iterator[None]:
@@ -190,12 +189,18 @@ def train(cfg: DictConfig) -> tuple[Config, Path, dict[Path, list[Trial]]]:
     if config.plan:  # a job of a sweep; other commands have ended in CheckBeforeRun
         sweep.show_plan(wanted)
         return config, folder, {}
-    for request in wanted:
-        if _stored.get().hold(request):
-            sweep.say_all_is_stored([request])
-        else:
-            sweep.complete(*request)
-    return config, folder, {run: list(trials) for request in wanted for run, trials in request.runs.items()}
+    if _stored.get().hold_all(wanted):
+        sweep.say_all_is_stored(wanted)
+        return config, folder, _runs(wanted)
+    progress = ProgressFile(folder, wanted)
+    for place, request in enumerate(wanted):
+        sweep.complete(*request, on_progress=progress.of(place))
+    progress.remove()
+    return config, folder, _runs(wanted)
+
+
+def _runs(requests: Sequence[Request]) -> dict[Path, list[Trial]]:
+    return {run: list(trials) for request in requests for run, trials in request.runs.items()}
 
 
 def run(name: str, analyse: Callable[[run_folders.Tables, Config, Path], Report], conf: Path | None = None) -> None:

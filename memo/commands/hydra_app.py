@@ -47,6 +47,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
+# Scales whose results lie in a folder of their own below results/, beside those of a newcomer's run.
+APART = ("reference", "paper")
+
+
 def _folder_name(*, _root_: DictConfig) -> str:
     config = read(_root_)
     compared = config.experiment.arms or config.experiment.sweep
@@ -57,7 +61,11 @@ def _folder_name(*, _root_: DictConfig) -> str:
 
 
 def _place(*, _root_: DictConfig) -> str:
-    return OmegaConf.select(_root_, "experiment.name") or f"runs/{_folder_name(_root_=_root_)}"
+    name = OmegaConf.select(_root_, "experiment.name")
+    if not name:
+        return f"runs/{_folder_name(_root_=_root_)}"
+    scale = OmegaConf.select(_root_, "scale")
+    return f"{scale}/{name}" if scale in APART else name
 
 
 def _job_name(*, _root_: DictConfig) -> str:

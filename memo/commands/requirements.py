@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from memo.commands.arms import arms, dotted, settings
+from memo.commands.arms import SWEEP, arms, dotted, settings
 from memo.config import Config, Experiment, flatten, is_recipe_key, unknown_key
 from memo.errors import Refusal
 
@@ -53,15 +53,15 @@ def _check_axes(needs: Experiment) -> None:
 
 
 def _check_arms(config: Config, overridden: set[str]) -> None:
-    """Raise Refusal for arms beside a sweep, arms that are not those of the analysis, and keys that arms set themselves."""
+    """Raise Refusal for an arm that is named like the sweep, arms that are not those of the analysis, and keys that arms set themselves."""
     needs, named = config.experiment, arms(config)
-    if named and needs.sweep:
-        raise Refusal("experiment has arms and a sweep; allowed is one of them.")
+    if SWEEP in named:
+        raise Refusal(f"experiment.arms.{SWEEP}: this is the name of the sweep's own arm; allowed is another name.")
     if needs.reads is not None and set(named) != set(needs.reads):
         raise Refusal(
             f"experiment.arms are {', '.join(sorted(named))}; this experiment reads {', '.join(needs.reads)}."
         )
-    for name in named:
+    for name in named if not needs.sweep else ():  # beside a sweep, a key of the command line has networks to change
         for key in _set_by_arm(needs, name):
             if _is_set(key, overridden):
                 raise Refusal(f"{key} is set by arms of this experiment; set experiment.arms.{name}.{key}=... instead.")

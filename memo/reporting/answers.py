@@ -43,7 +43,7 @@ class Answers:
         """Answer the claim that a template of an id (as in claims.yaml) and the values of its placeholders name.
 
         An answer is an estimate, or None, and a note; without an estimate the note says why. Raises ValueError for an id
-        that is not declared or has been answered, and for a claim that is declared as awaiting another run.
+        that is not declared or has been answered. A claim that is declared as awaiting another run is answered by that run.
         """
         declared = self.declared.by_id.get(template)
         if declared is None:
@@ -61,8 +61,6 @@ class Answers:
         claim = declared.claim(words)
         if claim.id in self._given:
             raise ValueError(f"Claim {claim.id} is answered twice.")
-        if claim.awaits:
-            raise ValueError(f"Claim {claim.id} is declared as awaiting another run ({claim.awaits}), and is answered.")
         self._given[claim.id] = claim, answer, images
         self._places[claim.id] = template, words
         self._has[template] = dict(self._run)
