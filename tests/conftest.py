@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 def pytest_configure(config):
     """Give the session a cache of its own, with the user's data sets: what tests train is not measured."""
+    # A shell starts what runs in its background with interrupts ignored, which the commands of tests would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):
         return  # a process of a session that has one
     user, own = cache_folder(), Path(tempfile.mkdtemp(prefix="memo-tests-"))

@@ -120,6 +120,18 @@ def test_arms_are_trained_once_and_measured_by_their_probes(tmp_path, small_mnis
     assert [sweep.complete(*request) for request in requests] == [0, 0, 0]
 
 
+def test_arms_beside_a_sweep():
+    """The sweep is the first arm; a key that an arm sets may be set for the command, whose sweep it changes."""
+    config = with_arms({"more": {"epochs": 5}})
+    config = replace(config, experiment=replace(config.experiment, sweep={"batch_size": [16, 32]}))
+    experiment.check(config, {"epochs"})
+    built = described.compared(config)
+    assert {name: [(one.epochs, one.batch_size) for one in each] for name, each in built.items()} == {
+        "sweep": [(2, 16), (2, 32)], "more": [(5, config.batch_size)]
+    }  # fmt: skip
+    assert set(experiment.members(config)["arm"]) == {"sweep", "more"}
+
+
 @pytest.mark.parametrize(
     ("arms", "sentence"),
     [

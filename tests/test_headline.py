@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import memo
-from experiments.headline import memorising
+from experiments.headline import memorising, speed
 from experiments.headline.analysis import analyse
 from memo.commands import arms, experiment
 from memo.commands.audit import audit
@@ -35,6 +35,9 @@ TINY = (
     "evaluations=8",
     "batch_size=32",
     "experiment.sweep.model.widths=[[4,4],[8,8]]",
+    "experiment.arms.counts.model.widths=[8,8]",
+    "experiment.arms.counts.sweep.dataset.n_train=[64,128]",
+    "experiment.arms.counts.sweep.optimizer.learning_rate=[0.03,0.1]",
 )
 PROBES = ["confidence", "noise_samples"]
 
@@ -82,10 +85,15 @@ def test_what_it_writes(results):
         path for path in results.rglob("*") if path.name.startswith(".") and path.name not in (".hydra", ".lock")
     ]
     tables = memo.load(results)
-    assert tables.trials.groupby(["model.widths", "labels.kind"]).size().to_dict() == {
-        (widths, kind): 2 for widths in ((4, 4), (8, 8)) for kind in ("true", "shuffled")
-    }
-    assert len(list((results / "runs").iterdir())) == 4
+    kinds = [tables.trials[key] for key in ("model.widths", "dataset.n_train", "optimizer.learning_rate")]
+    plain = ~tables.trials["labels.stratified"]
+    pairs = {((4, 4), 128, 0.03), ((), 128, 0.03)} | {((8, 8), n, rate) for n in (64, 128) for rate in (0.03, 0.1)}
+    twins = tables.trials[plain].groupby([*kinds, "labels.kind"]).size().to_dict()
+    assert twins == {(*pair, kind): 2 for pair in pairs for kind in ("true", "shuffled")}
+    assert tables.trials[~plain].groupby(["model.widths", "labels.kind"]).size().to_dict() == {
+        ((4, 4), "shuffled"): 2, ((8, 8), "shuffled"): 2
+    }  # fmt: skip
+    assert len(list((results / "runs").iterdir())) == len(pairs) * 2 + 2
 
 
 @pytest.mark.slow
@@ -290,6 +298,37 @@ def test_runs_that_go_nowhere_make_a_report(analysed, tmp_path, rate):
     if rate > 1:
         assert set(ledger["verdict"]) <= {"not applicable", "not yet measured"}
         assert "4 networks of 4 diverged" in text
+
+
+def counts_of(times):
+    """Return a table of networks: epochs to 99 % by (kind, images, rate), with seeds that scatter around them evenly."""
+    rows = [
+        {"labels": kind, "images": images, "rate": rate, "seed": seed, "accuracy_t99": time * factor, "width": "8"}
+        for (kind, images, rate), time in times.items()
+        for seed, factor in enumerate((0.8, 1.25))
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_ratio_of_times_by_number_of_images_at_the_best_and_at_the_same_rate():
+    """Shuffled labels take n^0.5 times as long at rate 0.1, and n^0.5 times ten at 0.01; true ones are soonest at 0.01."""
+    sizes = (100, 400, 1600)
+    times = {("true", n, rate): 2.0 if rate == 0.01 else 4.0 for n in sizes for rate in (0.01, 0.1)}
+    times |= {("shuffled", n, rate): n**0.5 * (10 if rate == 0.01 else 1) for n in sizes for rate in (0.01, 0.1)}
+    times["shuffled", 1600, 0.01] = np.nan  # never
+    counts = counts_of(times)
+    best = {kind: speed.best_rates(counts, kind) for kind in ("true", "shuffled")}
+    assert best == {"true": dict.fromkeys(sizes, 0.01), "shuffled": dict.fromkeys(sizes, 0.1)}
+    ratios = speed.factors(counts, best)
+    assert ratios.mean().tolist() == pytest.approx([5, 10, 20])
+    assert speed.same_rate(counts) == 0.1
+    assert speed.equal_factors(counts).mean().tolist() == pytest.approx([2.5, 5, 10])
+    estimate, note = speed.exponent(ratios)
+    assert estimate.value == pytest.approx(0.5) and note == "100 to 1,600 images"
+    assert speed.exponent(ratios[[100]]) == (
+        None,
+        "fewer than two numbers of images at which every network reaches 99 %",
+    )
 
 
 @pytest.mark.parametrize(

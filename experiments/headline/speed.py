@@ -48,7 +48,7 @@ def answer(tables: Tables, answers: Answers) -> None:
         answers.give("constant-factor-{width}", slowdown(networks, networks, "accuracy_t99", width), width=width)
     counts = read(tables, COUNTS)
     best = factors(counts, {kind: best_rates(counts, kind) for kind in KINDS})
-    most = int(counts["images"].max())
+    most = None if counts.empty else int(counts["images"].max())
     answers.give("factor-exponent", exponent(best), images=most)
     answers.give("factor-exponent-equal", exponent(equal_factors(counts)), images=most)
 
@@ -63,6 +63,10 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "factor": {level: answers[f"faster-t{level}-{largest}"] for level in (90, 99)},
         "exponent": answers["factor-exponent"],
         "equal": answers["factor-exponent-equal"],
+    }
+    if counts.empty:
+        return Chapter(title="Time to fit", findings=[text.block("finding", **facts)], methods=[text.block("methods")])
+    facts |= {
         "width": counts["width"].iloc[0],
         "seeds": counts["seed"].nunique(),
         "rates": sorted(counts["rate"].unique()),
@@ -92,6 +96,8 @@ def best_rates(counts: pd.DataFrame, kind: str) -> dict[int, float]:
 
 def same_rate(counts: pd.DataFrame) -> float | None:
     """Return the rate with which both kinds of labels reach 99 % at the most numbers of images, the smallest of several."""
+    if counts.empty:
+        return None
     reached = times_of(counts, "true").notna().all() & times_of(counts, "shuffled").notna().all()
     by_rate = reached.groupby(level="rate").sum()
     return float(by_rate.idxmax()) if by_rate.any() else None
