@@ -28,7 +28,7 @@ def main() -> None:
     asked = parser.parse_args()
     if not asked.folder.is_dir():
         sys.exit(f"Refused: {asked.folder} is not a folder.")
-    found = [results.read(experiment, asked.folder / experiment.name) for experiment in results.experiments()]
+    found = [results.best(experiment, asked.folder) for experiment in results.experiments()]
     try:
         sys.exit(_audit(found, asked.folder)) if asked.audit else _write(found, asked.folder)
     except Refusal as refusal:
@@ -48,7 +48,7 @@ def _audit(found: Sequence[Result], folder: Path) -> int:
     for result in found:
         if result.ledger.empty:
             continue
-        each = audit(result, folder / result.name)
+        each = audit(result, folder / result.folder)
         if each is None:
             print(f"{result.name}: {len(result.ledger)} claims, not recomputed: they are not declared as data yet")
             continue

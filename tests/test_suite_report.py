@@ -502,3 +502,43 @@ def test_a_report_without_what_the_templates_need_fails_loudly(folder, tmp_path)
     result = results.read(experiment("headline"), tmp_path / "headline")
     with pytest.raises(KeyError, match="device"):
         suite_report.write([result], tmp_path, COMMAND)
+
+
+def with_reference(folder):
+    """Results of headline at `standard` and `reference`, where the sentence on slowness holds no longer."""
+    make(folder / "headline", "headline")
+    make(folder / "reference" / "headline", "headline")
+    place = folder / "reference" / "headline"
+    larger = claims.read(place / "claims.csv").assign(images=60_000)
+    slow = larger["claim"] == "slow"
+    larger.loc[slow, ["measured", "low", "high"]] = [0.5, 0.4, 0.6]
+    larger.loc[slow, ["verdict", "judged"]] = "not reproduced"
+    claims.write(larger, place / "claims.csv")
+    written = json.loads((place / "report.json").read_text())
+    written["claims"] = report.digest(place / "claims.csv")
+    (place / "report.json").write_text(json.dumps(written))
+
+
+def test_verdicts_are_those_of_all_images_where_there_are(tmp_path):
+    with_reference(tmp_path)
+    found = results.best(experiment("headline"), tmp_path)
+    assert (found.folder, found.images, found.state) == ("reference/headline", 60_000, COMPLETE)
+    (tmp_path / "reference" / "headline" / "report.json").unlink()
+    half = results.best(experiment("headline"), tmp_path)
+    assert (half.folder, half.images, half.state) == ("headline", 1000, COMPLETE)
+
+
+def test_the_page_says_which_verdicts_change_with_the_number_of_images(tmp_path):
+    with_reference(tmp_path)
+    suite_report.write([results.best(experiment("headline"), tmp_path)], tmp_path, COMMAND)
+    markdown = (tmp_path / "report.md").read_text()
+    assert "| headline | 1,000 images | 60,000 images |" in markdown
+    (row,) = [line for line in markdown.splitlines() if line.startswith("| headline is slow.")]
+    assert row == "| headline is slow. | holds in part | does not hold |"
+    assert "1 sentences have the same verdict" not in markdown and "1 sentence has the same verdict" in markdown
+    assert "(reference/headline/figures/curves.svg)" in markdown
+    page = (tmp_path / "report.html").read_text()
+    assert page.count('id="scale"') == 1 and "60,000 images" in page
+    make(tmp_path / "alone" / "headline", "headline")
+    suite_report.write([results.best(experiment("headline"), tmp_path / "alone")], tmp_path / "alone", COMMAND)
+    assert "What changes with the number of images" not in (tmp_path / "alone" / "report.md").read_text()

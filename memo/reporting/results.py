@@ -9,7 +9,8 @@ and no module of an experiment is imported.
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,11 +18,12 @@ import yaml
 
 from memo.config import CONF
 from memo.errors import Refusal
-from memo.reporting import claims, report
+from memo.reporting import claims, report, sentences
 from memo.reporting.report import Figure, Section
 from memo.storage import run_folders
 from memo.storage.run_folders import Tables
 
+REFERENCE, EARLIER = "reference", "earlier"  # folders below results/ that hold a folder for each experiment
 COMPLETE, HALF, MISSING = "complete", "half finished", "missing"
 _TEXTS = (
     "title",
@@ -76,6 +78,18 @@ class Result:
     sessions: Sequence[dict] = ()
     scale: str = ""
     drawn: dict | None = None
+    place: str = ""  # its folder below results/, where that is not its name
+
+    @property
+    def folder(self) -> str:
+        """Its folder below results/."""
+        return self.place or self.name
+
+    @property
+    def images(self) -> int | None:
+        """The most training images behind a claim of its ledger; None without claims."""
+        images = self.ledger["images"].dropna()
+        return int(images.max()) if len(images) else None
 
     @property
     def figures(self) -> list[Figure]:
@@ -84,7 +98,7 @@ class Result:
 
     @property
     def name(self) -> str:
-        """The experiment's name, which is that of its folder."""
+        """The experiment's name, which is that of its folder at `standard`."""
         return self.experiment.name
 
 
@@ -97,6 +111,30 @@ def experiments(conf: Path = CONF, first: str = "headline") -> list[Experiment]:
 def _described(file: Path) -> Experiment:
     described = yaml.safe_load(file.read_text(encoding="utf-8"))["experiment"]
     return Experiment(file.stem, described.get("question", ""), described.get("takes", ""))
+
+
+def best(experiment: Experiment, folder: Path) -> Result:
+    """Return the results of an experiment that verdicts are taken from: at `reference` where these are complete, below results/."""
+    place = f"{REFERENCE}/{experiment.name}"
+    reference = read(experiment, folder / place)
+    if reference.state == COMPLETE:
+        return replace(reference, place=place)
+    return read(experiment, folder / experiment.name)
+
+
+def sizes(experiment: Experiment, folder: Path) -> list[tuple[int, pd.DataFrame]]:
+    """Return by the usual number of training images, few first, the judged sentences of all results of an experiment.
+
+    They lie below results/: those of `standard`, of `reference`, and of `earlier`, which holds ledgers of fewer images.
+    """
+    found = {}
+    for place in (f"{EARLIER}/{experiment.name}", experiment.name, f"{REFERENCE}/{experiment.name}"):
+        with suppress(Refusal):  # a ledger that is missing or spoiled is said where the result is read
+            ledger = claims.read(folder / place / "claims.csv")
+            usual = ledger["images"].mode()
+            if len(usual):
+                found[int(usual.iloc[0])] = sentences.table(ledger)
+    return sorted(found.items())
 
 
 def read(experiment: Experiment, folder: Path) -> Result:

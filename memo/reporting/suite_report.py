@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from memo.reporting import claims, inline_images, multiplicity, sources, view
+from memo.reporting import results as stored
 from memo.reporting.report import number, templates
 from memo.reporting.results import COMPLETE, MISSING, Result
 from memo.reporting.view import SentenceView
@@ -29,7 +30,7 @@ def write(results: Sequence[Result], folder: Path, command: str) -> None:
 
     Each file is written whole or not at all.
     """
-    shown = _view(results) | {"command": command}
+    shown = _view(results) | {"command": command, "scale_changes": _scale_changes(results, folder)}
     page = templates()
     page.globals["embed"] = lambda name, file: inline_images.data_uri(folder / name / file)
     page.globals["size"] = lambda name, file: inline_images.size(folder / name / file)
@@ -117,16 +118,32 @@ def _section(result: Result, own: Sequence[SentenceView]) -> dict[str, Any]:
         }
         for section in result.sections
     ]
-    images = result.ledger["images"].dropna()
     return {
         "result": result,
         "chapters": chapters,
         "of_sources": view.tally(own, own=False),
         "own": view.tally(own, own=True),
-        "images": int(images.max()) if len(images) else 0,
+        "images": result.images or 0,
         "training": _training(result.sessions),
         "drawn": result.drawn and result.drawn | {"code": _code(result.drawn["git"]), "when": _when(result.drawn)},
     }
+
+
+def _scale_changes(results: Sequence[Result], folder: Path) -> list[dict[str, Any]]:
+    """Return by experiment the sentences whose verdict differs between stored numbers of images, and how many do not."""
+    found = []
+    for result in results:
+        by_images = {images: table.set_index("sentence") for images, table in stored.sizes(result.experiment, folder)}
+        if len(by_images) < 2:
+            continue
+        verdicts = pd.DataFrame({images: table["verdict"] for images, table in by_images.items()}).dropna()
+        changed = verdicts[verdicts.nunique(axis=1) > 1]
+        statements = next(reversed(by_images.values()))["statement"]
+        rows = [{"statement": statements[id], "verdicts": own.tolist()} for id, own in changed.iterrows()]
+        found.append(
+            {"name": result.name, "images": list(verdicts), "rows": rows, "same": len(verdicts) - len(changed)}
+        )
+    return found
 
 
 def _figure_anchor(result: Result, file: str) -> str:
