@@ -39,6 +39,7 @@ def tables(trials):
     return {
         "trials": pa.table({"trial": ids, "widths": [[4, 4]] * len(ids)}),
         "curves": pa.table({"trial": np.repeat(ids, 3), "step": np.tile([0, 1, 2], len(ids))}),
+        "confidence": pa.table({"trial": ids, "mean_confidence": [int(each, 16) / 16**16 for each in ids]}),
     }
 
 
@@ -72,12 +73,46 @@ def test_what_was_begun_before_a_key_came_is_found(make, group):
 
 
 @pytest.mark.parametrize("change", [{"protocol": -1}, {"jax": "0.0.1"}], ids=str)
-def test_other_versions_do_not_go_on_with_it(make, change):
+def test_other_versions_do_not_go_on_with_it(make, change, caplog):
     record = make().folder / checkpoints.RECORD
     content = json.loads(record.read_text())
     content["made_by"] |= change
     record.write_text(json.dumps(content))
     assert find(record.parent.parent, 1.0) == []
+    ((name, value),) = change.items()
+    assert f"another version ({name} {value})" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]", "null", '{"made_by": null}', "made_by_alone"])
+def test_a_damaged_record_is_named_and_kept(make, content, caplog):
+    record = make().folder / checkpoints.RECORD
+    whole = json.loads(record.read_text())
+    record.write_text(content.replace("made_by_alone", json.dumps({"made_by": whole["made_by"]})))
+    with caplog.at_level(logging.WARNING):
+        assert find(record.parent.parent, 1.0) == []
+    assert f"{record} cannot be read" in caplog.text and "kept until you delete it" in caplog.text
+    assert record.exists()
+
+
+@pytest.mark.parametrize("name", ["slabs", "trials", "curves", "confidence"])
+def test_a_part_that_lacks_a_table_is_trained_again(make, name, caplog):
+    job = make()
+    job.add(0, tables(job.population.trials[:3]))
+    (part,) = (job.folder / "parts").iterdir()
+    (part / f"{name}.parquet").unlink()
+    (part.parent / "000001 (copy)").mkdir()
+    assert make().finished == set()
+    assert "its networks start again" in caplog.text
+
+
+def test_work_is_found_whatever_command_began_it(make, tmp_path):
+    begun = make()  # by a sweep: beside the run folders
+    run = tmp_path / "run-0"
+    run.mkdir()
+    assert checkpoints.roots_of([run]) == [begun.folder.parent]
+    inside = run / checkpoints.FOLDER  # by a command of one run
+    inside.mkdir()
+    assert set(checkpoints.roots_of([run, tmp_path / "run-1"])) == {begun.folder.parent, inside}
 
 
 def test_a_crash_while_the_record_is_written_leaves_nothing_to_find(make):

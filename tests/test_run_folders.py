@@ -79,6 +79,34 @@ def files(folder):
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[]", "null", '{"networks"', "\x00\xff"])
+def test_damaged_provenance_is_said_and_costs_nothing_else(tmp_path, caplog, content):
+    write(tmp_path, tables("a"), PROVENANCE)
+    (tmp_path / run_folders.PROVENANCE).write_text(content)
+    write(tmp_path, tables("b"), PROVENANCE)
+    assert "provenance.json is damaged" in caplog.text
+    assert sorted(memo.load(tmp_path).trials["trial"]) == ["a", "b"]
+    assert len(run_folders.provenance(tmp_path)) == 1
+
+
+def test_what_a_killed_writer_left_is_cleared_by_the_next(tmp_path):
+    write(tmp_path, tables("a"), PROVENANCE)
+    stray, others = tmp_path / ".curves.parquet.0123456789ab", tmp_path / ".mine.txt"
+    for path in (stray, others):
+        path.touch()
+    write(tmp_path, tables("b"), PROVENANCE)
+    assert not stray.exists() and others.exists()
+
+
+def test_a_selection_that_compares_missing_values_selects_none_of_them(tmp_path):
+    own = tables("a", "b")
+    own["trials"]["dataset.n_train"] = [None, 500]
+    write(tmp_path, own, PROVENANCE)
+    small = memo.load(tmp_path, lambda trials: trials["dataset.n_train"] <= 3000, tables="curves")
+    assert small.trials["trial"].tolist() == ["b"] and set(small) == {"trials", "curves"}
+    assert len(memo.load(tmp_path, lambda trials: np.array([True, False])).trials) == 1
+
+
 def test_round_trip(tmp_path):
     written = tables("a", "b")
     write(tmp_path, written, PROVENANCE)

@@ -5,6 +5,7 @@ import pytest
 from memo.data import treatments
 from memo.data.randomness import PARTS, PURPOSES, generator, part_number, purpose_key
 from memo.data.treatments import INPUTS, LABELS, PixelStatistics, gaussian_images
+from memo.errors import Refusal
 
 STATISTICS = PixelStatistics((0.13,), (0.31,))
 # Images whose pixels tell where they came from, and an identical pair of them.
@@ -50,6 +51,40 @@ def test_random_labels_are_uniform_whatever_the_true_label(mnist):
     assert (abs(table - expected) < 5 * np.sqrt(0.9 * expected)).all()  # 5 binomial sd
     # Chi-squared with 90 degrees of freedom: mean 90, sd 13.4.
     assert ((table - expected) ** 2 / expected).sum() < 90 + 5 * 13.4
+
+
+@pytest.mark.parametrize(
+    ("returned", "named"),
+    [
+        (lambda labels: labels + 1, "labels from 1 to 10"),
+        (lambda labels: labels.astype(int) - 1, "labels from -1 to 8"),
+        (lambda labels: labels.astype(float), "the type float64"),
+        (lambda labels: labels.astype(bool), "the type bool"),
+        (lambda labels: labels[:-1], r"the shape \(59999,\)"),
+        (lambda labels: labels[:, None], "the shape"),
+        (lambda labels: None, "the shape"),
+    ],
+)
+def test_labels_of_a_treatment_that_are_none_are_refused(mnist, monkeypatch, returned, named):
+    monkeypatch.setitem(LABELS, "mine", lambda generator, labels, fraction, classes: returned(labels))
+    with pytest.raises(Refusal, match=f"labels.kind is mine; its treatment returned {named}"):
+        treatments.treat_labels("mine", generator(0, "labels"), mnist.train_labels, 1.0, 10, False)
+
+
+@pytest.mark.parametrize(
+    ("returned", "named"),
+    [
+        (lambda train, test: (train / 255, test / 255), "the type float64"),
+        (lambda train, test: (train[:1], test), "the shape"),
+        (lambda train, test: (train * np.float32(np.nan), test * np.float32(1)), "pixels that are not finite"),
+        (lambda train, test: (train, test.astype(np.float32)), "two types"),
+    ],
+)
+def test_images_of_a_treatment_that_are_none_are_refused(monkeypatch, returned, named):
+    monkeypatch.setitem(INPUTS, "mine", lambda generator, train, test, statistics: returned(train, test))
+    images = NUMBERED.astype(np.uint8)
+    with pytest.raises(Refusal, match=f"inputs.kind is mine; its treatment returned {named}"):
+        treatments.treat_inputs("mine", 1.0, 0, images, images, STATISTICS)
 
 
 def test_shuffled_pixels_is_one_permutation_for_train_and_test(mnist):

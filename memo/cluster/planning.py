@@ -3,6 +3,9 @@
 import hashlib
 import json
 import logging
+import os
+import runpy
+import sys
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -55,6 +58,7 @@ class Assignment:
     parts: tuple[Request, ...]
     root: Path  # of what is unfinished
     report: Path  # the file in which the task reports its progress
+    program: str = ""  # the module or file of the command: it may register treatments, probes, losses of its own
     attempt: int = 1
 
     @property
@@ -74,6 +78,8 @@ class Assignment:
     def __call__(self) -> None:
         """Train what is missing; wherever it is started again, it resumes from checkpoints."""
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+        if self.program:  # under a name of its own: as a module that is imported, not as a command that runs
+            (runpy.run_path if self.program.endswith(".py") else runpy.run_module)(self.program, run_name="__task__")
         before = 0.0
         for part in self.parts:
             before += _cost(part)
@@ -157,7 +163,15 @@ def assignment_of(
         parts.append(request._replace(runs=runs, how=execution_of(settings, request.how)))
     ids = sorted(trial.id for group in task.populations for trial in group.trials)
     name = hashlib.sha256(" ".join(ids).encode()).hexdigest()[:12]
-    return Assignment(tuple(parts), checkpoints.root_of(list(request.runs)), folder / f"{name}.json")
+    return Assignment(tuple(parts), checkpoints.root_of(list(request.runs)), folder / f"{name}.json", _program())
+
+
+def _program() -> str:
+    """Return the module that runs as this command, or its file."""
+    main = sys.modules["__main__"]
+    if main.__spec__ is not None:
+        return main.__spec__.name
+    return os.path.abspath(file) if (file := getattr(main, "__file__", None)) else ""
 
 
 def show_plan(requests: Sequence[Request], settings: Settings) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from memo.data.randomness import generator as generator_of
+from memo.errors import Refusal
 
 
 def _true_labels(generator: np.random.Generator, labels: np.ndarray, fraction: float, classes: int) -> np.ndarray:
@@ -48,6 +49,23 @@ def stratified_shuffle(generator: np.random.Generator, labels: np.ndarray, fract
 # (generator, labels [n] uint8, fraction 0..1, number of classes) -> labels [n] uint8
 LabelTreatment = Callable[[np.random.Generator, np.ndarray, float, int], np.ndarray]
 LABELS: dict[str, LabelTreatment] = {"true": _true_labels, "shuffled": _shuffled_labels, "random": _random_labels}
+
+
+def treat_labels(
+    kind: str, generator: np.random.Generator, labels: np.ndarray, fraction: float, classes: int, stratified: bool
+) -> np.ndarray:
+    """Return labels [n] uint8 as a treatment leaves them; Refusal where it returns anything else than n classes."""
+    treated = np.asarray((stratified_shuffle if stratified else LABELS[kind])(generator, labels, fraction, classes))
+    _require(treated.shape == labels.shape, "labels", kind, f"the shape {treated.shape}", f"{labels.shape}")
+    _require(treated.dtype.kind in "iu", "labels", kind, f"the type {treated.dtype}", "whole numbers")
+    least, most = int(treated.min()), int(treated.max())
+    _require(least >= 0 and most < classes, "labels", kind, f"labels from {least} to {most}", f"0 to {classes - 1}")
+    return treated.astype(np.uint8)
+
+
+def _require(holds: bool, what: str, kind: str, returned: str, due: str) -> None:
+    if not holds:
+        raise Refusal(f"{what}.kind is {kind}; its treatment returned {returned} where {due} are due.")
 
 
 class PixelStatistics(NamedTuple):
@@ -130,7 +148,12 @@ def treat_inputs(
     treat = INPUTS[kind]
     if treat is None:
         return train, test
-    treated, treated_test = treat(generator_of(seed, "inputs"), train, test, statistics)
+    treated, treated_test = map(np.asarray, treat(generator_of(seed, "inputs"), train, test, statistics))
+    for given, images in ((train, treated), (test, treated_test)):
+        _require(images.shape == given.shape, "inputs", kind, f"the shape {images.shape}", f"{given.shape}")
+        _require(images.dtype in (np.uint8, np.float32), "inputs", kind, f"the type {images.dtype}", "uint8 or float32")
+        _require(bool(np.isfinite(images).all()), "inputs", kind, "pixels that are not finite", "finite ones")
+    _require(treated.dtype == treated_test.dtype, "inputs", kind, "two types", "training and test images of one")
     if fraction == 1:
         return treated, treated_test
     replaced = generator_of(seed, "inputs", "replaced").permutation(len(train))[: round(fraction * len(train))]

@@ -19,7 +19,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +33,8 @@ from filelock import FileLock, Timeout
 
 from memo.config import PROTOCOL, Trial, flatten, unflatten
 from memo.errors import Refusal
-from memo.storage import run_folders
+from memo.probes import along, at_the_end
+from memo.storage import locks, run_folders
 from memo.storage.tables import ArrowTables
 from memo.training.population import Layout, Population, signature
 
@@ -46,6 +47,12 @@ FORMAT = 4  # of the arrays of a slab in training; unfinished networks in anothe
 def root_of(runs: Sequence[Path]) -> Path:
     """Return the folder for unfinished populations of these run folders: beside them, or inside the only one."""
     return Path(os.path.commonpath([run.absolute() for run in runs])) / FOLDER
+
+
+def roots_of(runs: Iterable[Path]) -> list[Path]:
+    """Return every such folder that any command may have used for any of these run folders, which exist."""
+    around = {folder for run in runs for folder in (run.absolute(), *run.absolute().parents)}
+    return sorted(root for folder in around if (root := folder / FOLDER).is_dir())
 
 
 class Unfinished:
@@ -77,7 +84,7 @@ class Unfinished:
     def open(self) -> Iterator[None]:
         """Hold the population for this process, after waiting for any other that holds it."""
         path = self.folder.with_suffix(".lock")
-        lock = FileLock(path)
+        lock = FileLock(path, thread_local=False)
         while not lock.is_locked:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             # Not found where the process that held it has finished and cleaned up.
@@ -87,8 +94,12 @@ class Unfinished:
                 except Timeout:
                     logger.info("Another process is training %d of these networks; waiting for it.", len(self.runs))
                     lock.acquire()
+        networks: dict[Path, list[int]] = {}
+        for trial in self.population.trials:
+            networks.setdefault(self.runs[trial.id], []).append(trial.seed)
         try:
-            yield
+            with locks.training(networks):
+                yield
         finally:
             if not self.folder.exists():
                 path.unlink(missing_ok=True)
@@ -96,15 +107,24 @@ class Unfinished:
                     self.folder.parent.rmdir()
             lock.release()
 
+    @property
+    def begun(self) -> bool:
+        """Return whether its training has begun."""
+        return (self.folder / RECORD).exists()
+
     def begin(self) -> bool:
         """Record the population, or read its finished slabs; return whether nothing had begun."""
-        first = not (self.folder / RECORD).exists()
+        first = not self.begun
         if first:
             shutil.rmtree(self.folder, ignore_errors=True)  # left by a crash while it was being removed
             with run_folders.replacing(self.folder / RECORD) as path:
                 path.write_text(self._record)
-        for part in sorted(self.folder.glob("parts/[0-9]*")):
-            tables = {path.stem: run_folders.read(path) for path in part.glob("*.parquet")}
+        for part in self._parts():
+            try:
+                tables = {name: run_folders.read(part / f"{name}.parquet") for name in self._names}
+            except Refusal as refusal:
+                logger.warning("%s; its networks start again.", str(refusal).split(";")[0])
+                continue
             slabs = tables.pop("slabs").to_pydict()
             for number in set(slabs["slab"]):
                 own = pa.array([trial for trial, slab in zip(slabs["trial"], slabs["slab"]) if slab == number])
@@ -126,6 +146,19 @@ class Unfinished:
             if time.monotonic() - self._written >= self._seconds:
                 self._write()
 
+    def _parts(self) -> list[Path]:
+        return sorted(path for path in (self.folder / "parts").glob("*") if path.name.isdigit())
+
+    @property
+    def _names(self) -> list[str]:
+        return [
+            "slabs",
+            "trials",
+            "curves",
+            *at_the_end(self.probes),
+            *(f"{name}_along" for name in along(self.probes)),
+        ]
+
     def tables(self) -> ArrowTables:
         """Return the tables of all slabs in the order of the population's trials, after they have been written here."""
         with self._access:
@@ -138,11 +171,10 @@ class Unfinished:
                 joined[name] = table.take(np.argsort(of_trial, kind="stable"))
             return joined
 
-    def stored(self) -> bool:
-        """Return whether the run folders hold all of its trials."""
-        return self.runs.keys() <= set().union(
-            *(run_folders.finished(run, self.probes) for run in set(self.runs.values()))
-        )
+    def lacking(self) -> set[str]:
+        """Return its trials that the run folders do not hold."""
+        held = (run_folders.finished(run, self.probes) for run in set(self.runs.values()))
+        return self.runs.keys() - set().union(*held)
 
     def store(self, session: Mapping[str, Any]) -> None:
         """Add the tables of all slabs to the run folders, with the provenance of this session."""
@@ -165,11 +197,11 @@ class Unfinished:
         ]
         tables["slabs"] = pa.Table.from_pylist(slab_of)
         parts = self.folder / "parts"
-        number = 1 + max((int(part.name) for part in parts.glob("[0-9]*")), default=0)
+        number = 1 + max((int(part.name) for part in self._parts()), default=0)
         with run_folders.replacing(parts / f"{number:06}") as part:
             part.mkdir()
             for name, table in tables.items():
-                pq.write_table(table, part / f"{name}.parquet")
+                pq.write_table(table, part / f"{name}.parquet", write_page_checksum=True)
         for slab in self._unwritten:
             self._forget(slab)
         self._unwritten, self._written = [], time.monotonic()
@@ -238,16 +270,24 @@ def find(root: Path, seconds: float) -> list[Unfinished]:
     for path in sorted(root.glob(f"*/{RECORD}")):
         try:
             record = json.loads(path.read_text())
-        except (OSError, ValueError):
+            made_by = {name: value for name, value in record["made_by"].items() if _made_by().get(name) != value}
+            if made_by or record["made_by"].keys() != _made_by().keys():  # others would not give the same numbers
+                by = ", ".join(f"{name} {value}" for name, value in made_by.items())
+                logger.warning("%s was left unfinished by another version (%s). %s", path.parent, by, _KEPT)
+                continue
+            recipes = [unflatten(flat) for flat in record["recipes"]]
+            trials = tuple(Trial(recipes[number], seed) for number, seed, _ in record["trials"])
+            runs = {trial.id: root.parent / record["runs"][run] for trial, (_, _, run) in zip(trials, record["trials"])}
+            population, layout = Population(signature(trials[0]), trials), Layout(*record["layout"])
+            found.append(Unfinished(root, population, layout, runs, record["probes"], seconds))
+        except FileNotFoundError:
             continue  # another process has just finished it
-        if record["made_by"] != _made_by():
-            continue  # other versions would not give the same numbers
-        recipes = [unflatten(flat) for flat in record["recipes"]]
-        trials = tuple(Trial(recipes[number], seed) for number, seed, _ in record["trials"])
-        runs = {trial.id: root.parent / record["runs"][run] for trial, (_, _, run) in zip(trials, record["trials"])}
-        population = Population(signature(trials[0]), trials)
-        found.append(Unfinished(root, population, Layout(*record["layout"]), runs, record["probes"], seconds))
+        except Exception as error:  # of any kind: the content of the file is not what was written
+            logger.warning("%s cannot be read (%s: %s). %s", path, type(error).__name__, error, _KEPT)
     return found
+
+
+_KEPT = "What it holds is not resumed; its networks train from the start, and it is kept until you delete it."
 
 
 def _as_record(unfinished: Unfinished, base: Path) -> str:

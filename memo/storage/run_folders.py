@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -26,10 +27,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from filelock import FileLock
 
 from memo.config import ADDED
 from memo.errors import Refusal
+from memo.storage import locks
 
 RUNS = "runs"  # the folder of an experiment's run folders, beside its report
 TRIALS, DONE, PROVENANCE, LOCK = "trials.parquet", "done.json", "provenance.json", ".lock"
@@ -39,6 +40,7 @@ READERS = 8  # and that read their files
 BLOCK = 256  # run folders whose small tables are held before they become one
 logger = logging.getLogger(__name__)
 
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}")
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -99,8 +101,15 @@ def finished(folder: Path, probes: Collection[str]) -> set[str]:
     if damage := _damage(folder):
         logger.warning("%s; its trials are trained again.", damage)
         return set()
-    trials = read(folder / TRIALS, ["trial", "probes"]).to_pydict()
-    return {trial for trial, measured in zip(trials["trial"], trials["probes"]) if set(probes) <= set(measured)}
+    return {trial for trial, stored in measured(folder).items() if set(probes) <= set(stored)}
+
+
+def measured(folder: Path) -> dict[str, list[str]]:
+    """Return the probes that measured each trial of a run folder, by its id; none where the folder cannot be read."""
+    with suppress(Refusal, KeyError):  # damaged, or of a version that had no such column
+        trials = read(folder / TRIALS, ["trial", "probes"]).to_pydict()
+        return dict(zip(trials["trial"], trials["probes"]))
+    return {}
 
 
 # The SHA-256 that each table of a folder may have, by file name; none where that was not written down (older folders).
@@ -110,11 +119,13 @@ Digests = dict[str, list[str]]
 def _marked(folder: Path) -> Digests | None:
     """Return the mark of a folder on its tables, or None if it has none."""
     try:
-        mark = json.loads((folder / DONE).read_text())
-        return mark["tables"] if "tables" in mark else {path.name: [] for path in folder.glob("*.parquet")}
+        mark = json.loads((folder / DONE).read_text(encoding="utf-8"))
+        if "tables" not in mark:
+            return {path.name: [] for path in folder.glob("*.parquet")}
+        return {str(name): [str(digest) for digest in digests] for name, digests in mark["tables"].items()}
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
@@ -176,7 +187,10 @@ def _held(folder: Path) -> Iterator[ExitStack]:
     """Hold a run folder for this process, and yield what replaces its files when the block ends well."""
     require_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / LOCK, thread_local=False), ExitStack() as files:
+    with locks.alone(folder / LOCK), ExitStack() as files:
+        for stray in folder.glob(".*.*"):  # left by processes that were killed; nobody else writes here now
+            if _TEMPORARY.fullmatch(stray.name) and stray.is_file():
+                stray.unlink()
         yield files
 
 
@@ -215,7 +229,7 @@ def _stage(files: ExitStack, folder: Path, tables: Mapping[str, pa.Table], prove
 
 def _write_json(path: Path, content: Mapping[str, Any], target: Path) -> None:
     with _writing(target):
-        path.write_text(json.dumps(content, indent=1))
+        path.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _digests(folder: Path) -> Digests:
@@ -250,8 +264,15 @@ def make_ready(folder: Path) -> None:
 
 
 def _sessions(folder: Path) -> list[dict[str, Any]]:
-    last = json.loads((folder / PROVENANCE).read_text())
-    return [last | {"earlier": []}, *last["earlier"]]
+    try:
+        last = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+        sessions = [last | {"earlier": []}, *last["earlier"]]
+        if all(one["train_seconds"] >= 0 for one in sessions):
+            return sessions
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    logger.warning("%s is damaged: what it said of earlier training sessions is lost.", folder / PROVENANCE)
+    return []
 
 
 def provenance(path: str | os.PathLike) -> list[dict]:
@@ -318,7 +339,7 @@ def load(
     stored in several folders is read once. Raises Refusal where there is no finished run.
     """
     folders = _finished(path)
-    found = _load(folders, select, tables)
+    found = _load(folders, select, [tables] if isinstance(tables, str) else tables)
     if found is None:
         raise Refusal(f"No trial below {path} is selected.")
     return found
@@ -335,7 +356,7 @@ def parts(
     runs = _finished(path)
 
     def fresh(trials: pd.DataFrame) -> pd.Series:
-        return ~trials["trial"].isin(seen) & (True if select is None else select(trials))
+        return ~trials["trial"].isin(seen) & _selected(trials, select)
 
     for start in range(0, len(runs), folders):
         found = _load(runs[start : start + folders], fresh, tables)
@@ -364,10 +385,7 @@ def _load(folders: Sequence[Path], select: Select | None, tables: Collection[str
     ]
     trials = _typed(pa.concat_tables([table for table, _ in held], promote_options="permissive").to_pandas())
     places = np.concatenate([of_row for _, of_row in held])
-    keep = ~trials["trial"].duplicated()
-    if select is not None:
-        keep &= select(trials)
-    keep = keep.to_numpy()
+    keep = (~trials["trial"].duplicated() & _selected(trials, select)).to_numpy()
     if not keep.any():
         return None
     found = {"trials": trials[keep].reset_index(drop=True)}
@@ -395,6 +413,14 @@ def _load(folders: Sequence[Path], select: Select | None, tables: Collection[str
         found[name] = table.to_pandas(self_destruct=True)
         del table
     return Tables(found)
+
+
+def _selected(trials: pd.DataFrame, select: Select | None) -> pd.Series:
+    """Return which trials are selected; a comparison with a missing key selects none."""
+    chosen = True if select is None else select(trials)
+    if not isinstance(chosen, pd.Series):
+        chosen = pd.Series(chosen, index=trials.index)
+    return chosen.astype("boolean").fillna(False).astype(bool)
 
 
 def _read_block(files: Sequence[tuple[Path, list[str]]], places: Iterable[int]) -> tuple[pa.Table, np.ndarray]:

@@ -22,7 +22,7 @@ from memo.data import datasets
 from memo.data.files import cache_folder
 from memo.errors import Refusal
 from memo.networks import mlp
-from memo.probes import observed
+from memo.probes import known, observed
 from memo.storage import checkpoints, provenance, run_folders, throughput
 from memo.storage.checkpoints import Unfinished
 from memo.storage.progress_bar import ProgressBar
@@ -67,13 +67,29 @@ class Request(NamedTuple):
         return found
 
     def unfinished(self, lacking: Lacking, root: Path | None = None) -> list[Unfinished]:
-        """Return the unfinished populations of earlier commands with trials that are lacking; `root` as in `complete`."""
-        root = root or checkpoints.root_of(list(self.runs))
-        return [
-            left
-            for left in checkpoints.find(root, self.how.checkpoint_seconds)
-            if left.runs.keys() & lacking.keys() and set(self.probes) <= set(left.probes)
-        ]
+        """Return the unfinished populations of earlier commands with trials that are lacking, whatever those commands were.
+
+        `root` as in `complete`. A trial's tables go to the run folder that this request names.
+        """
+        roots = dict.fromkeys([*([root] if root else []), *checkpoints.roots_of(self.runs)])
+        found = []
+        for left in (left for root in roots for left in checkpoints.find(root, self.how.checkpoint_seconds)):
+            wanted = left.runs.keys() & lacking.keys()
+            if wanted and not set(self.probes) <= set(left.probes):
+                asked = "%s holds %d of these networks, unfinished and measured by %s only: they train from the start."
+                logger.warning(asked, left.folder, len(wanted), ", ".join(left.probes) or "no probe")
+            elif wanted:
+                left.runs |= {trial: lacking[trial][1] for trial in wanted}
+                found.append(left)
+        return found
+
+    def clear(self) -> None:
+        """Remove what was left unfinished, by a crash at the very end, of trials that are all stored."""
+        for root in checkpoints.roots_of(self.runs):
+            for left in checkpoints.find(root, self.how.checkpoint_seconds):
+                if left.runs.keys() & {trial.id for trial in self.trials} and not left.lacking():
+                    with left.open():
+                        left.remove()
 
 
 def say_all_is_stored(requests: Sequence[Request]) -> None:
@@ -134,6 +150,7 @@ def complete(
     request.make_ready()
     lacking = request.lacking()
     if not lacking:
+        request.clear()
         say_all_is_stored([request])
         return 0
     started = time.perf_counter()
@@ -142,17 +159,22 @@ def complete(
     work = _work(request, lacking, root or checkpoints.root_of(list(requests)))
     data = {name: datasets.load(name, folder) for name in {part.population.signature.dataset for part in work}}
     stored = len(request.trials) - len(lacking)
-    sessions = []
+    sessions, again = [], set[str]()
     with ProgressBar([part.population for part in work], stored, on_progress) as bar:
         for part, preparing in _prepared_ahead(work, data):
             bar.start(part.population, part.layout)
             with part.open():
-                if not part.stored():  # by another process, while this one waited
+                left = part.lacking()  # without those that another process has stored while this one waited
+                if left == part.runs.keys() or (left and part.begun):
                     sessions.append(_train(part, data[part.population.signature.dataset], preparing, bar))
                     part.store(sessions[-1])
+                    left = set()
                 part.remove()
+                again |= left
             bar.finish()
     logger.info(where_time_went(sessions, time.perf_counter() - started))
+    if again:  # they are a population of their own now
+        complete(requests, probes, folder, how, root, on_progress)
     return len(lacking)
 
 
@@ -192,6 +214,19 @@ def _prepared_ahead(
             pool.shutdown(cancel_futures=True)
 
 
+def _joint_probes(request: Request, lacking: Lacking) -> list[str]:
+    """Return the probes by which lacking trials are measured: also those of them that are stored with other probes."""
+    runs = {run for _, run in lacking.values()}
+    held = {trial: probes for run in runs for trial, probes in run_folders.measured(run).items() if trial in lacking}
+    asked = list(request.probes)
+    for probe in dict.fromkeys(probe for probes in held.values() for probe in probes):
+        asked += [probe] if known([*asked, probe]) else []
+    if held:
+        text = "%d stored networks were not measured by all of %s: they train again, for their weights are not stored."
+        logger.warning(text, len(held), ", ".join(request.probes))
+    return asked
+
+
 def _work(request: Request, lacking: Lacking, root: Path) -> list[Unfinished]:
     """Return populations with the lacking trials: those left by earlier commands, then new ones."""
     left = request.unfinished(lacking, root)
@@ -200,9 +235,9 @@ def _work(request: Request, lacking: Lacking, root: Path) -> list[Unfinished]:
         logger.info("Resuming %d networks that an earlier command left unfinished.", networks)
     covered = set().union(*(part.runs for part in left))
     runs = {trial_id: run for trial_id, (_, run) in lacking.items()}
-    how, here = request.how, machine.this_machine(request.how)
+    how, here, probes = request.how, machine.this_machine(request.how), _joint_probes(request, lacking)
     return left + [
-        Unfinished(root, group, population.lay_out(group, here, how), runs, request.probes, how.checkpoint_seconds)
+        Unfinished(root, group, population.lay_out(group, here, how), runs, probes, how.checkpoint_seconds)
         for group in population.plan([trial for trial, _ in lacking.values() if trial.id not in covered])
     ]
 

@@ -92,7 +92,7 @@ def _read() -> list[dict[str, Any]]:
         return []
     found = []
     for line in lines:
-        with suppress(ValueError, KeyError):  # half a line, where several processes wrote
+        with suppress(ValueError, KeyError, TypeError):  # half a line, where several processes wrote
             entry = json.loads(line)
             if min(entry["flop"], entry["seconds"], entry["workers"], entry["batch_size"]) > 0:
                 found.append(entry)

@@ -17,11 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock
-
 from memo.config import Tracking, Trial, flatten, run_name
 from memo.errors import Refusal
-from memo.storage import run_folders
+from memo.storage import locks, run_folders
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +167,7 @@ def send(
     try:
         for folder, trials in wanted.items():
             # When two commands sweep into one folder, the second finds what the first has sent.
-            with FileLock(folder / LOCK), warnings.catch_warnings():
+            with locks.alone(folder / LOCK), warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # of the trackers' own parts
                 sent += TRACKERS[tracking.to].send(stored_runs(folder, trials, arms), project, tracking.uri)
     except Exception as error:  # of any kind: a tracker, its server or the network has failed

@@ -128,10 +128,10 @@ class TrainingData:
 
     def _labels(self, trial: Trial, true: np.ndarray) -> np.ndarray:
         asked = trial.recipe.labels
-        treat = treatments.stratified_shuffle if asked.stratified else treatments.LABELS[asked.kind]
-        chosen = trial.recipe.labels.seed
-        seed = trial.seed if chosen is None else chosen
-        return treat(generator(seed, "labels"), true, trial.recipe.labels.fraction, self._common.static.sizes[-1])
+        own = generator(trial.seed if asked.seed is None else asked.seed, "labels")
+        return treatments.treat_labels(
+            asked.kind, own, true, asked.fraction, self._common.static.sizes[-1], asked.stratified
+        )
 
     def _natural_images(self, device: jax.Device) -> Images:
         with self._copying:
