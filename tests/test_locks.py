@@ -8,7 +8,7 @@ import pytest
 from memo.errors import Refusal
 from memo.storage import locks
 
-FORK = multiprocessing.get_context("spawn")  # a fork of a process with the threads of JAX may hang
+SPAWN = multiprocessing.get_context("spawn")  # a fork of a process with the threads of JAX may hang
 
 
 def hold(networks, held, release):
@@ -23,14 +23,14 @@ def other():
     started = []
 
     def start(networks):
-        held, release = FORK.Event(), FORK.Event()
-        process = FORK.Process(target=hold, args=(networks, held, release), daemon=True)
+        held, release = SPAWN.Event(), SPAWN.Event()
+        process = SPAWN.Process(target=hold, args=(networks, held, release), daemon=True)
         process.start()
-        started.append(process)
+        started.append((process, held, release))  # events live as long as something refers to them
         return held, release, process
 
     yield start
-    for process in started:
+    for process, _, _ in started:
         process.kill()
         process.join()
 
