@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from memo.commands.arms import SWEEP
 from memo.config import CONF, Config
 from memo.errors import Refusal
 from memo.reporting import results, sentences, sources
@@ -48,7 +49,9 @@ def write(root: Path) -> None:
 
 def parts(folder: Path) -> dict[str, str]:
     """Return the generated parts of the README by name, from results below `folder`."""
-    return {"finding": finding(folder / "headline"), "experiments": experiments(folder)}
+    (headline,) = (each for each in results.experiments() if each.name == "headline")
+    found = results.best(headline, folder)
+    return {"finding": f"{_picture(found)}\n\n{finding(folder / found.folder)}", "experiments": experiments(folder)}
 
 
 def replaced(text: str, by_name: Mapping[str, str]) -> str:
@@ -62,6 +65,11 @@ def replaced(text: str, by_name: Mapping[str, str]) -> str:
     return text
 
 
+def _picture(found: Result) -> str:
+    """Return the findings in one picture, as a line of Markdown; nothing where the result has none."""
+    return f"![{found.summary.alt}](results/{found.folder}/{found.summary.file})" if found.summary else ""
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -72,7 +80,8 @@ def finding(folder: Path) -> str:
     found = results.load(folder)
     if "networks" not in found:
         raise Refusal(f"{folder} has no tables/networks.csv; python -m experiments.headline writes it.")
-    networks = found.networks[found.networks["width"].astype(str) == WIDTH]
+    twins = found.networks[found.networks["arm"] == SWEEP]
+    networks = twins[twins["width"].astype(str) == WIDTH]
     if networks.empty:
         raise Refusal(f"{folder} has no networks of {WIDTH} units per layer.")
     by_labels = dict(list(networks.groupby("labels")))
@@ -97,9 +106,9 @@ def _comparison(claims: pd.DataFrame, claim: str, words: str) -> str:
 
 def experiments(folder: Path) -> str:
     """Return the experiments below `folder` that judge sentences, and how many of those of sources hold, as a table."""
-    stored = [each for each in results.experiments() if (folder / each.name / "claims.csv").exists()]
-    found = [results.read(each, folder / each.name) for each in stored]
-    rows = [_experiment(result) for result in found if result.state != results.COMPLETE or len(result.ledger)]
+    found = [results.best(each, folder) for each in results.experiments()]
+    there = [result for result in found if (folder / result.folder / "claims.csv").exists()]
+    rows = [_experiment(result) for result in there if result.state != results.COMPLETE or len(result.ledger)]
     return _table(["question", "main sources", *_VERDICTS, "command"], rows)
 
 
@@ -116,7 +125,7 @@ def _experiment(result: Result) -> list[str]:
     table = sentences.table(result.ledger)
     told = table[table["kind"] != sources.OWN]
     counts = [str(told["verdict"].isin(verdicts).sum()) if len(told) else "–" for verdicts in _VERDICTS.values()]
-    name = f"[{result.experiment.question}](results/{result.name}/report.html)"
+    name = f"[{result.experiment.question}](results/{result.folder}/report.html)"
     takes = result.experiment.takes.removesuffix(" on two cores")
     return [
         name,
