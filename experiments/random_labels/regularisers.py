@@ -13,6 +13,7 @@ from experiments.random_labels.networks import (
     bounded,
     images_of,
     linear_of,
+    lost,
     mean,
     of,
     pairs,
@@ -27,7 +28,7 @@ from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
 from memo.reporting.report import Shown, with_interval
 from memo.statistics.intervals import paired_ratio
-from memo.statistics.over_seeds import Answer
+from memo.statistics.over_seeds import Answer, over_pairs
 from memo.storage.run_folders import Tables
 
 # Weight decay acts where alone it would take a fifth of a weight at least.
@@ -42,6 +43,8 @@ ARMS = {
     (1, "dropout"): "one_dropout",
     (3, "weight decay"): "three_decay",
 }
+LONGER = {1: "one_longer", 3: "three_longer"}
+BEYOND = 2  # times as many epochs as 99.9 % training accuracy takes, at least
 KINDS = ("true", "random")
 CELLS = [(layers, name) for layers in (3, 1) for name in MARKS if name == "none" or (layers, name) in ARMS]
 
@@ -59,7 +62,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
 
 
 def answer(tables: Tables, answers: Answers) -> None:
-    """Answer the effects of dropout and of weight decay on memorising and on the test error."""
+    """Answer the effects of dropout, weight decay and early stopping on memorising and on the test error."""
     networks = read(tables)
     give = partial(answers.give, images=images_of(networks, PLAIN[1][0]))
     give("Z5-dropout-1", _memorises(networks, 1, "dropout"))
@@ -70,6 +73,17 @@ def answer(tables: Tables, answers: Answers) -> None:
             found = ((None, "so few steps of weight decay hardly change the weights"),) * 2
         give("Z5-decay-{layers}", found[0], layers=layers)
         give("Z5-needless-decay-{layers}", found[1], layers=layers)
+        give("early-stopping-{layers}", stopped(networks, layers), layers=layers)
+
+
+def stopped(networks: pd.DataFrame, layers: int) -> Answer:
+    """Return the test error of the last epoch over that of the best by validation images, of networks trained far beyond fitting."""
+    conditions = {"arm": LONGER[layers]}
+    own = of(networks, conditions)
+    if not (own["t999"] * BEYOND <= own["epochs"]).all():
+        return None, f"not every network was trained {BEYOND} times as long as fitting takes"
+    last, best = (values(networks, column, conditions) for column in ("test_error", "chosen_test_error"))
+    return over_pairs(last, best, "no value", estimate=paired_ratio, diverged=len(lost(networks, conditions)))
 
 
 def acts(networks: pd.DataFrame, layers: int) -> bool:
@@ -97,13 +111,14 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "fits": answers["Z5-dropout-1"],
         "needless": answers["Z5-needless-dropout-1"],
         "decayed": {layers: answers[f"Z5-decay-{layers}"] for layers in PLAIN},
+        "stopped": {layers: answers[f"early-stopping-{layers}"] for layers in PLAIN},
         "strength": networks.loc[networks["arm"] == ARMS[1, "weight decay"], "weight_decay"].max(),
         "linear": linear_of(networks, images_of(networks, PLAIN[1][0])),
     }
     file = figures.save(draw_accuracies(networks), evidence.folder, "regularisers")
     return Chapter(
         title="Regularisers",
-        findings=[text.block(name, **facts) for name in ("finding", "decay")],
+        findings=[text.block(name, **facts) for name in ("finding", "decay", "stopping")],
         figures=[text.figure(file, **facts)],
         shown=[Shown(text.block("shown_title"), text.block("shown", **facts), table(networks))],
     )
