@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 import memo
+from memo.data import datasets
 from memo.reporting import figures, palette, panels
 from memo.reporting.palette import Mark
 from memo.statistics.intervals import mean_interval
@@ -79,7 +80,7 @@ with figures.look():
     corruption, axes = plt.subplots(figsize=(4.6, 3.2))
     for column, mark in stopped.items():
         panels.means(axes, errors[column], mark, joined=True)
-    panels.chance(axes, error=True)
+    panels.chance(axes, datasets.shape("mnist").classes, error=True)
     axes.set(xlabel="probability that a training label is redrawn", ylabel="error on test images", ylim=(0, 1))
     figures.legend(axes, loc="upper left", bbox_to_anchor=(0, 0.87))
 

@@ -14,6 +14,7 @@ def made_up():
         "train_accuracy": [0.1, 0.3, 0.5, 0.7, 0.9, 1.0], "test_accuracy": [0.95, 0.3, 0.6, 0.5, 0.4, 0.4],
     }  # fmt: skip
     trials = pd.DataFrame({"trial": ["a", "b", "a"], "status": ["memorised", "diverged", "memorised"]}, index=[5, 6, 7])
+    trials["dataset.name"] = "mnist"
     return trials, pd.DataFrame(curve).sample(frac=1, random_state=0)
 
 
@@ -28,8 +29,18 @@ def test_ends_bests_times_and_shapes():
     assert first["train_accuracy_at_best"] == 0.5
     assert first[["start", "t50", "t99"]].tolist() == pytest.approx([0.5, 2, 4.9])
     assert first[["loss_area", "loss_linearity"]].tolist() == pytest.approx([0.5, 1])
+    # From 0.1, the accuracy of guessing one of ten, to 0.99 at epoch 4.9.
+    area = np.trapezoid((np.array([0.1, 0.3, 0.5, 0.7, 0.9, 0.99]) - 0.1) / 0.89, np.array([0, 1, 2, 3, 4, 4.9]) / 4.9)
+    assert first["accuracy_area"] == pytest.approx(area)
     assert found.loc[6].isna().all()
     assert found.loc[7].equals(first)
+
+
+def test_accuracies_of_a_set_that_is_not_known_here_have_no_shape():
+    trials, curves = made_up()
+    found = curve_summary.outcomes(trials.assign(**{"dataset.name": "elsewhere"}), curves, {}).loc[5]
+    assert found.filter(like="accuracy_").drop("train_accuracy_at_best", errors="ignore").isna().all()
+    assert found["loss_area"] == pytest.approx(0.5)
 
 
 def test_the_best_evaluation_on_validation_images():

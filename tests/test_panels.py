@@ -135,7 +135,7 @@ def test_kinds_side_by_side_are_evenly_apart_and_nearer_than_neighbours(count):
 
 
 def test_chance_is_that_of_the_classes(axes):
-    panels.chance(axes)
+    panels.chance(axes, 10)
     panels.chance(axes, 100)
     panels.chance(axes, 4, error=True)
     panels.chance(axes, 5, axis="x")
@@ -156,7 +156,7 @@ CURVES = pd.DataFrame(
 
 
 def test_accuracy_curves_are_means_within_a_band_of_all_seeds(axes):
-    panels.accuracy_curves(axes, CURVES, "train")
+    panels.accuracy_curves(axes, CURVES, "train", classes=10)
     true, shuffled = (line for line in axes.lines if line.get_label() in ("true labels", "shuffled labels"))
     np.testing.assert_allclose(true.get_xdata(), [0, 5, 10])
     np.testing.assert_allclose(true.get_ydata(), [0.55, 0.6, (0.55 + 0.7) / 2])  # its last value is kept
@@ -193,7 +193,7 @@ def confidences(**kinds):
 
 
 def test_confidence_boxes_are_quantiles_averaged_over_networks(axes):
-    panels.confidence_boxes(axes, confidences(test=(0, 0.1), uniform=(0.05,)))
+    panels.confidence_boxes(axes, confidences(test=(0, 0.1), uniform=(0.05,)), classes=10)
     lower, upper = axes.patches  # drawn from the lowest row up; two kinds are not in the frame
     assert (lower.get_x(), lower.get_width(), lower.get_y() + lower.get_height() / 2) == pytest.approx((0.35, 0.4, 2))
     assert (upper.get_x(), upper.get_width(), upper.get_y() + upper.get_height() / 2) == pytest.approx((0.35, 0.4, 3))
@@ -208,7 +208,7 @@ def test_confidence_boxes_are_quantiles_averaged_over_networks(axes):
 
 def test_confidence_boxes_of_own_kinds_and_one_colour(axes):
     marks = palette.input_marks(["test", "stripes"])
-    panels.confidence_boxes(axes, confidences(test=(0,), stripes=(0.1,)), marks, color=palette.SKY)
+    panels.confidence_boxes(axes, confidences(test=(0,), stripes=(0.1,)), marks, color=palette.SKY, classes=10)
     assert len(axes.patches) == 2
     assert all(same_color(box.get_facecolor(), palette.SKY) for box in axes.patches)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["stripes", "test images"]

@@ -246,7 +246,8 @@ def make_tables(config, slow=3.0):
                 steps = common.evaluation_steps
                 epochs = steps / float(common.static.steps_per_epoch)
                 share = np.minimum(epochs / end, 1)
-                last = int(np.argmax(share >= 1)) + 1 if (share >= 1).any() else len(share)
+                ends = (share >= 1).any() and recipe.stop_at_train_accuracy is not None
+                last = int(np.argmax(share >= 1)) + 1 if ends else len(share)
                 accuracy, test = 0.1 + 0.9 * share, 0.1 + 0.8 * (1 - random) * share + 0.002 * draw.random()
                 loss = np.maximum(2.3 * (1 - share), 0.05)
                 curves.append(
@@ -254,6 +255,7 @@ def make_tables(config, slow=3.0):
                         {
                             "trial": trial.id, "seed": trial.seed, "step": steps, "epoch": epochs, "train_loss": loss,
                             "train_accuracy": accuracy, "test_loss": 2.3 - 2 * test, "test_accuracy": test,
+                            "validation_accuracy": test if recipe.dataset.n_validation else np.nan,
                         }
                     )[:last]
                 )  # fmt: skip
@@ -332,11 +334,15 @@ def test_answers_of_networks_that_behave(measured):
     assert ledger.loc["Z2-rises", "verdict"] == claims.REPRODUCED
     assert ledger.loc["sanity-shuffled-error", "verdict"] == claims.CONTROL
     assert ledger.loc["Z6-fits-middle", "verdict"] == claims.REPRODUCED
+    assert ledger.loc["early-stopping-1", "measured"] == pytest.approx(1)
+    # The same networks on both data sets, whitened or not; softmax regression fits as they do.
+    assert ledger.loc[["whitening-mnist", "data-unit"], "measured"].tolist() == pytest.approx([0, 0], abs=1e-6)
+    assert ledger.loc["linear-baseline", "measured"] == 1
     for claim in (
         "Z2-begins-60000",
         "Z7-error-60000",
         "table1-test-3-true-50000",
-        "early-stopping-3",
+        "Z3-exponent-60000",
         "capacity-slope",
     ):
         assert ledger.loc[claim, "verdict"] == claims.NOT_YET_MEASURED

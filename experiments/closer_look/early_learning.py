@@ -84,12 +84,14 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     return Chapter(
         title="Wrong labels: first the true class, then the label",
         findings=[text.block("finding", **facts)],
-        figures=[text.figure(figures.save(draw_shares(along), evidence.folder, "early_learning"), **facts)],
+        figures=[
+            text.figure(figures.save(draw_shares(along, evidence.classes), evidence.folder, "early_learning"), **facts)
+        ],
         methods=[text.block("methods", **facts)],
     )
 
 
-def draw_shares(along: pd.DataFrame) -> Drawing:
+def draw_shares(along: pd.DataFrame, classes: int) -> Drawing:
     """Return shares of mislabelled images by epoch, one panel per share of labels redrawn."""
     levels = sorted(along["level"].unique())
     figure, [row] = figures.grid(1, max(1, len(levels)), width=2.8, height=2.7, sharey=True)
@@ -97,7 +99,7 @@ def draw_shares(along: pd.DataFrame) -> Drawing:
         own = along[along["level"] == level]
         for column, mark in SHARES.items():
             panels.mean_line(axes, own, column, label=mark.name, **mark.line)
-        panels.chance(axes)
+        panels.chance(axes, classes)
         figures.epoch_axis(axes, own["epoch"].max())
         axes.set(title=f"{percent(level)} of labels redrawn", ylim=(0, 1.02))
     row[0].set_ylabel("share of\nmislabelled images")

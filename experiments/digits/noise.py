@@ -77,7 +77,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "inputs": int(sure["n"].max()) if len(sure) else 0,
     }
     drawn = [
-        figures.save(draw_confidence(networks), evidence.folder, "noise"),
+        figures.save(draw_confidence(networks, evidence.classes), evidence.folder, "noise"),
         figures.save(draw_called(called), evidence.folder, "called"),
     ]
     samples = evidence.of(MAIN, "noise_samples")
@@ -99,7 +99,7 @@ def class_shares(confidence: pd.DataFrame) -> np.ndarray:
     return shares[np.lexsort((-shares.max(1), shares.argmax(1)))] if len(shares) else shares
 
 
-def draw_confidence(networks: pd.DataFrame) -> Drawing:
+def draw_confidence(networks: pd.DataFrame, classes: int) -> Drawing:
     """Return mean confidence on kinds of noise and on test images with the same predictions, by recipe."""
     figure, [places] = figures.grid(1, len(RECIPES), width=2.8, height=2.8, sharey=True)
     marks = input_marks(NOISE)
@@ -107,7 +107,7 @@ def draw_confidence(networks: pd.DataFrame) -> Drawing:
         for (side, mark), offset in zip(SIDES.items(), panels.side_by_side(len(SIDES))):
             values = {at: by_seed(networks, arm, f"{side}_{kind}") for at, kind in enumerate(NOISE)}
             panels.means(axes, values, mark, offset=offset, seeds=True)
-        panels.chance(axes)
+        panels.chance(axes, classes)
         figures.name_axis(
             axes, [mark.name.replace(", ", ",\n").replace(" noise", "\nnoise") for mark in marks.values()]
         )

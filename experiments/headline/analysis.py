@@ -33,7 +33,7 @@ def front(evidence: Evidence, tables: Tables, answers: Answers) -> Front:
         "seeds": networks["seed"].nunique(),
         "largest": largest,
     }
-    drawn = draw_summary(curves_of(evidence, networks), confidence_of(evidence, networks), largest)
+    drawn = draw_summary(curves_of(evidence, networks), confidence_of(evidence, networks), largest, evidence.classes)
     return Front(
         title=text.block("title", **facts),
         methods=[text.block(name, **facts) for name in ("data", "networks", "training", "pairs")],
@@ -42,16 +42,16 @@ def front(evidence: Evidence, tables: Tables, answers: Answers) -> Front:
     )
 
 
-def draw_summary(curves: pd.DataFrame, sure: pd.DataFrame, width: str) -> Drawing:
+def draw_summary(curves: pd.DataFrame, sure: pd.DataFrame, width: str, classes: int) -> Drawing:
     """Return the findings in one picture, for the README and the suite's report."""
     figure, [[train, test, noise]] = figures.grid(1, 3, width=3.6, height=2.9)
     for axes, part in ((train, "train"), (test, "test")):
-        panels.accuracy_curves(axes, curves[curves["width"] == width], part)
+        panels.accuracy_curves(axes, curves[curves["width"] == width], part, classes=classes)
     train.set_title(f"width {width}")
     panels.points(noise, sure[sure["width"] == width], "mean_confidence", "inputs", list(palette.INPUTS))
     names = [mark.name.replace(", ", ",\n").replace(" ", "\n", 1) for mark in palette.INPUTS.values()]
     figures.name_axis(noise, names, fontsize=8)
-    panels.chance(noise)
+    panels.chance(noise, classes)
     noise.set(ylim=(0, 1.03), ylabel="mean confidence")
     figures.shared_legend(figure, train)
     return figure

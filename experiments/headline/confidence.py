@@ -48,7 +48,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "inputs": int(evidence.tables.confidence["n"].iloc[0]),
     }
     shown = confidence_of(evidence, networks)
-    boxes = figures.save(draw_boxes(shown, widths), evidence.folder, "confidence")
+    boxes = figures.save(draw_boxes(shown, widths, evidence.classes), evidence.folder, "confidence")
     strip = figures.save(draw_samples(evidence, networks, widths[-1]), evidence.folder, "samples", dense=True)
     return Chapter(
         title="Confidence on noise",
@@ -58,12 +58,13 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     )
 
 
-def draw_boxes(confidence: pd.DataFrame, widths: list[str]) -> Drawing:
+def draw_boxes(confidence: pd.DataFrame, widths: list[str], classes: int) -> Drawing:
     """Return boxes of confidence by kind of input, one row per kind of labels and one column per width."""
     figure, grid = figures.grid(len(KINDS), len(widths), height=2, sharex=True, sharey=True)
     for row, labels in zip(grid, KINDS):
         for axes, width in zip(row, widths):
-            panels.confidence_boxes(axes, confidence[(confidence["width"] == width) & (confidence["labels"] == labels)])
+            own = confidence[(confidence["width"] == width) & (confidence["labels"] == labels)]
+            panels.confidence_boxes(axes, own, classes=classes)
         row[0].set_ylabel(f"{labels} labels", fontweight="bold")
     for above, below, width in zip(grid[0], grid[-1], widths):
         above.set_title(f"width {width}")

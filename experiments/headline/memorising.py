@@ -82,13 +82,17 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "linear": answers["linear-baseline"],
     }
     curves, linear = curves_of(evidence, networks), read(tables, LINEAR)
-    by_width = draw_accuracy(networks, linear, read(tables, STRATIFIED))
+    by_width = draw_accuracy(networks, linear, read(tables, STRATIFIED), evidence.classes)
     return Chapter(
         title="Memorisation",
         findings=[text.block("finding", **facts)],
         figures=[
             text.figure(
-                figures.save(draw_curves(curves, curves_of(evidence, linear), widths), evidence.folder, "curves"),
+                figures.save(
+                    draw_curves(curves, curves_of(evidence, linear), widths, evidence.classes),
+                    evidence.folder,
+                    "curves",
+                ),
                 **facts,
             ),
             text.figure(figures.save(by_width, evidence.folder, "accuracy"), **facts),
@@ -96,7 +100,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     )
 
 
-def draw_curves(curves: pd.DataFrame, linear: pd.DataFrame, widths: list[str]) -> Drawing:
+def draw_curves(curves: pd.DataFrame, linear: pd.DataFrame, widths: list[str], classes: int) -> Drawing:
     """Return training and test accuracy by epoch, one column per width, softmax regression on shuffled labels in each."""
     baseline = linear[linear["labels"] == "shuffled"]
     figure, grid = figures.grid(2, len(widths), sharey=True)
@@ -105,20 +109,20 @@ def draw_curves(curves: pd.DataFrame, linear: pd.DataFrame, widths: list[str]) -
             panels.mean_line(
                 grid[row][column], baseline, f"{part}_accuracy", label=LINEAR_MARK.name, **LINEAR_MARK.line
             )
-            panels.accuracy_curves(grid[row][column], curves[curves["width"] == width], part)
+            panels.accuracy_curves(grid[row][column], curves[curves["width"] == width], part, classes=classes)
         grid[0][column].set(title=f"width {width}", xlabel="")
     figures.shared_legend(figure, grid[0][0])
     return figure
 
 
-def draw_accuracy(networks: pd.DataFrame, linear: pd.DataFrame, stratified: pd.DataFrame) -> Drawing:
+def draw_accuracy(networks: pd.DataFrame, linear: pd.DataFrame, stratified: pd.DataFrame, classes: int) -> Drawing:
     """Return final training and test accuracy of softmax regression, and of networks against width."""
     every = pd.concat([linear.assign(width=SOFTMAX), networks, stratified.assign(labels=STRATIFIED)])
     marks = palette.label_marks() | {STRATIFIED: STRATIFIED_MARK}
     figure, [[train, test]] = figures.grid(1, 2, width=4.2, height=3)
     for axes, part in ((train, "train"), (test, "test")):
         panels.points(axes, every, f"final_{part}_accuracy", "width", [SOFTMAX, *widths_of(networks)], marks)
-        panels.chance(axes)
+        panels.chance(axes, classes)
         name = "training accuracy" if part == "train" else "test accuracy"
         axes.set(ylim=(0, 1.03), ylabel=name, xlabel="units per layer")
     figures.shared_legend(figure, train)

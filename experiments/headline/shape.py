@@ -22,7 +22,7 @@ TITLES["start"] = "time to 10 % / 10 to 50 %"
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Return the statistics of the shape of each network's training curves, of its loss and of its accuracy."""
-    rows = [keys | shapes(curve) for keys, curve in evidence.curves()]
+    rows = [keys | shapes(curve, evidence.classes) for keys, curve in evidence.curves()]
     return {"networks": pd.DataFrame(rows, columns=["trial", "arm", "seed", *SHAPE_COLUMNS])}
 
 
@@ -56,7 +56,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "start": {curve: answers[f"fiddles-{curve}-{largest}"] for curve in LEVELS},
         "steeper": {curve: answers[f"steeper-{curve}-{largest}"] for curve in LEVELS},
     }
-    drawn = [("scaled", draw_scaled(curves, networks, widths))]
+    drawn = [("scaled", draw_scaled(curves, networks, widths, evidence.classes))]
     drawn += [(f"shapes_{kind}", draw_shapes(networks, kind, widths)) for kind in LEVELS]
     return Chapter(
         title="Shape of the training curve",
@@ -66,14 +66,14 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     )
 
 
-def draw_scaled(curves: pd.DataFrame, networks: pd.DataFrame, widths: list[str]) -> Drawing:
+def draw_scaled(curves: pd.DataFrame, networks: pd.DataFrame, widths: list[str], classes: int) -> Drawing:
     """Return every curve against time as a fraction of its span: until the loss has fallen by 90 %, until 99 % accuracy."""
     figure, grid = figures.grid(2, len(widths), sharex=True, sharey=True)
     names = {"loss": "share of the loss lost", "accuracy": "training accuracy"}
     for row, (kind, level) in zip(grid, LEVELS.items()):
         ends = networks.set_index("trial")[f"{kind}_t{100 * level:.0f}"].dropna()
         for axes, width in zip(row, widths):
-            panels.scaled_curves(axes, curves[curves["width"] == width], ends, kind)
+            panels.scaled_curves(axes, curves[curves["width"] == width], ends, kind, classes=classes)
         row[0].set_ylabel(names[kind])
     for above, below, width in zip(*grid, widths):
         above.set_title(f"width {width}")

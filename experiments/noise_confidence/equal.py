@@ -94,7 +94,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "sure_at_half": networks.groupby("labels")["uniform_at_50"].mean().reindex(KINDS).dropna().to_dict(),
     }
     ways = paths(evidence, *BY_WIDTH).merge(networks[["trial", "width", "labels"]], on="trial")
-    drawn = {"paths": draw_paths(ways, widths), "differences": draw_differences(networks, widths)}
+    drawn = {"paths": draw_paths(ways, widths, evidence.classes), "differences": draw_differences(networks, widths)}
     return Chapter(
         title="At the same training accuracy",
         findings=[text.block("finding", **facts)],
@@ -109,12 +109,12 @@ def known_gaps(answers: Answers, inputs: str, level: int, widths: list[str]) -> 
     return {width: found for width, name in names.items() if name in answers and (found := answers[name])}
 
 
-def draw_paths(ways: pd.DataFrame, widths: list[str]) -> Drawing:
+def draw_paths(ways: pd.DataFrame, widths: list[str], classes: int) -> Drawing:
     """Return confidence against training accuracy, a line per network: one row per kind of inputs, one column per width."""
     figure, axes = figures.grid(len(SHOWN), len(widths), width=2.3, height=2.0, sharex=True, sharey=True)
     for row, (inputs, words) in zip(axes, SHOWN.items()):
         for place, width in zip(row, widths):
-            _path(place, ways[(ways["inputs"] == inputs) & (ways["width"] == width)])
+            _path(place, ways[(ways["inputs"] == inputs) & (ways["width"] == width)], classes)
         row[0].set_ylabel(f"mean confidence,\n{words}")
     for above, below, width in zip(axes[0], axes[-1], widths):
         above.set_title(f"width {width}")
@@ -123,12 +123,12 @@ def draw_paths(ways: pd.DataFrame, widths: list[str]) -> Drawing:
     return figure
 
 
-def _path(axes: Axes, ways: pd.DataFrame) -> None:
+def _path(axes: Axes, ways: pd.DataFrame, classes: int) -> None:
     for labels, mark in MARKS.items():
         for _, own in ways[ways["labels"] == labels].groupby("trial"):
             sure = own["mean_confidence"]
             axes.plot(own["train_accuracy"], sure, linewidth=0.9, alpha=0.6, label=mark.name, **mark.line)
-    panels.chance(axes)
+    panels.chance(axes, classes)
     axes.set(xlim=(0, 1.02), ylim=(0, 1.03))
 
 

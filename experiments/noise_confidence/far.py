@@ -66,7 +66,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "factors": list(SCALED),
         "networks": names_in(networks),
     }
-    drawn = draw_scaled(inputs, activations)
+    drawn = draw_scaled(inputs, activations, evidence.classes)
     return Chapter(
         title="Far from the data",
         findings=[text.block("finding", **facts)],
@@ -75,12 +75,12 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     )
 
 
-def draw_scaled(inputs: pd.DataFrame, activations: list[str]) -> Drawing:
+def draw_scaled(inputs: pd.DataFrame, activations: list[str], classes: int) -> Drawing:
     """Return mean confidence on uniform noise by its scale, one row per loss and one column per activation."""
     figure, grid = figures.grid(len(LOSSES), len(activations), width=3.0, height=2.3, sharex=True, sharey=True)
     for row, (loss, words) in zip(grid, LOSSES.items()):
         for axes, activation in zip(row, activations):
-            _scaled(axes, inputs, activation, loss)
+            _scaled(axes, inputs, activation, loss, classes)
         row[0].set_ylabel(f"mean confidence\n{words}", fontsize=8.5)
     for above, below, activation in zip(grid[0], grid[-1], activations):
         above.set_title(activation)
@@ -89,7 +89,7 @@ def draw_scaled(inputs: pd.DataFrame, activations: list[str]) -> Drawing:
     return figure
 
 
-def _scaled(axes: Axes, inputs: pd.DataFrame, activation: str, loss: str) -> None:
+def _scaled(axes: Axes, inputs: pd.DataFrame, activation: str, loss: str, classes: int) -> None:
     for labels, mark in TWINS.items():
         sure = by_factor(inputs, "mean_confidence", activation, labels, loss)
         axes.plot(list(SCALED), sure.T, linewidth=0.8, alpha=0.5, **mark.line)
@@ -97,6 +97,6 @@ def _scaled(axes: Axes, inputs: pd.DataFrame, activation: str, loss: str) -> Non
             axes.plot(
                 list(SCALED), sure.mean(), linewidth=2, marker=mark.marker, markersize=4, label=mark.name, **mark.line
             )
-    panels.chance(axes)
+    panels.chance(axes, classes)
     figures.count_axis(axes, list(SCALED))
     axes.set_ylim(0, 1.03)

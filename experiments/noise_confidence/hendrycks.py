@@ -127,18 +127,18 @@ def table(found: pd.DataFrame) -> pd.DataFrame:
 def draw_row(evidence: Evidence, found: pd.DataFrame) -> Drawing:
     """Return cumulative distributions of confidence by network, and the paper's row beside ours."""
     figure, [[spread, beside]] = figures.grid(1, 2, width=4.6, height=3.1)
-    _distributions(spread, evidence.of(ARM, "out_of_distribution"))
+    _distributions(spread, evidence.of(ARM, "out_of_distribution"), evidence.classes)
     _beside(beside, 100 * found)
     return figure
 
 
-def _distributions(axes: Axes, rows: pd.DataFrame) -> None:
+def _distributions(axes: Axes, rows: pd.DataFrame, classes: int) -> None:
     for kind, mark in STYLES.items():
         for counts in rows[rows["inputs"] == kind]["histogram"]:
             shares = np.append(0, np.cumsum(counts) / np.sum(counts))
             edges = np.linspace(0, 1, len(shares))
             axes.plot(edges, shares, linewidth=1.1, alpha=0.7, label=mark.name, **mark.line)
-    panels.chance(axes, axis="x")
+    panels.chance(axes, classes, axis="x")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="share of inputs with less")
     figures.legend(axes, loc="upper left")
 

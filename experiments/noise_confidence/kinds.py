@@ -106,7 +106,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "images": int(own["images"].max()) if len(own) else 0,
     }
     drawn = {
-        "kinds": draw_distributions(own, kinds),
+        "kinds": draw_distributions(own, kinds, evidence.classes),
         "by_kind": draw_kinds(fitted, widths, kinds),
         "detection": draw_detection(own, kinds[1:]),
     }
@@ -119,12 +119,12 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     )
 
 
-def draw_distributions(own: pd.DataFrame, kinds: list[str]) -> Drawing:
+def draw_distributions(own: pd.DataFrame, kinds: list[str], classes: int) -> Drawing:
     """Return boxes of confidence by kind of inputs, one panel per kind of labels."""
     figure, [places] = figures.grid(1, len(MARKS), width=3.0, height=3.4, sharex=True, sharey=True)
     for axes, (labels, mark) in zip(places, MARKS.items()):
         marks = {kind: Mark(INPUTS[kind], mark.color) for kind in kinds}
-        panels.confidence_boxes(axes, own[own["labels"] == labels], marks)
+        panels.confidence_boxes(axes, own[own["labels"] == labels], marks, classes=classes)
         axes.set(xlabel="confidence", title=mark.name)
     return figure
 

@@ -159,7 +159,7 @@ def draw_settings(evidence: Evidence, networks: pd.DataFrame) -> Drawing:
         own = curves[curves["labels"] == name]
         panels.mean_line(loss, own, "train_loss", "step", label=mark.name, **mark.line)
     loss.set(xlabel="step", ylabel="training loss", ylim=(0, None), xlim=(0, None))
-    panels.accuracy_curves(accuracy, curves, "train", marks)
+    panels.accuracy_curves(accuracy, curves, "train", marks, classes=evidence.classes)
     figures.shared_legend(figure, accuracy, 3)
     return figure
 
@@ -180,7 +180,7 @@ def draw_schedules(evidence: Evidence, networks: pd.DataFrame) -> Drawing:
             for arm in SCHEDULES
             for kind in ("true", "random")
         } | {"linear": LINEAR}
-        panels.accuracy_curves(axes, curves_of(evidence, networks, kinds), "train", marks)
+        panels.accuracy_curves(axes, curves_of(evidence, networks, kinds), "train", marks, classes=evidence.classes)
         axes.set_title(f"{layers}×{int(of(networks, both[0])['width'].max())}")
     row[1].set_ylabel("")
     figures.shared_legend(figure, row[0], 2)

@@ -174,7 +174,7 @@ def draw_schedule(evidence: Evidence, networks: pd.DataFrame) -> Drawing:
                 f"{scaling} {kind}": cell(data, scaling, kind, int(layers)) for scaling in SCALINGS for kind in KINDS
             }
             curves = curves_of(evidence, networks, kinds | {"linear": LINEARS[data]})
-            panels.accuracy_curves(axes, curves, "train", marks, shape_of(networks, cell(data, "unit")).classes)
+            panels.accuracy_curves(axes, curves, "train", marks, classes=shape_of(networks, cell(data, "unit")).classes)
             axes.set_title(f"{name}, {layers} hidden layer{'s' if layers > 1 else ''}")
         line[1].set_ylabel("")
     figures.shared_legend(figure, grid[0][1], 2)

@@ -42,6 +42,11 @@ class Evidence:
         """The images of the command's data set with all their pixels, for galleries and for what is fitted without training."""
         return self._load(self._dataset.name)
 
+    @property
+    def classes(self) -> int:
+        """The number of classes of the command's data set."""
+        return datasets.shape(self._dataset.name).classes
+
     def dataset_of(self, arm: str) -> datasets.Dataset:
         """Return the images of an arm's data set with all their pixels; ValueError where its recipes have several."""
         names = {trial.recipe.dataset.name for trial in self._trials[arm]}

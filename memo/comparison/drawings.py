@@ -127,7 +127,9 @@ def on_common_time(shown: Shown) -> Drawing:
     def draw(axes: Axes, levels: Levels, kind: str) -> None:
         own = where(drawn, levels)
         ends = {trial: _end(curve, kind, shown.time) for trial, curve in own.groupby("trial")}
-        panels.scaled_curves(axes, own, ends, kind, marks(shown.hue), by=shown.hue.name, time=shown.time)
+        panels.scaled_curves(
+            axes, own, ends, kind, marks(shown.hue), classes=shown.classes, by=shown.hue.name, time=shown.time
+        )
         axes.set_xlabel("time / span")
 
     return _panels(shown, {"loss": "share of the loss lost", "accuracy": "training accuracy"}, draw)

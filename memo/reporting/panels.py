@@ -10,13 +10,13 @@ Estimates, points with intervals
     intervals(axes, estimates, mark)                  estimates that are known already, by position
     side_by_side(count)                               offsets of kinds at one position
 Learning curves
-    accuracy_curves(axes, curves, part, marks)        accuracy by epoch, a line for each kind of labels
+    accuracy_curves(axes, curves, part, classes=n)    accuracy by epoch, a line for each kind of labels
     mean_line(axes, curves, column, time, **style)    one column by epoch or step, with a band over all seeds
-    scaled_curves(axes, curves, ends, kind, marks)    single curves against time as a share of their span
+    scaled_curves(axes, curves, ends, kind, classes=n)  single curves against time as a share of their span
 Between networks
     lines_between(axes, values, mark)                 values [pairs, points] on the lines from one network to another
 Confidence
-    confidence_boxes(axes, confidence, marks)         quantiles of confidence, a box for each kind of inputs
+    confidence_boxes(axes, confidence, classes=n)     quantiles of confidence, a box for each kind of inputs
     reliability(axes, bins, mark)                     accuracy by confidence, with the line of perfect calibration
     sample_strip(samples)                             a figure of stored inputs with the predictions of networks
 Pictures
@@ -38,11 +38,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from memo.data.mnist import MNIST
 from memo.reporting import figures, palette
 from memo.reporting.palette import Mark, Style, input_marks, label_marks
 from memo.statistics.curve_shape import loss_progress
-from memo.statistics.curve_summary import CHANCE, LEVELS
+from memo.statistics.curve_summary import LEVELS
 from memo.statistics.intervals import Estimate, mean_interval
 
 QUANTILES = ["q05", "q25", "q50", "q75", "q95", "mean_confidence"]
@@ -135,7 +134,7 @@ def side_by_side(count: int) -> list[float]:
     return [apart * (place - (count - 1) / 2) for place in range(count)]
 
 
-def chance(axes: Axes, classes: int = MNIST.classes, *, error: bool = False, axis: Literal["x", "y"] = "y") -> None:
+def chance(axes: Axes, classes: int, *, error: bool = False, axis: Literal["x", "y"] = "y") -> None:
     """Draw the accuracy of guessing one of so many classes (or its error), as a line across the `axis` that shows accuracy."""
     level = 1 - 1 / classes if error else 1 / classes
     (axes.axhline if axis == "y" else axes.axvline)(level, **palette.REFERENCE)
@@ -146,7 +145,8 @@ def accuracy_curves(
     curves: pd.DataFrame,
     part: str,
     marks: Mapping[str, Mark] | None = None,
-    classes: int = MNIST.classes,
+    *,
+    classes: int,
 ) -> None:
     """Draw accuracy (`part` is train or test) by epoch: the mean over seeds and a band over all of them.
 
@@ -181,16 +181,18 @@ def scaled_curves(
     kind: str,
     marks: Mapping[str, Mark] | None = None,
     *,
+    classes: int | None,
     by: str = "labels",
     time: str = "epoch",
 ) -> None:
     """Draw each network's training curve of a kind against its time over that of its end, beside a straight line.
 
-    `ends` are by trial, when 90 % of the loss is lost or 99 % accuracy reached; networks without one are left out. `marks`
-    (true and shuffled labels) are those of the values in column `by`.
+    `ends` are by trial, when 90 % of the loss is lost or 99 % accuracy reached; networks without one are left out. So is the
+    straight line of accuracies where `classes` is None. `marks` (true and shuffled labels) are those of the values in column `by`.
     """
     marks, level = label_marks() if marks is None else marks, LEVELS[kind]
-    axes.plot([0, 1], [0 if kind == "loss" else CHANCE, level], color="0.6", linewidth=1)
+    start = 0 if kind == "loss" else 1 / classes if classes else math.nan  # which draws nothing
+    axes.plot([0, 1], [start, level], color="0.6", linewidth=1)
     for trial, curve in curves.groupby("trial"):
         mark = marks.get(curve[by].iloc[0])
         if mark is not None and ends.get(trial, 0) > 0:
@@ -215,7 +217,7 @@ def confidence_boxes(
     marks: Mapping[str, Mark] | None = None,
     *,
     color: str | None = None,
-    classes: int = MNIST.classes,
+    classes: int,
 ) -> None:
     """Draw a box for each kind of `inputs`, the first on top: quantiles of confidence, averaged over the networks in the frame.
 

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from memo.data.mnist import MNIST
+from memo.data import datasets
 from memo.networks.status import DIVERGED
 from memo.statistics.curve_shape import loss_progress, shape, smoothed, start, time_to
 
 Curve = Mapping[str, np.ndarray]  # the columns READ of one network's learning curve
 READ = ("step", "epoch", "train_loss", "train_accuracy", "test_accuracy", "validation_accuracy")
 
-CHANCE = 1 / MNIST.classes  # accuracy of guessing, and the confidence of a uniform output
 # The stretch over which a curve's shape is measured: until 90 % of the initial loss is lost, and from chance to 99 %
 # accuracy. A network stops when its accuracy is perfect, and by then not every one has lost 99 % of its loss.
 LEVELS = {"loss": 0.9, "accuracy": 0.99}
@@ -62,9 +61,17 @@ def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, times: Mapping[str, flo
     """
     sound = trials[trials["status"] != DIVERGED]["trial"].unique()
     by_trial = _by_trial(curves[curves["trial"].isin(sound)])
-    rows = [_of_curve(by_trial[trial], times) for trial in sound]
+    classes = _classes(trials)
+    rows = [_of_curve(by_trial[trial], times, classes.get(trial)) for trial in sound]
     frame = pd.DataFrame(rows, index=sound, columns=[*COLUMNS, *times])
     return frame.reindex(trials["trial"]).set_axis(trials.index)
+
+
+def _classes(trials: pd.DataFrame) -> dict[str, int]:
+    """Return by trial the classes of its data set, without those of a set that is not registered here."""
+    known = {name: entry.shape.classes for name, entry in datasets.REGISTRY.items()}
+    own = trials.drop_duplicates("trial").set_index("trial")["dataset.name"].map(known).dropna()
+    return own.astype(int).to_dict()
 
 
 def _by_trial(curves: pd.DataFrame) -> dict[str, Curve]:
@@ -79,7 +86,7 @@ def _by_trial(curves: pd.DataFrame) -> dict[str, Curve]:
     }
 
 
-def _of_curve(curve: Curve, times: Mapping[str, float]) -> dict[str, Any]:
+def _of_curve(curve: Curve, times: Mapping[str, float], classes: int | None) -> dict[str, Any]:
     epochs, first, rising = curve["epoch"], int(curve["step"][0] == 0), rises(curve)
     best = first + np.nanargmax(curve["test_accuracy"][first:])
     found = {
@@ -95,7 +102,7 @@ def _of_curve(curve: Curve, times: Mapping[str, float]) -> dict[str, Any]:
         "start": time_to(epochs, rising["loss"], 0.1),
     }
     found |= {name: time_to(epochs, rising["accuracy"], level) for name, level in times.items()}
-    return found | _by_validation(curve, first) | shapes(curve)
+    return found | _by_validation(curve, first) | shapes(curve, classes)
 
 
 def _by_validation(curve: Curve, first: int) -> dict[str, float]:
@@ -117,11 +124,16 @@ def rises(curve: pd.DataFrame | Curve) -> dict[str, np.ndarray]:
     }
 
 
-def shapes(curve: pd.DataFrame | Curve) -> dict[str, float]:
-    """Return SHAPE_COLUMNS, the statistics of memo.statistics.curve_shape of a network's smoothed training loss and accuracy."""
+def shapes(curve: pd.DataFrame | Curve, classes: int | None) -> dict[str, float]:
+    """Return SHAPE_COLUMNS, the statistics of memo.statistics.curve_shape of a network's smoothed training loss and accuracy.
+
+    Those of accuracy, which rises from that of guessing one of the classes, are left out where the number of classes is not known.
+    """
     found: dict[str, float] = {}
     for kind, rise in rises(curve).items():
-        level, chance = LEVELS[kind], 0.0 if kind == "loss" else CHANCE
+        if kind == "accuracy" and classes is None:
+            continue
+        level, chance = LEVELS[kind], 0.0 if kind == "loss" else 1 / (classes or 1)
         measured = shape(curve["epoch"], rise, "accuracy", level, chance)
         found |= {f"{kind}_{name}": measured[name] for name in SHAPES}
         found[f"{kind}_start"] = start(curve["epoch"], rise, level, chance)
