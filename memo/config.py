@@ -42,6 +42,7 @@ ADDED = {
     "inputs.scaling": "unit",
     "batch_order": "per_seed",
     "spacing": "log",
+    "evaluation_images": None,
     "model.receptive_field": None,
     "regularization.dropout": 0.0,
     "regularization.input_dropout": 0.0,
@@ -281,6 +282,12 @@ class Recipe:
     evaluations: int = _count(64, "full passes over training and test images along training", low=2)
     spacing: str = _choice(
         "log", ("log", "epochs"), "of the evaluations: log (dense in the first epoch), or at the ends of epochs"
+    )
+    evaluation_images: int | None = _count(
+        None,
+        "training images, and as many test images, that learning curves are measured on: a random sample for each seed, and one "
+        "fixed sample of the test images; final values and stopping are of all images",
+        null="for all",
     )
 
 
@@ -609,8 +616,10 @@ def _canonical(recipe: Recipe) -> Recipe:
         dataset.n_train = shape.train_images - dataset.n_validation
     dataset.n_train = None if dataset.n_train == shape.train_images else dataset.n_train
     dataset.n_test = None if dataset.n_test == shape.test_images else dataset.n_test
+    most = max(dataset.n_train or shape.train_images, dataset.n_test or shape.test_images)
     return replace(
         recipe,
+        evaluation_images=None if (recipe.evaluation_images or most) >= most else recipe.evaluation_images,
         inputs=inputs,
         labels=labels,
         optimizer=_canonical_optimizer(recipe.optimizer),

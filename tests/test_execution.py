@@ -10,7 +10,7 @@ import pytest
 
 from memo.config import Execution
 from memo.networks import mlp, program
-from memo.training import execution, slab
+from memo.training import execution, inputs, slab
 from memo.training.inputs import TrainingData
 from memo.training.population import Layout, Population, plan, step_flop
 
@@ -159,10 +159,55 @@ def test_without_them_the_program_reads_none(trials, small_mnist):
         pack = data.slab([[group.trials[0]]], jax.devices()[0])
         layers = jax.tree.map(lambda leaf: leaf[None, None], mlp.initialise(jax.random.key(0), (784, 8, 10), "he"))
         look = program.make_look("relu", "cross_entropy")
-        arguments = pack.images, pack.packs, pack.networks, mlp.turned(layers), np.bool_(False)
+        arguments = pack.images, pack.packs, pack.networks, mlp.turned(layers), program.ALL
         return jax.jit(look).lower(*arguments).as_text().count("stablehlo.while")
 
     assert (passes({}), passes(HELD_OUT)) == (2, 3)
+
+
+# Curves measured on a sample.
+
+SAMPLED = {"dataset.n_train": 900, "dataset.n_test": 400, "labels.kind": "random", "epochs": 6, "evaluations": 9}
+
+
+def test_curves_are_of_a_sample_and_final_values_of_all_images(trials, small_mnist):
+    wanted = [SAMPLED | {"evaluation_images": count, "seeds": 2} for count in (130, None)]
+    sampled, whole = (execution.train(plan(trials(own))[0], small_mnist) for own in wanted)
+    jax.tree.map(np.testing.assert_array_equal, sampled.layers, whole.layers)
+    for name in whole.final._fields:
+        found, due = getattr(sampled.final, name), getattr(whole.final, name)
+        np.testing.assert_allclose(found, due, rtol=1e-6, err_msg=name)  # its sums run in another order
+        np.testing.assert_array_equal(due, getattr(whole.curves, name)[:, -1])
+    assert (sampled.curves.train_accuracy != whole.curves.train_accuracy).mean() > 0.5
+    data = TrainingData(plan(trials(wanted[0]))[0].signature, small_mnist)
+    for place, trial in enumerate(sampled.trials):
+        rows, labels = data.given(trial)  # in the order in which they were drawn
+        layers = outcome(sampled, place)[-1]
+        tested = np.sort(program.sample_first(400, 130)[:130])
+        assert len(set(tested)) == 130 and (tested[0], tested[-1]) == (0, 399)
+        kept = inputs.test_rows(len(small_mnist.test_labels), 400)[tested]
+        for part, images, own in (
+            ("train", small_mnist.train_images[rows[:130]], labels[:130]),
+            ("test", small_mnist.test_images[kept], small_mnist.test_labels[kept]),
+        ):
+            found = numpy_network(layers, images / 255.0)
+            last = {kind: getattr(sampled.curves, f"{part}_{kind}")[place, -1] for kind in ("loss", "accuracy")}
+            assert last["loss"] == pytest.approx(-found[np.arange(130), own].mean(), rel=1e-4)
+            assert last["accuracy"] == pytest.approx(np.mean(found.argmax(1) == own), abs=1.5 / 130)
+
+
+def test_a_network_stops_when_all_images_are_fitted_not_when_the_sample_is(trials, small_mnist):
+    """With the same steps: a sample of 20 images is fitted long before all 200 are."""
+    own = {"dataset.n_train": 200, "labels.kind": "shuffled", "model.widths": [32], "optimizer.learning_rate": 0.1}
+    own |= {"epochs": 400, "evaluations": 40, "seeds": 3}
+    sampled, whole = (
+        execution.train(plan(trials(own | {"evaluation_images": count}))[0], small_mnist) for count in (20, None)
+    )
+    assert set(whole.status) == set(sampled.status) == {"memorised"}
+    np.testing.assert_allclose(sampled.stopped_at, whole.stopped_at, rtol=0.03)
+    assert (sampled.final.train_accuracy == 1).all()
+    first = [steps[np.argmax(curve == 1)] for steps, curve in zip(sampled.curve_steps, sampled.curves.train_accuracy)]
+    assert (first < sampled.stopped_at).any()
 
 
 # Interruptions: a slab that goes on from what was kept gives the bits of one that was never stopped.
@@ -170,6 +215,7 @@ def test_without_them_the_program_reads_none(trials, small_mnist):
 OBSERVED = (0, 2, 3, 9, 11)
 LONG = {
     "epochs": 30, "evaluations": 12, "stop_at_train_accuracy": 0.9, "optimizer.momentum": 0.5, "dataset.n_validation": 70,
+    "evaluation_images": 100,
 }  # fmt: skip
 
 

@@ -266,7 +266,7 @@ def one_hot():
 
     def evaluate(state, briefly=False, stop_at=2.0):
         asked = networks._replace(stop_at=jnp.full((1, 1), stop_at, jnp.float32))
-        return look(images, packs, asked, state.layers, np.bool_(briefly))
+        return look(images, packs, asked, state.layers, program.BRIEF if briefly else program.ALL)
 
     return advance, evaluate, jax.tree.map(lambda leaf: leaf[None, None], state)
 

@@ -97,7 +97,7 @@ class State(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """Full passes of one fixed network over its training subset, test and validation images, float32 scalars."""
+    """Passes of one fixed network over its training subset, test and validation images, float32 scalars."""
 
     train_loss: jax.Array
     train_accuracy: jax.Array
@@ -172,12 +172,17 @@ def _read(
     return scaled(as_pixels(images[source, rows]), None if scaling is None else scaling[source, rows])
 
 
+# What a look reads: of training and test images all, or the sample that curves are measured on; or as many training images
+# as show that an accuracy is not reached, and nothing else.
+ALL, SAMPLE, BRIEF = np.int32(0), np.int32(1), np.int32(2)
+
+
 def make_evaluate(
     activation: str, loss_name: str, arithmetic: Arithmetic = PLAIN
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """Return `evaluate(layers, images [G, N, pixels], source, rows [n], labels [n], scaling, least) -> (loss, accuracy)`.
+    """Return `evaluate(layers, images [G, N, pixels], source, rows [n], labels [n], scaling, least, count) -> (loss, accuracy)`.
 
-    Of one network. `scaling` [G, N, 2] are numbers for each image (memo.networks.scaling); None does not scale. It stops early
+    Of one network, on the first `count` of its rows (None: all). `scaling` [G, N, 2] are numbers for each image (memo.networks.scaling); None does not scale. It stops early
     where the accuracy can no longer reach `least` (0 or less: never); the accuracy returned is then below it, and the loss is
     meaningless.
     """
@@ -191,14 +196,15 @@ def make_evaluate(
         labels: mlp.Array,
         scaling: mlp.Array | None = None,
         least: jax.Array | float = 0.0,
+        count: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
-        n = rows.shape[0]
-        block = min(mlp.BLOCK, n)
+        block = min(mlp.BLOCK, rows.shape[0])
+        n = jnp.int32(rows.shape[0]) if count is None else count
         # Hidden from XLA, which multiplies by the reciprocal of a constant: 47 hits of 47 would be 0.99999994.
-        count = lax.optimization_barrier(jnp.float32(n))
+        size = lax.optimization_barrier(n.astype(jnp.float32))
 
         def share(wrong: jax.Array) -> jax.Array:
-            return (n - wrong).astype(jnp.float32) / count
+            return (n - wrong).astype(jnp.float32) / size
 
         def goes_on(totals: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
             start, _, wrong = totals
@@ -208,7 +214,7 @@ def make_evaluate(
             start, lost, wrong = totals
             places = start + jnp.arange(block)
             counted = places < n  # the last block may reach past the end
-            places = jnp.minimum(places, n - 1)
+            places = jnp.minimum(places, rows.shape[0] - 1)
             pixels = _read(images, scaling, source, rows[places], arithmetic)
             outputs = mlp.apply(layers, pixels, activation, product=arithmetic.product)
             own = labels[places].astype(jnp.int32)
@@ -217,9 +223,25 @@ def make_evaluate(
             return start + block, lost + jnp.sum(losses), wrong + missed
 
         _, lost, wrong = lax.while_loop(goes_on, add_block, (jnp.int32(0), jnp.float32(0), jnp.int32(0)))
-        return lost / count, share(wrong)
+        return lost / size, share(wrong)
 
     return evaluate
+
+
+def sample_first(images: int, sampled: int | None) -> np.ndarray:
+    """Return the numbers of test images [images] int32, an evenly spaced sample of them first, each part ascending."""
+    every = np.arange(images, dtype=np.int32)
+    if sampled is None or sampled >= images:
+        return every
+    first = np.zeros(images, bool)
+    first[np.linspace(0, images - 1, sampled).round().astype(int)] = True
+    return np.concatenate([every[first], every[~first]])
+
+
+def _read_of(images: int, sampled: int | None, reading: jax.Array) -> jax.Array:
+    """Return how many of so many images a look reads, [] int32."""
+    sample = images if sampled is None else min(sampled, images)
+    return jnp.where(reading == SAMPLE, jnp.int32(sample), jnp.int32(images))
 
 
 def side_by_side(function: Callable, in_axes: tuple[int | None, ...]) -> Callable:
@@ -360,25 +382,33 @@ def make_train(static: Static, arithmetic: Arithmetic = PLAIN) -> Callable[..., 
     return train
 
 
-def make_look(activation: str, loss_name: str, arithmetic: Arithmetic = PLAIN) -> Callable[..., Evaluation]:
-    """Return `look(images, packs, networks, layers, briefly) -> evaluation`, not yet compiled.
+def make_look(
+    activation: str, loss_name: str, arithmetic: Arithmetic = PLAIN, sampled: int | None = None
+) -> Callable[..., Evaluation]:
+    """Return `look(images, packs, networks, layers, reading) -> evaluation`, not yet compiled.
 
-    Evaluates the networks of a slab, weights turned as in `State`, leading axes as in `make_train`. Where `briefly` (a bool)
-    is true it reads no test or validation image, and only as many training images as are needed to show that an accuracy of
-    `stop_at` is not reached: a training accuracy of at least that is exact, one below it an upper bound.
+    Evaluates the networks of a slab, weights turned as in `State`, leading axes as in `make_train`. `reading` is ALL; SAMPLE,
+    which reads `sampled` training images and as many test images (None: all), and all held out; or BRIEF, which reads no test or
+    validation image, and only as many training images as are needed to show that an accuracy of `stop_at` is not reached: a
+    training accuracy of at least that is exact, one below it an upper bound.
     """
     evaluate = make_evaluate(activation, loss_name, arithmetic)
 
     def look_at_network(
-        images: Images, pack: PackData, network: NetworkData, layers: Layers, briefly: jax.Array
+        images: Images, pack: PackData, network: NetworkData, layers: Layers, reading: jax.Array
     ) -> Evaluation:
         layers = mlp.turned(layers)
-        least = jnp.where(briefly, network.stop_at, 0)
+        least = jnp.where(reading == BRIEF, network.stop_at, 0)
         # In the order in which they lie in memory: a third faster than in the order in which they were drawn.
-        own, every = (pack.rows[pack.by_row], network.labels[pack.by_row]), jnp.arange(images.test.shape[1])
-        train = evaluate(layers, images.train, pack.source, *own, images.train_scaling, least)
-        none = jnp.where(briefly, 2.0, 0.0)  # of the test images: no accuracy is 2
-        test = evaluate(layers, images.test, pack.source, every, images.test_labels, images.test_scaling, none)
+        own, every = (
+            (pack.rows[pack.by_row], network.labels[pack.by_row]),
+            jnp.asarray(sample_first(images.test.shape[1], sampled)),
+        )
+        counts = [_read_of(len(rows), sampled, reading) for rows in (own[0], every)]
+        train = evaluate(layers, images.train, pack.source, *own, images.train_scaling, least, counts[0])
+        none = jnp.where(reading == BRIEF, 2.0, 0.0)  # of the test images: no accuracy is 2
+        tested = every, images.test_labels[every], images.test_scaling, none, counts[1]
+        test = evaluate(layers, images.test, pack.source, *tested)
         if pack.validation is None:
             return Evaluation(*train, *test)
         held_out = pack.source, pack.validation, pack.validation_labels

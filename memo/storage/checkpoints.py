@@ -41,7 +41,7 @@ from memo.training.population import Layout, Population, signature
 logger = logging.getLogger(__name__)
 
 FOLDER, RECORD = ".unfinished", "population.json"
-FORMAT = 4  # of the arrays of a slab in training; unfinished networks in another format train anew
+FORMAT = 5  # of the arrays of a slab in training; unfinished networks in another format train anew
 
 
 def root_of(runs: Sequence[Path]) -> Path:

@@ -90,11 +90,17 @@ class TrainingData:
         self, sources: np.ndarray, rows: np.ndarray, validation: Sequence[np.ndarray], held_out: Sequence[np.ndarray]
     ) -> PackData:
         """Return what packs read of the image `sources` [P]: `rows` [P, n], and in `validation` the images `held_out` of the files."""
-        packs = PackData(sources, rows, np.argsort(rows).astype(np.int32))
+        packs = PackData(sources, rows, self._by_row(rows))
         if not self._common.n_validation:
             return packs
         true = np.stack([self._dataset.train_labels[own] for own in held_out])
         return packs._replace(validation=np.stack(validation), validation_labels=true)
+
+    def _by_row(self, rows: np.ndarray) -> np.ndarray:
+        """Return the positions [P, n] of training subsets as evaluations read them: the sample of curves first, each part by its rows."""
+        sampled = min(self._common.evaluation_images or 0, rows.shape[1])
+        parts = [np.argsort(rows[:, :sampled]), sampled + np.argsort(rows[:, sampled:])]
+        return np.concatenate(parts, axis=1).astype(np.int32)
 
     def given(self, trial: Trial) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows [n] int32 of the training images that a trial reads, and the labels [n] uint8 it trains on."""

@@ -68,6 +68,7 @@ class Signature:
     inputs_seed: int | None
     evaluations: int
     spacing: str
+    evaluation_images: int | None
     batch_order: str
 
     @property
@@ -122,6 +123,7 @@ def signature(trial: Trial) -> Signature:
         inputs_fraction=recipe.inputs.fraction,
         inputs_seed=recipe.inputs.seed,
         evaluations=recipe.evaluations,
+        evaluation_images=recipe.evaluation_images,
         spacing=recipe.spacing,
         batch_order=recipe.batch_order,
     )
@@ -183,12 +185,13 @@ def most_flop(population: Population) -> float:
 
 
 def flop(common: Signature, steps: int, evaluations: int) -> float:
-    """Return the operations of `steps` steps and `evaluations` full passes, of one network or of many together.
+    """Return the operations of `steps` steps and `evaluations`, of one network or of many together.
 
-    A full pass takes 2 operations per weight and image.
+    An evaluation takes 2 operations per weight and image.
     """
     weights = sum(inputs * outputs for inputs, outputs in pairwise(common.static.sizes))
-    seen = common.n_train + common.n_validation + common.n_test
+    most = common.evaluation_images or math.inf
+    seen = min(common.n_train, most) + common.n_validation + min(common.n_test, most)
     return float(step_flop(common.static) * steps + 2 * weights * seen * evaluations)
 
 

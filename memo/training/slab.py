@@ -5,7 +5,7 @@
 
 A chunk ends at the next evaluation, after seconds, or where a network may have memorised: between evaluations, those that
 had nine tenths of `stop_at_train_accuracy` are looked at briefly, so that the step at which each of them stops is known
-to a fiftieth. What ends a chunk never changes a result: a slab that goes on from a checkpoint gives the bits of one that was
+to a fiftieth. Curves may be measured on a sample of the images; whether a network stops, and its final values, never are. What ends a chunk never changes a result: a slab that goes on from a checkpoint gives the bits of one that was
 never interrupted.
 """
 
@@ -50,6 +50,7 @@ class Trained:
     trials: tuple[Trial, ...]
     steps: np.ndarray  # [E] int32
     curves: Evaluation  # float32 [T, E], NaN once a trial has ended
+    final: Evaluation  # float32 [T], of all images at the last evaluation of each trial; NaN where it diverged
     status: list[str]  # memo.networks.status
     stopped_at: np.ndarray  # [T] int32: the last step of each trial
     labels_changed: np.ndarray  # [T], the share of training labels that differ from the true ones
@@ -74,13 +75,6 @@ class Trained:
         ]
         return steps
 
-    @property
-    def final(self) -> Evaluation:
-        """Return losses and accuracies [T] at the last evaluation of each trial; NaN where it diverged."""
-        last = np.isfinite(self.curves.train_loss).cumsum(1).argmax(1)
-        diverged = np.array(self.status) == DIVERGED
-        return jax.tree.map(lambda leaf: np.where(diverged, np.nan, leaf[np.arange(len(last)), last]), self.curves)
-
 
 @dataclass
 class SlabState:
@@ -94,6 +88,8 @@ class SlabState:
     evaluations: int  # made of all active networks
     # [6, evaluations so far, N] float32, the fields of Evaluation; one more where networks have ended since the last one.
     measured: np.ndarray
+    # [6, N] float32, the fields of Evaluation of all images where a network has ended; NaN where it has not, or has diverged.
+    finals: np.ndarray
     ended: np.ndarray  # [N] int32, the step at which each reached `stop_at_train_accuracy`, -1 where it has not
     snapshots: list[tuple[np.ndarray, ...]] = field(default_factory=list)  # leaves [N, ...] of layers, as observed
 
@@ -115,7 +111,7 @@ class SlabState:
 
     def as_arrays(self) -> dict[str, np.ndarray]:
         """Return it as named arrays."""
-        arrays = {"places": self.places, "measured": self.measured, "ended": self.ended}
+        arrays = {"places": self.places, "measured": self.measured, "finals": self.finals, "ended": self.ended}
         arrays |= {"step": np.array(self.step), "evaluations": np.array(self.evaluations)}
         arrays |= {f"state_{n:03}": np.asarray(leaf) for n, leaf in enumerate(jax.tree.leaves(self.running))}
         arrays |= {f"settled_{n:03}": leaf for n, leaf in enumerate(self.settled)}
@@ -140,6 +136,7 @@ class SlabState:
             settled=settled,
             evaluations=int(arrays["evaluations"]),
             measured=arrays["measured"],
+            finals=arrays["finals"],
             ended=arrays["ended"],
             snapshots=[tuple(leaves) for leaves in snapshots.values()],
         )
@@ -185,6 +182,7 @@ class Slab:
             settled=(),
             evaluations=0,
             measured=np.zeros((len(Evaluation._fields), 0, self._places.size), np.float32),
+            finals=np.full((len(Evaluation._fields), self._places.size), np.nan, np.float32),
             ended=np.full(self._places.size, -1, np.int32),
         )
 
@@ -256,24 +254,45 @@ class Slab:
         jax.block_until_ready(state.running)
         begun = time.perf_counter()
         if last == target:
-            self._record(self._evaluation(), state.active)
-            if self.evaluations in self._observed:
-                state.snapshots.append(state.final()[:-1])
-            state.evaluations += 1
+            self._evaluate()
         elif last == brief:
-            memorised = near & (self._evaluation(briefly=near).train_accuracy >= np.asarray(self._read[1].stop_at))
+            memorised = self._memorised(near)
             if memorised.any():
-                self._record(self._evaluation(), memorised)
+                self._record(self._evaluation(self._of_curves), memorised)
+                self._end(memorised, memorised)
         self.evaluation_seconds += time.perf_counter() - begun
         self._drop_finished()
 
-    def _evaluation(self, briefly: np.ndarray | None = None) -> Evaluation:
-        """Return NumPy arrays [packs, members]; `briefly` marks those of which only matters whether they have memorised."""
+    @property
+    def _of_curves(self) -> np.int32:
+        """What the evaluations of curves read (memo.networks.program)."""
+        return program.ALL if self._signature.evaluation_images is None else program.SAMPLE
+
+    def _evaluate(self) -> None:
+        """Make the next of the evaluations: add it to the curves, and end the networks that have memorised, diverged or come to the end."""
+        state, stop_at = self._state, np.asarray(self._read[1].stop_at)
+        found, active = self._evaluation(self._of_curves), state.active
+        self._record(found, active)
+        # By the sample, or what all images say.
+        hopeful = active & (found.train_accuracy >= (stop_at if self._of_curves == program.ALL else NEAR * stop_at))
+        memorised = self._memorised(hopeful) if self._of_curves == program.SAMPLE and hopeful.any() else hopeful
+        last = state.evaluations == len(self._steps) - 1
+        self._end(active if last else memorised, memorised, found)
+        if self.evaluations in self._observed:
+            state.snapshots.append(state.final()[:-1])
+        state.evaluations += 1
+
+    def _memorised(self, hopeful: np.ndarray) -> np.ndarray:
+        """Return which of some networks [packs, members] have reached the accuracy at which they stop, on all training images."""
+        reached = self._evaluation(program.BRIEF, hopeful).train_accuracy >= np.asarray(self._read[1].stop_at)
+        return hopeful & reached
+
+    def _evaluation(self, reading: np.int32, only: np.ndarray | None = None) -> Evaluation:
+        """Return NumPy arrays [packs, members], of what `reading` says; a brief look is at some networks only."""
         packs, networks = self._read
-        if briefly is not None:  # of the others no image is read: no accuracy is 2
-            networks = networks._replace(stop_at=np.where(briefly, networks.stop_at, np.float32(2)))
-        asked = np.bool_(briefly is not None)
-        seen = self._look()(self._data.images, packs, networks, self._state.running.layers, asked)
+        if only is not None:  # of the others no image is read: no accuracy is 2
+            networks = networks._replace(stop_at=np.where(only, networks.stop_at, np.float32(2)))
+        seen = self._look()(self._data.images, packs, networks, self._state.running.layers, reading)
         nothing = np.full(self._state.places.shape, np.nan, np.float32)  # where no image is held out
         return jax.tree.map(lambda values: nothing if values is None else np.asarray(values), seen, is_leaf=_is_none)
 
@@ -284,11 +303,12 @@ class Slab:
 
     def _look(self) -> Compiled:
         static, running = self._static, self._state.running
-        read = self._data.images, *self._read, running.layers, np.bool_(False)
-        return _program(program.make_look, (static.activation, static.loss, self._arithmetic), self._device, *read)
+        read = self._data.images, *self._read, running.layers, program.ALL
+        choices = static.activation, static.loss, self._arithmetic, self._signature.evaluation_images
+        return _program(program.make_look, choices, self._device, *read)
 
     def _record(self, evaluation: Evaluation, seen: np.ndarray) -> None:
-        """Add an evaluation of the networks `seen` [packs, members] to their curves; some of them end with it."""
+        """Add an evaluation of the networks `seen` [packs, members] to their curves; those that diverged end with it."""
         state, place = self._state, self._state.evaluations
         if state.measured.shape[1] == place:
             empty = np.full((len(evaluation), 1, state.measured.shape[2]), np.nan, np.float32)
@@ -296,10 +316,22 @@ class Slab:
         state.measured[:, place, state.places[seen]] = np.stack(evaluation)[:, seen]
         diverged_at = np.array(state.running.diverged_at)
         diverged_at[seen & (diverged_at < 0) & ~np.isfinite(evaluation.train_loss)] = state.step
-        memorised = seen & (evaluation.train_accuracy >= np.asarray(self._read[1].stop_at)) & (diverged_at < 0)
-        state.ended[state.places[memorised]] = state.step
-        active = state.active & ~memorised & ~(seen & (diverged_at >= 0))
+        active = state.active & ~(seen & (diverged_at >= 0))
         state.running = state.running._replace(active=jnp.asarray(active), diverged_at=jnp.asarray(diverged_at))
+
+    def _end(self, ended: np.ndarray, memorised: np.ndarray, found: Evaluation | None = None) -> None:
+        """Keep the final values of networks that have come to their end, some by having memorised; not of those that diverged.
+
+        `found` is the evaluation just made of them, which are the final values where it has read all images.
+        """
+        state = self._state
+        ended, memorised = ended & state.active, memorised & state.active
+        if not ended.any():
+            return
+        whole = found if found and self._of_curves == program.ALL else self._evaluation(program.ALL)
+        state.finals[:, state.places[ended]] = np.stack(whole)[:, ended]
+        state.ended[state.places[memorised]] = state.step
+        state.running = state.running._replace(active=jnp.asarray(state.active & ~memorised))
 
     def _drop_finished(self) -> None:
         """Drop finished networks, where the steps that are left repay compiling a smaller program."""
@@ -331,6 +363,7 @@ class Slab:
             trials=tuple(self._trials[place] for place in self._places.ravel()[occupied]),
             steps=steps,
             curves=curves,
+            final=Evaluation(*(values[occupied] for values in state.finals)),
             status=[
                 DIVERGED if at >= 0 else MEMORISED if end >= 0 else COMPLETED for at, end in zip(diverged_at, ended)
             ],
