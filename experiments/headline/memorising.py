@@ -1,6 +1,7 @@
 """Memorising: which networks fit shuffled labels, and how well they then classify test images."""
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from experiments.headline.networks import LINEAR, STRATIFIED, curves_of, memorised, read, settings, widths_of
@@ -10,7 +11,7 @@ from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
 from memo.statistics.intervals import mean_interval, share
-from memo.statistics.over_seeds import Answer, over_seeds, twins
+from memo.statistics.over_seeds import Answer, over_seeds, twins, where
 from memo.storage.run_folders import Tables
 
 WIDE = 64  # units in the narrowest layer from which a network is expected to memorise
@@ -102,17 +103,20 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
 
 def draw_curves(curves: pd.DataFrame, linear: pd.DataFrame, widths: list[str], classes: int) -> Drawing:
     """Return training and test accuracy by epoch, one column per width, softmax regression on shuffled labels in each."""
-    baseline = linear[linear["labels"] == "shuffled"]
+    baseline = where(linear, labels="shuffled")
     figure, grid = figures.grid(2, len(widths), sharey=True)
     for column, width in enumerate(widths):
         for row, part in enumerate(("train", "test")):
-            panels.mean_line(
-                grid[row][column], baseline, f"{part}_accuracy", label=LINEAR_MARK.name, **LINEAR_MARK.line
-            )
+            draw_baseline(grid[row][column], baseline, part)
             panels.accuracy_curves(grid[row][column], curves[curves["width"] == width], part, classes=classes)
         grid[0][column].set(title=f"width {width}", xlabel="")
     figures.shared_legend(figure, grid[0][0])
     return figure
+
+
+def draw_baseline(axes: Axes, curves: pd.DataFrame, part: str) -> None:
+    """Draw the accuracy of softmax regression by epoch; `part` is train or test."""
+    panels.mean_line(axes, curves, f"{part}_accuracy", label=LINEAR_MARK.name, **LINEAR_MARK.line)
 
 
 def draw_accuracy(networks: pd.DataFrame, linear: pd.DataFrame, stratified: pd.DataFrame, classes: int) -> Drawing:
