@@ -1,1 +1,8 @@
-"""The experiments: one command each, `python -m experiments.<name>`; shared code is in `memo`."""
+"""The commands: `python -m experiments.<name>`."""
+
+import sys
+
+from memo.commands import starting
+
+if sys.argv[0] == "-m":  # while Python looks for the command to run
+    starting.prepare()

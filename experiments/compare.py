@@ -89,7 +89,7 @@ def main() -> None:
     """Write the page and say what was found; refuse in one sentence."""
     words = sys.argv[1:]
     if not words or {"-h", "--help"} & set(words):
-        print(__doc__)
+        print(__doc__ or "python -m experiments.compare FOLDER")
         sys.exit(0 if words else 2)
     try:
         source, options, kept = read(words)

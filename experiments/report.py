@@ -22,7 +22,9 @@ from memo.reporting.results import Result
 
 def main() -> None:
     """Write the page and report incomplete experiments on the terminal; or audit the ledgers."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.report", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.report", description="The findings of all experiments."
+    )
     parser.add_argument("folder", nargs="?", type=Path, default=Path("results"), help="results (the default)")
     parser.add_argument("--audit", action="store_true", help="compute every claim again from the committed tables")
     asked = parser.parse_args()

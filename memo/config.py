@@ -8,6 +8,7 @@ import difflib
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache, cached_property
@@ -57,6 +58,9 @@ ADDED = {
 CONF = next(path for up in (0, 1) if (path := Path(__file__).resolve().parents[up] / "conf").is_dir())
 
 
+# Bounds on sizes that are checked before anything is built; what fits into memory is checked as well.
+WIDEST, MOST_LAYERS, MOST_EVALUATIONS, MOST_SEEDS = 1_000_000, 1000, 100_000, 1_000_000
+
 # Of a recipe's hyper-parameters that only its optimiser has, by name.
 OPTIONS = "optimizer.options"
 
@@ -102,10 +106,17 @@ def _as_float32(value: Any) -> float:
         return float(np.float32(value))
 
 
-def _count(default: int | None, about: str, *, null: str = "", low: int = 1, recipe: bool = True) -> Any:
+def _count(
+    default: int | None, about: str, *, null: str = "", low: int = 1, high: float = math.inf, recipe: bool = True
+) -> Any:
     """Return a field of a whole number, or of null if `null` gives its meaning."""
-    words = f"a whole number from {low}" + (f", or null {null}" if null else "")
-    return _key(default, words, lambda v: (v is None and null != "") or (type(v) is int and v >= low), about, recipe)
+    words = f"a whole number from {low}" + (f" to {high}" if high < math.inf else "")
+    words += f", or null {null}" if null else ""
+
+    def check(value: Any) -> bool:
+        return (value is None and null != "") or (type(value) is int and low <= value <= high)
+
+    return _key(default, words, check, about, recipe)
 
 
 def _seed_of_its_own(about: str) -> Any:
@@ -188,8 +199,8 @@ class Model:
 
     widths: list[int] = _key(
         [64, 64],
-        "a list of hidden widths, each a whole number from 1",
-        lambda v: all(type(w) is int and w >= 1 for w in v),
+        f"a list of at most {MOST_LAYERS} hidden widths, each a whole number from 1 to {WIDEST}",
+        lambda v: len(v) <= MOST_LAYERS and all(type(w) is int and 1 <= w <= WIDEST for w in v),
         "units of each hidden layer",
     )
     activation: str = _choice("relu", ACTIVATIONS, "of the hidden units")
@@ -279,7 +290,9 @@ class Recipe:
         ("per_seed", "shared"),
         "shared: every seed sees the same images in the same order (docs/performance.md)",
     )
-    evaluations: int = _count(64, "full passes over training and test images along training", low=2)
+    evaluations: int = _count(
+        64, "full passes over training and test images along training", low=2, high=MOST_EVALUATIONS
+    )
     spacing: str = _choice(
         "log", ("log", "epochs"), "of the evaluations: log (dense in the first epoch), or at the ends of epochs"
     )
@@ -300,7 +313,7 @@ class Execution:
     memory_gb: float | None = _key(
         None,
         "a number of gigabytes above 0, or null to choose",
-        lambda v: v is None or v > 0,
+        lambda v: v is None or 0 < v < math.inf,
         "memory for networks in training",
         recipe=False,
     )
@@ -362,7 +375,9 @@ class Config(Recipe):
     """A recipe and the options of a command."""
 
     seed: int = _key(0, "a whole number from 0 to 2147483647", lambda v: 0 <= v < 2**31, "the first seed", recipe=False)
-    seeds: int = _count(1, "trials of the recipe, with consecutive seeds, trained side by side", recipe=False)
+    seeds: int = _count(
+        1, "trials of the recipe, with consecutive seeds, trained side by side", high=MOST_SEEDS, recipe=False
+    )
     probes: list[str] = _key(
         ["confidence"],
         _OneOf(PROBES, "a list of ", ", each once, and also once as name@n: at n evaluations (from 2) along training"),
@@ -390,10 +405,16 @@ class Config(Recipe):
 
 @dataclass(frozen=True)
 class Trial:
-    """One network: a checked recipe and a seed."""
+    """One network: a checked recipe and a seed; Refusal for a seed that is none."""
 
     recipe: Recipe
     seed: int
+
+    def __post_init__(self) -> None:
+        if type(self.seed) is not int:
+            object.__setattr__(self, "seed", _plain(self.seed, int))
+        if type(self.seed) is not int or not 0 <= self.seed < 2**31:
+            raise Refusal(f"seed is {self.seed}; allowed is a whole number from 0 to {2**31 - 1}.")
 
     @cached_property
     def id(self) -> str:
@@ -472,12 +493,19 @@ def recipe_hash(recipe: Recipe) -> str:
     return _digest(flatten(recipe))
 
 
+_PLACE = 2**63  # stands for a seed in what is digested
+
+
 def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_digested(content).encode()).hexdigest()[:16]
+
+
+def _digested(content: Mapping[str, Any]) -> str:
+    """Return the text that identifies keys with their values."""
     images = content["dataset.n_train"] or datasets.shape(content["dataset.name"]).train_images
     protocol = PROTOCOL if images % content["batch_size"] else 1
     content = {name: value for name, value in content.items() if (name, value) not in ADDED.items()}
-    text = json.dumps({**content, "protocol": protocol}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return json.dumps({**content, "protocol": protocol}, sort_keys=True)
 
 
 def describe(recipe: Recipe) -> str:
@@ -513,7 +541,14 @@ def check(config: Any, prefix: str = "") -> None:
         if is_dataclass(value):
             check(value, f"{prefix}{key.name}.")
         elif "check" in key.metadata and not _passes(key.metadata["check"], value):
-            raise Refusal(f"{prefix}{key.name} is {value}; allowed is {key.metadata['allowed']}.")
+            raise Refusal(f"{prefix}{key.name} is {value}{_rounded(value)}; allowed is {key.metadata['allowed']}.")
+
+
+def _rounded(value: Any) -> str:
+    """Return what float32 makes of a number that is out of range in it only."""
+    if isinstance(value, float) and math.isfinite(value) and (rounded := _as_float32(value)) in (0, 1, math.inf):
+        return f" (in float32 {rounded:g})" if rounded != value else ""
+    return ""
 
 
 def _passes(check: Callable[[Any], bool], value: Any) -> bool:
@@ -523,17 +558,54 @@ def _passes(check: Callable[[Any], bool], value: Any) -> bool:
         return False
 
 
+def _as_keys(given: Any) -> dict[str, Any]:
+    """Return the recipe keys of a mapping or of a row of the table of trials, with NumPy's and pandas' values as Python's."""
+    items = dict(given.items())
+    if (
+        "trial" in items
+    ):  # a row: results stand beside its recipe, and options that others of the table have are missing
+        items = {name: value for name, value in items.items() if is_recipe_key(name)}
+        items = {
+            name: value for name, value in items.items() if name in _recipe_keys() or _plain(value, float) is not None
+        }
+    kinds = _kinds(Recipe)
+    return {name: _plain(value, kinds.get(name, float)) for name, value in items.items()}
+
+
+def _kinds(kind: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the type of each recipe key by its dotted name."""
+    found: dict[str, Any] = {}
+    for key in fields(kind):
+        full = f"{prefix}{key.name}"
+        found |= _kinds(key.type, f"{full}.") if is_dataclass(key.type) else {full: key.type}
+    return found
+
+
+def _plain(value: Any, kind: Any) -> Any:
+    """Return a value of NumPy or pandas as Python's, None for a missing one; a whole float as an int where that is due."""
+    if isinstance(value, (np.ndarray, tuple)):
+        return [_plain(each, int) for each in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if kind in (int, int | None) and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
 def make_recipe(config: Recipe | Mapping[str, Any]) -> Recipe:
     """Return the checked, canonical recipe of a config: equal recipes compare equal, however they were written.
 
-    `config` may be the keys by dotted name, as on the command line and in the table of trials, such as
-    `{"labels.kind": "shuffled", "model.widths": [256, 256]}`; the others have the defaults of `Recipe`.
+    `config` may be the keys by dotted name, as on the command line, such as
+    `{"labels.kind": "shuffled", "model.widths": [256, 256]}`, or a row of the table of trials; the others have the
+    defaults of `Recipe`.
 
     Raises:
         Refusal: a key that no recipe has, a value out of range, more images than the data set has, or a batch larger than the training set.
     """
-    if isinstance(config, Mapping):
-        config = unflatten(config)
+    if not isinstance(config, Recipe):
+        config = unflatten(_as_keys(config))
     # `labels.kind=true` reaches a string key as the boolean True, and so as 'True'.
     labels = replace(config.labels, kind=str(config.labels.kind).lower())
     recipe = Recipe(**{key.name: getattr(config, key.name) for key in fields(Recipe)} | {"labels": labels})
@@ -652,4 +724,10 @@ def make_trials(config: Config) -> list[Trial]:
         raise Refusal("probes has first_layer, which needs images of one channel and at least 2 pixels per side.")
     if config.seed + config.seeds > 2**31:
         raise Refusal(f"seeds is {config.seeds}; from seed {config.seed} on, allowed is 1 to {2**31 - config.seed}.")
-    return [Trial(recipe, seed) for seed in range(config.seed, config.seed + config.seeds)]
+    if (recipe.dataset.n_test or 2) < 2 and any(name.startswith("calibration") for name in config.probes):
+        raise Refusal("probes has calibration, which needs at least 2 test images: dataset.n_test is 1.")
+    trials = [Trial(recipe, seed) for seed in range(config.seed, config.seed + config.seeds)]
+    before, after = _digested({**flatten(recipe), "seed": _PLACE}).split(str(_PLACE))
+    for trial in trials:  # all differ in the seed only: a hundredth of the time of one digest each
+        trial.__dict__["id"] = hashlib.sha256(f"{before}{trial.seed}{after}".encode()).hexdigest()[:16]
+    return trials

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_globals
+from hydra.core.utils import JobReturn, configure_log, env_override, filter_overrides, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
@@ -60,11 +60,12 @@ def launch(
     if plan:
         return []
     logger.info("Training %d jobs together", len(jobs))
-    if settings:
-        head.complete(requests, settings, folder)
-    else:
-        for request in requests:
-            sweep.complete(*request)
+    with env_override(config.hydra.job.env_set):
+        if settings:
+            head.complete(requests, settings, folder)
+        else:
+            for request in requests:
+                sweep.complete(*request)
 
     results = []
     with experiment.Stored(requests).known_to_train():

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import logging
+import os
 import shlex
 import sys
 import time
@@ -14,6 +15,7 @@ import pandas as pd
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -69,20 +71,34 @@ def admitted(config: DictConfig, overrides: Sequence[str]) -> Config:
     return typed
 
 
+@contextlib.contextmanager
+def _exiting() -> Iterator[None]:
+    """Exit with one sentence for what is refused: Hydra turns any other exception of a callback into a warning."""
+    try:
+        yield
+    except (Refusal, OmegaConfBaseException, MemoryError) as error:
+        raise SystemExit(f"Refused: {hydra_app.explain(error)}") from None
+
+
 class CheckBeforeRun(Callback):
     """Refuses a configuration, or any recipe that it sweeps, before Hydra makes a folder; prints a plan likewise."""
 
     def on_run_start(self, config: DictConfig, **kwargs: object) -> None:
         """Exit with one sentence where the configuration is refused, and after the plan where that is asked for."""
-        try:
+        with _exiting():
+            hydra_app.require_hydra(config.hydra)
             typed = admitted(config, config.hydra.overrides.task)
             wanted = requests(typed, Path(str(config.hydra.run.dir)))
-        except (Refusal, OmegaConfBaseException) as error:
-            # Hydra turns any exception of a callback into a warning, except one that exits.
-            raise SystemExit(f"Refused: {hydra_app.explain(error)}") from None
-        if typed.plan:
+            if not typed.plan:
+                sweep.require_device()
+                return
             sweep.show_plan(wanted)
-            raise SystemExit(0)
+        raise SystemExit(0)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: object) -> None:
+        """Exit with one sentence where Hydra's own settings, or this machine, are refused."""
+        with _exiting():
+            hydra_app.require_hydra(config.hydra)
 
 
 class TrackAfterJob(Callback):
@@ -221,8 +237,7 @@ def run(name: str, analyse: Callable[[run_folders.Tables, Config, Path], Report]
         if absent:
             raise Refusal(f"{len(absent)} of {len(ids)} trials are missing below {folder / run_folders.RUNS}.")
         tables["arms"] = members(config)
-        own = [override for override in HydraConfig.get().overrides.task if override != f"experiment={name}"]
-        command = shlex.join(["python", *_program(name, conf), *own])
+        command = shlex.join(["python", *_program(name, conf), *_overrides(name, folder)])
         sessions = [session for run in wanted for session in run_folders.provenance(run)]
         started = time.perf_counter()
         from memo.reporting import figures  # matplotlib, which neither training nor a launcher needs
@@ -231,7 +246,19 @@ def run(name: str, analyse: Callable[[run_folders.Tables, Config, Path], Report]
             report = analyse(tables, config, folder)
         write(report, folder, sessions, command, provenance.drawing(time.perf_counter() - started))
 
+    other = [word for word in sys.argv[1:] if word.startswith("experiment=")]
+    if other:
+        sys.exit(f"Refused: {other[0]} does not go with this command; another experiment has a command of its own.")
     hydra_app.run(task, (f"experiment={name}",), conf)
+
+
+def _overrides(name: str, folder: Path) -> list[str]:
+    """Return the overrides of this command, so that it writes into the same folder when it is run again."""
+    hydra = HydraConfig.get()
+    own = [override for override in hydra.overrides.task if override != f"experiment={name}"]
+    if hydra.mode == RunMode.MULTIRUN:  # a job's folder is not that of a single run
+        return [*own, f"hydra.run.dir={os.path.relpath(folder)}"]
+    return [*own, *(each for each in hydra.overrides.hydra if not each.startswith("hydra.mode="))]
 
 
 def _program(name: str, conf: Path | None) -> list[str]:

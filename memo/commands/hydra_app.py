@@ -13,13 +13,16 @@ from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
+from jax.errors import JaxRuntimeError
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from memo.cluster.settings import Settings
+from memo.commands import starting
 from memo.config import CONF, Config, flatten, make_recipe, run_name, typed, unknown_key
 from memo.errors import Refusal
+from memo.training import machine
 
 
 @dataclasses.dataclass
@@ -92,18 +95,19 @@ def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = (), con
             raise SystemExit(f"Refused: {refusal}") from None
 
     # Among the overrides: Hydra takes no further ones after a flag that follows the first.
-    first = next(
-        (n for n, word in enumerate(sys.argv) if n and "=" in word and not word.startswith("-")), len(sys.argv)
-    )
+    words = enumerate(sys.argv)
+    first = next((n for n, word in words if n and "=" in word and not _is_flag(n)), len(sys.argv))
     sys.argv[first:first] = overrides
     if conf is not None:
         sys.argv[1:1] = ["--config-dir", str(conf.resolve())]
+    os.environ.update({name: os.path.abspath(folder) for name in ("MEMO_CACHE",) if (folder := os.environ.get(name))})
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us and can be reported in one sentence
     try:
-        hydra.main(version_base=None, config_path=str(CONF), config_name="config")(refusing)()
+        with starting.interruptible(), machine.own_modes():
+            hydra.main(version_base=None, config_path=str(CONF), config_name="config")(refusing)()
     except KeyboardInterrupt:
-        sys.exit("Interrupted: finished networks are stored, and the same command resumes from there.")
+        sys.exit(starting.INTERRUPTED)
     except Exception as error:
         sentence = explain(error)
         if sentence is None or wants_traceback:
@@ -114,6 +118,27 @@ def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = (), con
             os.environ.pop("HYDRA_FULL_ERROR", None)
         else:
             os.environ["HYDRA_FULL_ERROR"] = wants_traceback
+
+
+# Options of Hydra that are followed by a word of their own.
+_WITH_VALUE = ("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p", "--info", "-i")
+
+
+def _is_flag(place: int) -> bool:
+    """Return whether a word of the command line is an option, or what follows one."""
+    return sys.argv[place].startswith("-") or sys.argv[place - 1] in _WITH_VALUE
+
+
+def require_hydra(config: DictConfig) -> None:
+    """Raise Refusal for settings of Hydra that this suite could not honour; `config` is Hydra's own part."""
+    if config.job.chdir:
+        raise Refusal("hydra.job.chdir is true; allowed is false: folders are relative to where a command starts.")
+    for name, value in config.job.env_set.items():
+        if str(name).startswith(("JAX_", "MPL", "PYTHON", "OMP_", "HYDRA_")):  # read when Python or the library starts
+            raise Refusal(f"hydra.job.env_set has {name}, which is read before; set it in the shell: {name}={value}.")
+    for key, folder in (("run", config.run.dir), ("sweep", config.sweep.dir)):
+        if not str(folder).strip():
+            raise Refusal(f"hydra.{key}.dir is empty; allowed is a folder, such as . for this one.")
 
 
 def explain(error: BaseException) -> str | None:
@@ -128,13 +153,17 @@ def explain(error: BaseException) -> str | None:
         if isinstance(link, OmegaConfBaseException) and link.full_key:
             return _explain_key(link)
     for link in chain:
+        if isinstance(link, OverrideParseException):
+            return f"{link.override} cannot be read; a value with other than plain characters goes in quotes: 'key=\"value\"'."
         if isinstance(link, (HydraException, OmegaConfBaseException)):
             lines = [line.strip() for line in str(link).split("Config search path")[0].splitlines()]
             return "; ".join(line for line in lines if line)
-    if isinstance(error, ValueError) and _raised_in(error).startswith("hydra."):
+    if _raised_in(error).split(".")[0] in ("hydra", "omegaconf") and not isinstance(error, OSError):
         return f"{error}."  # such as labels=true, which Hydra reads as a boolean
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename} cannot be used: {error.strerror}."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'A file'} cannot be used: {error.strerror}."
+    if isinstance(error, (MemoryError, JaxRuntimeError)) and ("RESOURCE_EXHAUSTED" in str(error) or not str(error)):
+        return f"This machine has too little memory for it ({str(error).splitlines()[0] if str(error) else 'MemoryError'})."
     return None
 
 
@@ -148,9 +177,24 @@ def _explain_key(error: OmegaConfBaseException) -> str:
     parent, _, name = str(error.full_key).rpartition(".")
     owner = error.object_type
     if not dataclasses.is_dataclass(owner):
-        return f"{error.full_key}: {str(error).splitlines()[0]}"
+        return f"{error.full_key}: {str(error).splitlines()[0]}{_allowed_of(str(error.full_key))}"
     keys = {key.name: key for key in dataclasses.fields(owner)}
     if name not in keys:
         return unknown_key(str(error.full_key), list(keys), parent or "the top level")
     allowed = keys[name].metadata.get("allowed", "a group")
     return f"{error.full_key}: {str(error).splitlines()[0]}; allowed is {allowed}."
+
+
+def _allowed_of(full_key: str) -> str:
+    """Return the end of a sentence: what is allowed for a key, or for the list that has it as an entry; else nothing."""
+    node: Any = Config
+    for name in full_key.partition("[")[0].split("."):
+        found = (
+            {key.name: key for key in dataclasses.fields(node)}.get(name) if dataclasses.is_dataclass(node) else None
+        )
+        if found is None:
+            return ""
+        if "allowed" in found.metadata:
+            return f"; allowed is {found.metadata['allowed']}."
+        node = found.type
+    return ""

@@ -1,5 +1,6 @@
 """Whether an experiment could be analysed as its configuration says (`memo.config.Experiment`): one function per key."""
 
+import re
 from collections.abc import Iterator
 
 from memo.commands.arms import SWEEP, arms, dotted, settings
@@ -12,6 +13,8 @@ def check(config: Config, overridden: set[str]) -> None:
     needs = config.experiment
     if needs != Experiment() and not needs.name:
         raise Refusal("experiment.name is missing; it is the experiment's own, as in `python -m experiments.<name>`.")
+    if "experiment.name" in overridden or not re.fullmatch(r"\w*", needs.name):
+        raise Refusal(f"experiment.name is {needs.name}; it is the experiment's own, and no command line changes it.")
     if needs.name and config.report:
         raise Refusal("report is true; an experiment writes its own report, and allowed is false.")
     _check_sweep(needs, overridden)

@@ -114,7 +114,7 @@ def write(report: Report, folder: Path, sessions: Sequence[dict], command: str, 
     claims.write(report.ledger, folder / "claims.csv")
     claims.write(sentences.table(report.ledger), folder / "sentences.csv")
     with replacing(folder / "findings.md") as path:
-        path.write_text("".join(f"- {finding}\n" for finding in report.findings))
+        path.write_text("".join(f"- {finding}\n" for finding in report.findings), encoding="utf-8")
     write_page(report, folder, sessions, command)
     distinct = apart(sessions)
     stored = {

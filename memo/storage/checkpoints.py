@@ -118,7 +118,7 @@ class Unfinished:
         if first:
             shutil.rmtree(self.folder, ignore_errors=True)  # left by a crash while it was being removed
             with run_folders.replacing(self.folder / RECORD) as path:
-                path.write_text(self._record)
+                path.write_text(self._record, encoding="utf-8")
         for part in self._parts():
             try:
                 tables = {name: run_folders.read(part / f"{name}.parquet") for name in self._names}
@@ -269,7 +269,7 @@ def find(root: Path, seconds: float) -> list[Unfinished]:
     found = []
     for path in sorted(root.glob(f"*/{RECORD}")):
         try:
-            record = json.loads(path.read_text())
+            record = json.loads(path.read_text(encoding="utf-8"))
             made_by = {name: value for name, value in record["made_by"].items() if _made_by().get(name) != value}
             if made_by or record["made_by"].keys() != _made_by().keys():  # others would not give the same numbers
                 by = ", ".join(f"{name} {value}" for name, value in made_by.items())

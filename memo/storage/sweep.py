@@ -92,6 +92,12 @@ class Request(NamedTuple):
                         left.remove()
 
 
+def require_device() -> None:
+    """Raise Refusal where JAX finds no device to train on."""
+    machine.use_every_core()
+    machine.worker_devices()
+
+
 def say_all_is_stored(requests: Sequence[Request]) -> None:
     """Log that nothing is to be trained."""
     wanted = sum(len(request.trials) for request in requests)
@@ -114,7 +120,7 @@ def show_plan(requests: Sequence[Request]) -> None:
 
 def _planned(group: population.Population, how: Execution) -> dict[str, Any]:
     static = group.signature.static
-    layout = population.lay_out(group, machine.this_machine(how), how)
+    layout = _laid_out(group, how)
     return {
         "network": mlp.describe_widths(static.sizes, "-"),
         "networks": len(group.trials),
@@ -235,11 +241,19 @@ def _work(request: Request, lacking: Lacking, root: Path) -> list[Unfinished]:
         logger.info("Resuming %d networks that an earlier command left unfinished.", networks)
     covered = set().union(*(part.runs for part in left))
     runs = {trial_id: run for trial_id, (_, run) in lacking.items()}
-    how, here, probes = request.how, machine.this_machine(request.how), _joint_probes(request, lacking)
+    probes = _joint_probes(request, lacking)
     return left + [
-        Unfinished(root, group, population.lay_out(group, here, how), runs, probes, how.checkpoint_seconds)
+        Unfinished(root, group, _laid_out(group, request.how), runs, probes, request.how.checkpoint_seconds)
         for group in population.plan([trial for trial, _ in lacking.values() if trial.id not in covered])
     ]
+
+
+def _laid_out(group: population.Population, how: Execution) -> population.Layout:
+    """Return how this machine trains a population; Refusal where it has too little memory for that."""
+    here = machine.this_machine(how)
+    layout = population.lay_out(group, here, how)
+    population.require_memory(group, here, layout)
+    return layout
 
 
 def _train(

@@ -17,8 +17,8 @@ from memo.config import Execution
 from memo.data.datasets import Dataset
 from memo.networks.program import Images
 from memo.training.inputs import TrainingData
-from memo.training.machine import this_machine, use_every_core, worker_devices
-from memo.training.population import Layout, Population, lay_out, slabs
+from memo.training.machine import own_modes, this_machine, use_every_core, worker_devices
+from memo.training.population import Layout, Population, lay_out, require_memory, slabs
 from memo.training.slab import Slab, Trained
 
 
@@ -32,6 +32,7 @@ class Checkpoints(Protocol):
         """Keep a slab's arrays if it is time to, or `now`."""
 
 
+@own_modes()
 def train(
     population: Population,
     dataset: Dataset,
@@ -47,7 +48,9 @@ def train(
     """
     use_every_core()
     execution = execution or Execution()
-    layout = lay_out(population, this_machine(execution), execution)
+    machine = this_machine(execution)
+    layout = lay_out(population, machine, execution)
+    require_memory(population, machine, layout)
     parts: dict[int, Trained] = {}
     seconds = train_slabs(population, layout, dataset, parts.__setitem__, checkpoints=checkpoints, observed=observed)
     positions = np.concatenate([places[places >= 0] for places in slabs(population, layout)])
@@ -107,6 +110,7 @@ class Prepared(NamedTuple):
     seconds: dict[str, float]
 
 
+@own_modes()
 def prepare(population: Population, layout: Layout, dataset: Dataset) -> Prepared:
     """Arrange the data of a population and compile its programs: while another one trains, if that is asked in a thread."""
     started = time.perf_counter()
@@ -149,7 +153,7 @@ def train_slabs(
                 number, places = next(waiting, (None, None))
             if number is None or places is None:
                 return
-            with jax.default_device(device):
+            with jax.default_device(device), own_modes():
                 kept = checkpoints.restore(number) if checkpoints else None
                 slab = Slab(population, places, data, device, observed, kept)
                 if _train_slab(slab, number, checkpoints, advanced, stopped):

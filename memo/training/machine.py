@@ -1,14 +1,17 @@
 """The machine that trains: its devices, a worker for each of them, and the memory that networks may take."""
 
 import contextlib
+import importlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from memo.config import Execution
+from memo.errors import Refusal
 from memo.networks.arithmetic import SMALL_BATCH, SPARSE, Arithmetic, density, sparse_is_possible
 from memo.networks.program import Images, Static
 
@@ -17,6 +20,7 @@ from memo.networks.program import Images, Static
 SPEED = {"cpu": 6e10, "gpu": 2e13}
 # The share of a GPU's memory that networks in training and their images may take: a guess too.
 GPU_SHARE = 0.8
+CONTROL_GROUPS, PROCESS = Path("/sys/fs/cgroup"), Path("/proc/self")
 
 
 class Machine(NamedTuple):
@@ -36,6 +40,14 @@ def use_every_core() -> None:
     with contextlib.suppress(RuntimeError):  # refused once JAX runs: a notebook or a test has chosen its devices
         jax.config.update("jax_num_cpu_devices", jax.config.jax_num_cpu_devices)  # type: ignore[attr-defined]
         jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+
+@contextlib.contextmanager
+def own_modes() -> Iterator[None]:
+    """Compute in this thread as the suite means it, whatever modes of JAX a user has set: in float32, NaN as a value."""
+    home: Any = jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")  # as before JAX 0.8
+    with home.enable_x64(False), jax.debug_nans(False), jax.debug_infs(False):
+        yield
 
 
 def platform_of(device: jax.Device) -> str:
@@ -67,14 +79,57 @@ def worker_devices(cores: int | None = None) -> list[jax.Device]:
 
     `cores` limits how many cores are used; None is all that this process may use.
     """
-    devices = jax.local_devices()
+    try:
+        devices = jax.local_devices()
+    except (RuntimeError, AssertionError) as error:  # AssertionError: JAX_PLATFORMS=cuda without its plug-in
+        asked = jax.config.jax_platforms or "not set"  # type: ignore[attr-defined]
+        said = " ".join(str(error).split()) or "no such platform"
+        raise Refusal(f"JAX_PLATFORMS is {asked}; JAX finds no device there ({said[:300]}).") from error
     if platform_of(devices[0]) == "cpu" and not jax.config.read("jax_cpu_enable_async_dispatch"):
         return devices * max(1, min(_cores(), cores or _cores()) // len(devices))
     return devices
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min([cores, *_cpu_quotas()])))
+
+
+def _control_groups(controller: str) -> list[Path]:
+    """Return the folders with this process's limits by a controller of Linux's control groups, versions 1 and 2."""
+    folders = []
+    with contextlib.suppress(OSError):
+        for line in (PROCESS / "cgroup").read_text(encoding="utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and controller not in controllers.split(","):
+                continue
+            root = CONTROL_GROUPS / controllers if controllers else CONTROL_GROUPS
+            root = root if root.is_dir() else CONTROL_GROUPS / controller
+            own = root / path.lstrip("/")
+            # Limits of groups above hold too; inside a container, its own group is the root.
+            folders += [folder for folder in (own, *own.parents) if folder == root or root in folder.parents]
+    return list(dict.fromkeys([*folders, CONTROL_GROUPS, CONTROL_GROUPS / controller]))
+
+
+def _numbers(path: Path) -> list[float]:
+    """Return the numbers in a file; none where it is absent or says `max`, which is no limit."""
+    try:
+        return [float(word) for word in path.read_text(encoding="utf-8").split()]
+    except (OSError, ValueError):
+        return []
+
+
+def _cpu_quotas() -> list[float]:
+    """Return how many cores each control group lets this process use, where it limits them."""
+    found = []
+    for folder in _control_groups("cpu"):
+        quota = _numbers(folder / "cpu.max") or [
+            *_numbers(folder / "cpu.cfs_quota_us"),
+            *_numbers(folder / "cpu.cfs_period_us"),
+        ]
+        if len(quota) == 2 and min(quota) > 0:
+            found.append(quota[0] / quota[1])
+    return found
 
 
 def this_machine(execution: Execution) -> Machine:
@@ -91,7 +146,7 @@ def this_machine(execution: Execution) -> Machine:
 
 
 def _host_memory() -> int:
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    with contextlib.suppress(OSError, ValueError):  # a container may be given less than the machine has
-        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return min(limits)
+    limits = [float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))]
+    for folder in _control_groups("memory"):  # a container may be given less than the machine has
+        limits += _numbers(folder / "memory.max") + _numbers(folder / "memory.limit_in_bytes")
+    return int(min(limits))

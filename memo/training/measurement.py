@@ -9,10 +9,12 @@ from memo.errors import Refusal
 from memo.networks.mlp import Layers
 from memo.probes import PROBES, along, at_the_end, known, observed, places
 from memo.probes.networks import Networks
+from memo.training.machine import own_modes
 from memo.training.population import signature
 from memo.training.slab import Trained
 
 
+@own_modes()
 def measure(trained: Trained, probes: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
     """Return the columns [rows] of each probe's table, by the table's name; `network` is the place among the trials.
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from memo.config import Execution, Trial
 from memo.data import datasets
+from memo.errors import Refusal
 from memo.networks import mlp, program
 from memo.networks.disturbances import DISTURBANCES, Strengths
 from memo.networks.optimizers import OPTIMIZERS, Hyperparameters
@@ -132,8 +133,11 @@ def signature(trial: Trial) -> Signature:
 def plan(trials: Sequence[Trial]) -> list[Population]:
     """Group trials into populations, smallest networks first, seed by seed."""
     groups: dict[Signature, list[Trial]] = defaultdict(list)
+    of_recipe: dict[int, Signature] = {}  # by the identity of a recipe, which the seeds of a command share
     for trial in trials:
-        groups[signature(trial)].append(trial)
+        if id(trial.recipe) not in of_recipe:
+            of_recipe[id(trial.recipe)] = signature(trial)
+        groups[of_recipe[id(trial.recipe)]].append(trial)
     populations = [
         Population(common, tuple(sorted(group, key=lambda trial: trial.seed))) for common, group in groups.items()
     ]
@@ -220,6 +224,8 @@ def lay_out(population: Population, machine: Machine, execution: Execution) -> L
         # Smaller packs rather than idle workers.
         while pack_size > 1 and sum(math.ceil(group / pack_size) for group in groups) < machine.workers:
             pack_size = math.ceil(pack_size / 2)
+        while pack_size > 1 and _pack_bytes(common, pack_size) > machine.memory:
+            pack_size = math.ceil(pack_size / 2)
     most = max(groups)
     pack_size = math.ceil(most / math.ceil(most / pack_size))  # 5 networks are packs of 3 and 2, not of 4 and 1
     count = sum(math.ceil(group / pack_size) for group in groups)
@@ -235,6 +241,17 @@ def lay_out(population: Population, machine: Machine, execution: Execution) -> L
             packs = min(packs, PACKS_OF_SMALL_STEPS if pack_size * step_flop(common.static) < SMALL_STEP else 1)
     packs = min(packs, math.ceil(count / workers))
     return Layout(math.ceil(count / math.ceil(count / packs)), pack_size, workers)
+
+
+def require_memory(population: Population, machine: Machine, layout: Layout) -> None:
+    """Raise Refusal where this layout's networks that share minibatches need more memory than the machine gives them."""
+    needed = _pack_bytes(population.signature, layout.pack_size)
+    if needed > machine.memory:
+        together = "a network" if layout.pack_size == 1 else f"{layout.pack_size} networks at a time"
+        raise Refusal(
+            f"To train {together} of {mlp.describe_widths(population.signature.static.sizes, '-')} takes "
+            f"{needed / 1e9:.3g} GB; {machine.memory / 1e9:.3g} GB are available (execution.memory_gb sets another limit)."
+        )
 
 
 def cores_each(common: Signature, platform: str) -> int:
