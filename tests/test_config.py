@@ -130,6 +130,7 @@ OTHER = {
     "batch_order": "shared",
     "evaluations": 63,
     "spacing": "epochs",
+    "evaluation_images": 500,
 }
 
 # As they were before the keys of ADDED.
