@@ -73,6 +73,7 @@ REFUSED = [
     ("batch_order", "sorted", "per_seed, shared"),
     ("evaluations", 1, "from 2"),
     ("spacing", "linear", "log, epochs"),
+    ("evaluation_images", 0, "from 1"),
     ("execution.pack_size", 0, "from 1, or null to choose"),
     ("execution.packs", -1, "from 1, or null to choose"),
     ("execution.memory_gb", 0.0, "above 0"),
