@@ -3,7 +3,7 @@
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from memo.reporting import claims, inline_images, sentences, sources, view
+from memo.reporting import claims, inline_images, markup, sentences, sources, view
 from memo.statistics.intervals import Estimate
 from memo.storage.run_folders import Tables, replacing
 
@@ -201,7 +201,16 @@ def templates(**options: Any) -> jinja2.Environment:
     )
     environment.filters["number"] = number
     environment.filters["range"] = _range
+    environment.filters["inline"] = markup.inline
+    environment.globals["script"] = lambda *names: markup.script(*map(_source(environment), names))
     return environment
+
+
+def _source(environment: jinja2.Environment) -> Callable[[str], str]:
+    """Return what reads a file beside the templates as it is."""
+    loader = environment.loader
+    assert loader is not None
+    return lambda name: loader.get_source(environment, name)[0]
 
 
 def _range(expected: str) -> str:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 import yaml
@@ -170,10 +170,15 @@ def _whole(experiment: Experiment, folder: Path, ledger: pd.DataFrame, stored: d
     for section in stored["sections"]:
         figures = [Figure(**figure) for figure in section["figures"]]
         named |= {Path(figure.file).stem for figure in figures}
+        problems += [f"{figure.file} lies outside of the folder." for figure in figures if _outside(figure.file)]
+        figures = [figure for figure in figures if not _outside(figure.file)]
         problems += [f"{figure.file} is missing." for figure in figures if not (folder / figure.file).exists()]
         there = [figure for figure in figures if (folder / figure.file).exists()]
         sections.append(Section(section["title"], section["findings"], there, (), section["sentences"]))
     summary = stored["summary"] and Figure(**stored["summary"])
+    if summary and _outside(summary.file):
+        problems.append(f"{summary.file} lies outside of the folder.")
+        summary = None
     if summary and not (folder / summary.file).exists():
         problems.append(f"{summary.file} is missing.")
         summary = None
@@ -183,6 +188,12 @@ def _whole(experiment: Experiment, folder: Path, ledger: pd.DataFrame, stored: d
     page = "report.html" if (folder / "report.html").exists() else ""
     state = HALF if problems else COMPLETE
     return Result(experiment, state, problems, ledger=ledger, sections=sections, summary=summary, page=page, **texts)
+
+
+def _outside(file: str) -> bool:
+    """Return whether a file that a result names lies outside of its folder."""
+    path = PurePosixPath(file)
+    return path.is_absolute() or ".." in path.parts
 
 
 def load(folder: str | os.PathLike) -> Tables:
