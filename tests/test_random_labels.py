@@ -438,6 +438,6 @@ def test_the_command(tmp_path):
         assert (folder / "figures" / f"{name}.svg").exists()
     page = (folder / "report.html").read_text()
     assert not re.search(NO_NUMBER, visible(page))
-    assert page.count("<img ") == page.count('src="data:image/') == 11
+    assert page.count("<img ") == page.count('src="data:image/') == 13
     found = audit.audit(results.read(Experiment("random_labels", "", ""), folder), folder)
     assert found.claims == len(ledger) and found.mismatches == []

@@ -184,7 +184,6 @@ def draw_accuracies(networks: pd.DataFrame) -> Drawing:
     train.set(title="random labels", ylabel="training accuracy")
     train.axhline(0.99, **palette.REFERENCE)
     if linear := linear_of(networks, images_of(networks, PLAIN[1][0])):
-        train.axhline(linear.value, **LINEAR_MARK.line, label=LINEAR_MARK.name)
-        figures.legend(train, loc="lower right")
+        train.axhline(linear.value, **LINEAR_MARK.line)
     figures.shared_legend(figure, test)
     return figure
