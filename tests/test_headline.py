@@ -152,6 +152,15 @@ def test_a_number_that_does_not_follow_from_the_tables_is_found(results, tmp_pat
 
 
 @pytest.mark.slow
+def test_tables_of_an_earlier_analysis_are_said_to_be_that(results, tmp_path):
+    shutil.copytree(results, tmp_path / "headline", ignore=shutil.ignore_patterns("runs"))
+    file = tmp_path / "headline" / "tables" / "networks.csv"
+    pd.read_csv(file).drop(columns="rate").to_csv(file, index=False)
+    (mismatch,) = audit(stored(tmp_path / "headline"), tmp_path / "headline").mismatches
+    assert "rate" in mismatch and "python -m experiments.headline makes them anew" in mismatch
+
+
+@pytest.mark.slow
 def test_the_same_command_trains_nothing_and_redraws_the_same(results):
     stored = {path: path.stat().st_mtime_ns for path in results.rglob("*.parquet")}
     before = artefacts(results)

@@ -38,13 +38,18 @@ def audit(result: Result, folder: Path) -> Audit | None:
     if not isinstance(analysis, Analysis):
         return None
     tables = results.load(folder)
-    found = analysis.answers(Tables({name: table for name, table in tables.items() if name != "claims"}))
+    numbers = int(result.ledger["measured"].notna().sum())
+    try:
+        found = analysis.answers(Tables({name: table for name, table in tables.items() if name != "claims"}))
+    except (KeyError, AttributeError) as error:  # a column or a table that the experiment had not when it was run
+        lacking = f"the tables lack what today's analysis reads ({error}); {result.experiment.command} makes them anew."
+        return Audit(result.name, len(result.ledger), numbers, [lacking])
     again = found.ledger(result.scale)
     mismatches = _differences(result.ledger, again)
     stored = read_table((folder / "sentences.csv").read_text(encoding="utf-8"))
     if not stored.astype(str).equals(sentences.table(result.ledger).astype(str)):
         mismatches.append(f"{result.name}: sentences.csv does not follow from claims.csv.")
-    return Audit(result.name, len(result.ledger), int(result.ledger["measured"].notna().sum()), mismatches)
+    return Audit(result.name, len(result.ledger), numbers, mismatches)
 
 
 def _differences(committed: pd.DataFrame, again: pd.DataFrame) -> list[str]:
