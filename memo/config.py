@@ -565,9 +565,7 @@ def _as_keys(given: Any) -> dict[str, Any]:
         "trial" in items
     ):  # a row: results stand beside its recipe, and options that others of the table have are missing
         items = {name: value for name, value in items.items() if is_recipe_key(name)}
-        items = {
-            name: value for name, value in items.items() if name in _recipe_keys() or _plain(value, float) is not None
-        }
+        items = {name: value for name, value in items.items() if name in _recipe_keys() or not _missing(value)}
     kinds = _kinds(Recipe)
     return {name: _plain(value, kinds.get(name, float)) for name, value in items.items()}
 
@@ -581,14 +579,18 @@ def _kinds(kind: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def _missing(value: Any) -> bool:
+    return type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value))
+
+
 def _plain(value: Any, kind: Any) -> Any:
     """Return a value of NumPy or pandas as Python's, None for a missing one; a whole float as an int where that is due."""
     if isinstance(value, (np.ndarray, tuple)):
         return [_plain(each, int) for each in value]
     if isinstance(value, np.generic):
         value = value.item()
-    if type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value)):
-        return None
+    if _missing(value):  # a NaN given as a number is refused as that
+        return value if kind is float and isinstance(value, float) else None
     if kind in (int, int | None) and isinstance(value, float) and value.is_integer():
         return int(value)
     return os.fspath(value) if isinstance(value, os.PathLike) else value

@@ -114,6 +114,7 @@ def test_networks_are_read_with_their_noise_the_diverged_among_them():
         "labels.changed": 0.0,
         "inputs.fraction": 0.3,
         "labels.fraction": 0.4,
+        "dataset.name": "mnist",
     }
     kinds = {"inputs.kind": ["natural", "gaussian", "natural"], "labels.kind": ["true", "true", "random"]}
     trials = pd.DataFrame({"trial": list("abc"), "seed": 0, **kinds, "status": ["completed", "completed", "diverged"]})

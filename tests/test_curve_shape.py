@@ -11,8 +11,8 @@ from memo.statistics.curve_shape import (
     early_share,
     linearity,
     loss_progress,
+    rising,
     shape,
-    smoothed,
     steepness,
     time_to,
 )
@@ -280,36 +280,19 @@ def test_a_curve_read_where_another_reaches_a_level():
     assert curve_shape.at_level(-np.array([2.3, 0.3, 0.1]), [0, 1, 2], -0.2) == pytest.approx(1.5)
 
 
-def brute_force(steps, values):
-    """The smoothed curve, one evaluation after the other, by NumPy's own weighted fit."""
-    found, x = np.array(values, float), np.log(np.maximum(steps, 1e-300))
-    known = (steps > 0) & np.isfinite(values)
-    spacing = np.gradient(x[known])
-    for place in np.flatnonzero(known):
-        distance = np.abs(x[known] - x[place]) / curve_shape.REACH
-        weights = np.where(distance < 1, (1 - distance**3) ** 3, 0) * spacing
-        if (weights > 0).sum() >= curve_shape.FEWEST:
-            line = np.polynomial.Polynomial.fit(x[known], values[known], 1, w=np.sqrt(weights))
-            found[place] = line(x[place])
-    return found
-
-
-def test_a_smoothed_curve_is_a_weighted_fit_at_each_evaluation():
-    steps = np.array([0, 1, 2, 3, 4, 5, 6, 8, 9, 11, 14, 15, 18, 30, 31, 32, 33, 90])
-    values = np.random.default_rng(0).random(len(steps))
-    values[-1] = np.nan
-    found = smoothed(steps, values)
-    np.testing.assert_allclose(found, brute_force(steps, values), rtol=1e-9)
-    assert found[:3].tolist() == values[:3].tolist()  # too few neighbours
-    assert (found != values)[13:17].all()
-
-
-def test_a_straight_line_in_the_logarithm_of_the_step_stays():
-    steps = np.append(0, np.geomspace(1, 1000, 80))
-    values = np.append(0.1, 0.1 + 0.12 * np.log(steps[1:]))
-    np.testing.assert_allclose(smoothed(steps, values), values, atol=1e-12)
-    few = np.append(0, np.geomspace(1, 1000, 12))
-    assert smoothed(few, np.sqrt(few)).tolist() == np.sqrt(few).tolist()
+def test_the_rise_is_the_closest_curve_that_never_falls():
+    values = np.array([0.1, 0.3, 0.2, 0.25, 0.6, 0.55, 0.9, np.nan])
+    assert rising(values)[:-1] == pytest.approx([0.1, 0.25, 0.25, 0.25, 0.575, 0.575, 0.9]) and np.isnan(
+        rising(values)[-1]
+    )
+    draw = np.random.default_rng(0)
+    values = np.cumsum(draw.normal(0.3, 1, size=40))
+    closest = np.square(rising(values) - values).sum()
+    for _ in range(200):  # no other rising curve is closer
+        other = np.maximum.accumulate(rising(values) + draw.normal(0, 0.05, size=40))
+        assert np.square(other - values).sum() > closest
+    clean = np.sqrt(np.arange(30.0))
+    assert rising(clean).tolist() == clean.tolist()
 
 
 @pytest.mark.parametrize(
@@ -332,8 +315,8 @@ def test_times_of_fluctuating_curves_do_not_depend_on_how_often_one_looks(curve)
         noise = np.sqrt(values * (1 - values) / 1000) * np.clip(draw.normal(size=len(dense)), -2.5, 2.5)
         seen = np.clip(values + noise, 0, 1)
         pairs = (dense, seen), (few, seen[np.searchsorted(dense, few)])
-        for found, read in ((ratios, smoothed), (raw, lambda _, values: values)):
-            curves = [(steps, read(steps, values)) for steps, values in pairs]
+        for found, read in ((ratios, rising), (raw, np.asarray)):
+            curves = [(steps, read(values)) for steps, values in pairs]
             for level in (0.5, 0.9, 0.99):
                 reference, time = (time_to(*each, level) for each in curves)
                 found.setdefault(level, []).append(time / reference)

@@ -122,13 +122,20 @@ def test_conditions_hold_for_the_claims_answered_after_them(declared):
         ("factors", {}, "No claim 'factors' is declared"),
         ("factor-{time}-{width}", {"time": 90}, "declared over"),
         ("factor-{time}-{width}", {"time": 95, "width": 16}, "neither declared nor of this run"),
-        ("exponent", {}, "awaiting another run"),
         ("enough", {}, "answered twice"),
     ],
 )
 def test_answers_to_what_was_not_asked_are_refused(declared, template, values, message):
     with pytest.raises(ValueError, match=message):
         answered(declared).give(template, (HALF, ""), **values)
+
+
+def test_the_run_that_a_claim_awaits_answers_it(declared):
+    before, after = answered(declared), answered(declared)
+    after.give("exponent", (HALF, ""))
+    waiting, given = (each.ledger("quick").set_index("claim").loc["exponent"] for each in (before, after))
+    assert waiting["verdict"] == claims.NOT_YET_MEASURED != given["verdict"]
+    assert given["measured"] == HALF.value
 
 
 def test_answers_are_read_by_id(declared):

@@ -14,12 +14,10 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import isotonic_regression
 
 KINDS = ("accuracy", "loss")
 WINDOW = 1 / 20  # of the span
-# How far a line of `smoothed` reaches, as a natural logarithm of steps: two thirds to one and a half times a step.
-REACH = 0.4
-FEWEST = 4  # evaluations that such a line is fitted to: a curve of few evaluations stays as it is
 
 # Accuracies are stored as float32, which has 0.9 as 0.89999998; one image in 60 000 is an accuracy of 17e-6.
 _ROUNDING = 1e-6
@@ -70,28 +68,17 @@ def loss_progress(values: ArrayLike) -> np.ndarray:
     return (values[0] - values) / values[0]
 
 
-def smoothed(steps: ArrayLike, values: ArrayLike) -> np.ndarray:
-    """Curve without the fluctuation of single evaluations, [E]: at each, a straight line in the logarithm of the step.
+def rising(values: ArrayLike) -> np.ndarray:
+    """Non-decreasing curve that is closest to the values [E] in squares, [E]; NaN at the end stays.
 
     Accuracies of a network trained by minibatches rise and fall by a percentage point from one step to the next, so the
-    first time at which one of them reaches a level is the earlier, the more often one looks. The line is fitted to the
-    evaluations within REACH by weighted least squares (tricube weights, Cleveland 1979, times the distance between
-    neighbours, so that more of them do not weigh more); where fewer than FEWEST lie there, and at step 0, the value stays.
+    first time at which one of them reaches a level is the earlier, the more often one looks. That of the fitted curve is
+    not: where values fall, it has their mean (isotonic regression, Barlow et al. 1972). A rising curve stays as it is.
     """
-    steps, values = np.asarray(steps, float), np.asarray(values, float)
-    found, known = values.copy(), np.flatnonzero(np.isfinite(values) & (steps > 0))
-    if len(known) < FEWEST:
-        return found
-    x, y = np.log(steps[known]), values[known]
-    distance = x - x[:, None]
-    weights = np.clip(1 - np.abs(distance / REACH) ** 3, 0, None) ** 3 * np.gradient(x)
-    enough = (weights > 0).sum(axis=1) >= FEWEST
-    weights /= weights.sum(axis=1, keepdims=True)
-    # By deviations from weighted means, which keeps a straight line straight to rounding.
-    middle, height = (weights * distance).sum(axis=1, keepdims=True), weights @ y
-    across = (weights * (distance - middle) ** 2).sum(axis=1)
-    slope = np.divide((weights * (distance - middle)) @ y, across, out=np.zeros_like(height), where=enough)
-    found[known] = np.where(enough, height - slope * middle[:, 0], y)
+    values = np.asarray(values, float)
+    found, known = values.copy(), np.isfinite(values)
+    if known.any():
+        found[known] = isotonic_regression(values[known]).x
     return found
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from memo.data import datasets
 from memo.networks.status import DIVERGED
-from memo.statistics.curve_shape import loss_progress, shape, smoothed, start, time_to
+from memo.statistics.curve_shape import loss_progress, rising, shape, start, time_to
 
 Curve = Mapping[str, np.ndarray]  # the columns READ of one network's learning curve
 READ = ("step", "epoch", "train_loss", "train_accuracy", "test_accuracy", "validation_accuracy")
@@ -54,7 +54,7 @@ COLUMNS = (
 def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, times: Mapping[str, float]) -> pd.DataFrame:
     """Return one row for each row of `trials`, with its index: COLUMNS, and `times`, levels of training accuracy by name.
 
-    Times are epochs at which the smoothed curve first crosses a level, between evaluations; NaN if it never does. `start` is the
+    Times are epochs at which the rise first crosses a level, between evaluations; NaN if it never does. `start` is the
     time at which a tenth of the initial loss is lost, where fitting starts. `best` is the evaluation after step 0 with the best test
     accuracy, `best_by_validation` the one with the best validation accuracy (the first of them, where several are), NaN where no
     image was held out. Everything is NaN for diverged networks.
@@ -116,16 +116,16 @@ def _by_validation(curve: Curve, first: int) -> dict[str, float]:
 
 
 def rises(curve: pd.DataFrame | Curve) -> dict[str, np.ndarray]:
-    """Return the smoothed rise of each kind of LEVELS: the share of the initial loss that is lost, and training accuracy."""
+    """Return the rise of each kind of LEVELS: the share of the initial loss that is lost, and training accuracy."""
     progress = loss_progress(curve["train_loss"])
     return {
-        "loss": smoothed(curve["step"], progress),
-        "accuracy": smoothed(curve["step"], curve["train_accuracy"]),
+        "loss": rising(progress),
+        "accuracy": rising(curve["train_accuracy"]),
     }
 
 
 def shapes(curve: pd.DataFrame | Curve, classes: int | None) -> dict[str, float]:
-    """Return SHAPE_COLUMNS, the statistics of memo.statistics.curve_shape of a network's smoothed training loss and accuracy.
+    """Return SHAPE_COLUMNS, the statistics of memo.statistics.curve_shape of the rise of a network's training loss and accuracy.
 
     Those of accuracy, which rises from that of guessing one of the classes, are left out where the number of classes is not known.
     """
