@@ -87,6 +87,10 @@ def test_a_mean_rate_is_matched_where_all_networks_train_on():
     assert easy_examples.at_mean({}, 0.5) is None
     assert easy_examples.after_an_epoch(errors)[1] is half
     assert easy_examples.after_an_epoch({2.0: half}) is None
+    assert easy_examples.after_an_epoch({0.5: None, 1.008: half, 2.0: None}) == (
+        1.008,
+        half,
+    )  # it ends inside a minibatch
 
 
 def test_arms_differ_by_networks_of_the_same_seed():

@@ -69,8 +69,9 @@ def errors_along(evidence: Evidence, arm: str) -> dict[float, pd.DataFrame]:
 
 
 def after_an_epoch(errors: dict[float, pd.DataFrame]) -> tuple[float, pd.DataFrame] | None:
-    """Return (epoch, errors) at the end of the first epoch, or None where there is no network."""
-    return (1.0, errors[1.0]) if 1.0 in errors else None
+    """Return (epoch, errors) at the end of the first epoch, or of the minibatch in which it ends; None without a network."""
+    ended = min((epoch for epoch in errors if epoch >= 1), default=None)
+    return (ended, errors[ended]) if ended is not None and ended < 1.1 else None
 
 
 def at_mean(errors: dict[float, pd.DataFrame], mean: float) -> tuple[float, pd.DataFrame] | None:
