@@ -239,7 +239,7 @@ def test_evaluation_never_sees_a_disturbance(trials, small_mnist):
     """At a rate that no weight notices, only a disturbed evaluation would change from step to step."""
     still = {"optimizer.learning_rate": 1e-30}
     found, plain = (train(trials(still | own), small_mnist).curves for own in (REGULARIZED, {}))
-    for curve, other in zip(found, plain):
+    for curve, other in zip(found[:4], plain[:4]):  # of training and test images; none is held out
         assert np.ptp(curve) == 0
         np.testing.assert_allclose(curve, other, rtol=1e-6)
 

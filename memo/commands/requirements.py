@@ -13,7 +13,8 @@ def check(config: Config, overridden: set[str]) -> None:
     needs = config.experiment
     if needs != Experiment() and not needs.name:
         raise Refusal("experiment.name is missing; it is the experiment's own, as in `python -m experiments.<name>`.")
-    if "experiment.name" in overridden or not re.fullmatch(r"\w*", needs.name):
+    # An experiment that is described on the command line alone is named there.
+    if {"experiment", "experiment.name"} <= overridden or not re.fullmatch(r"\w*", needs.name):
         raise Refusal(f"experiment.name is {needs.name}; it is the experiment's own, and no command line changes it.")
     if needs.name and config.report:
         raise Refusal("report is true; an experiment writes its own report, and allowed is false.")
