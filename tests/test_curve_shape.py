@@ -303,7 +303,7 @@ def test_the_rise_is_the_closest_curve_that_never_falls():
     ],
 )
 def test_times_of_fluctuating_curves_do_not_depend_on_how_often_one_looks(curve):
-    """64 evaluations against 600, with the fluctuation of a fine network of 1,000 images (a tenth of binomial variance).
+    """64 evaluations against 600, with fluctuations as large as the sampling error of 1,000 images.
 
     The mean over 50 curves is within 2 % of dense evaluation at each level; the first crossing of the raw curve is not.
     """

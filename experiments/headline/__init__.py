@@ -1,7 +1,7 @@
 """What differs between learning true labels and memorising shuffled ones?
 
     python -m experiments.headline                 about 15 minutes on two cores
-    python -m experiments.headline scale=quick     half a minute: the pipeline, not the finding
+    python -m experiments.headline scale=quick     about a minute: the pipeline, not the finding
     python -m experiments.headline scale=reference all 60,000 images: hours on two cores, resumable
 
 MLPs with two hidden layers of 16 to 512 units, each trained on true labels and, as its twin with the same initial

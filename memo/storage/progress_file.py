@@ -19,7 +19,7 @@ from memo.training.population import plan
 NAME = "progress.json"
 # Seconds between two writings of the file, and those of the recent past from which the speed is read: a command that
 # resumes takes up at once what an earlier one has done.
-EVERY, RECENT = 5.0, 600.0
+EVERY, RECENT = 30.0, 600.0
 
 
 class ProgressFile:
@@ -27,10 +27,7 @@ class ProgressFile:
 
     def __init__(self, folder: Path, requests: Sequence[Request]):
         self._file, self._requests = folder / NAME, requests
-        self._left = [
-            total_cost(plan([trial for trial, _ in request.lacking().values()])) if request.lacking() else 0.0
-            for request in requests
-        ]
+        self._left = [total_cost(plan([trial for trial, _ in request.lacking().values()])) for request in requests]
         self._seen: deque[tuple[float, float]] = deque()
         self._written = float("-inf")
 
