@@ -84,9 +84,9 @@ class Assignment:
         for part in self.parts:
             before += _cost(part)
             sweep.complete(*part, root=self.root, on_progress=partial(self._report, before))
-            self._report(before, 0.0)
+            self._report(before, 0.0, 0.0)
 
-    def _report(self, reached: float, left: float) -> None:
+    def _report(self, reached: float, left: float, _: float) -> None:
         """Report the cost done: that of all parts begun, minus the remainder of the current one."""
         temporary = self.report.with_suffix(".new")
         with suppress(OSError):  # a lost report does no harm

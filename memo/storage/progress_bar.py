@@ -41,16 +41,17 @@ def bar(total: float) -> tqdm:
 class ProgressBar:
     """A bar over the steps of all populations; a context manager.
 
-    `stored` networks were there before; `on_progress` is called with the remaining cost, about once per second.
+    `stored` networks were there before. `on_progress` is called about once per second with the cost that remains and the
+    cost of the steps taken since: not of those that a checkpoint or stopping early has saved.
     """
 
     def __init__(
-        self, populations: Sequence[Population], stored: int, on_progress: Callable[[float], None] | None = None
+        self, populations: Sequence[Population], stored: int, on_progress: Callable[[float, float], None] | None = None
     ):
         self._on_progress, self._when = on_progress, time.monotonic()
         self._done = stored
         self._wanted = stored + sum(len(group.trials) for group in populations)
-        self._left = total_cost(populations)
+        self._left, self._taken = total_cost(populations), 0.0
         self._bar = bar(self._left)
         self._access = threading.Lock()
 
@@ -72,23 +73,25 @@ class ProgressBar:
         with self._access:
             if accuracies.size:
                 self._bar.set_postfix_str(f"{step:,} steps, accuracy {accuracies.mean():.3f}")
-            self._move(step - self._steps.get(slab, 0))
+            self._move(step - self._steps.get(slab, 0), taken=slab in self._steps)
             self._steps[slab] = step
 
     def finish(self) -> None:
         """Count the current population as done, including the steps that stopping early has saved."""
         self._done += len(self._group.trials)
-        self._move(self._slabs * self._group.signature.static.steps - sum(self._steps.values()))
+        self._move(self._slabs * self._group.signature.static.steps - sum(self._steps.values()), taken=False)
         self._describe()
 
-    def _move(self, steps: int) -> None:
+    def _move(self, steps: int, *, taken: bool) -> None:
         """Move the bar by steps of a slab of the current population."""
         cost = step_cost(self._group) / self._slabs * steps
         self._left -= cost
+        self._taken += cost if taken else 0.0
         self._bar.update(cost)
         if self._on_progress and time.monotonic() - self._when >= 1:
             self._when = time.monotonic()
-            self._on_progress(self._left)
+            self._on_progress(self._left, self._taken)
+            self._taken = 0.0
 
     def _describe(self) -> None:
         widths = describe_widths(self._group.signature.static.sizes[1:-1])

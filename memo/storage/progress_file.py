@@ -17,8 +17,7 @@ from memo.storage.sweep import Request
 from memo.training.population import plan
 
 NAME = "progress.json"
-# Seconds between two writings of the file, and those of the recent past from which the speed is read: a command that
-# resumes takes up at once what an earlier one has done.
+# Seconds between two writings of the file, and those of the recent past from which the speed is read.
 EVERY, RECENT = 30.0, 600.0
 
 
@@ -28,16 +27,18 @@ class ProgressFile:
     def __init__(self, folder: Path, requests: Sequence[Request]):
         self._file, self._requests = folder / NAME, requests
         self._left = [total_cost(plan([trial for trial, _ in request.lacking().values()])) for request in requests]
+        self._taken = 0.0
         self._seen: deque[tuple[float, float]] = deque()
         self._written = float("-inf")
 
-    def of(self, place: int) -> Callable[[float], None]:
-        """Return what takes the remaining cost of one request, in the units of the progress bar, and writes the file."""
+    def of(self, place: int) -> Callable[[float, float], None]:
+        """Return what takes the cost of one request that remains and that of the steps taken, and writes the file."""
 
-        def note(left: float) -> None:
+        def note(left: float, taken: float) -> None:
             self._left[place] = left
+            self._taken += taken
             now = time.monotonic()
-            self._seen.append((now, sum(self._left)))
+            self._seen.append((now, self._taken))
             while now - self._seen[0][0] > RECENT:
                 self._seen.popleft()
             if now - self._written >= EVERY:
@@ -63,9 +64,9 @@ class ProgressFile:
         }
 
     def _hours_left(self) -> float | None:
-        (began, before), (now, left) = self._seen[0], self._seen[-1]
-        speed = (before - left) / (now - began) if now > began else 0.0
-        return round(left / speed / 3600, 2) if speed > 0 else None
+        (began, before), (now, taken) = self._seen[0], self._seen[-1]
+        speed = (taken - before) / (now - began) if now > began else 0.0
+        return round(sum(self._left) / speed / 3600, 2) if speed > 0 else None
 
     def remove(self) -> None:
         """Remove the file: all is stored."""

@@ -89,7 +89,7 @@ def require_writable(folder: Path) -> None:
     probe = existing / f".writable.{secrets.token_hex(6)}"
     try:
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # who holds the folder clears what others left there
     except OSError as error:
         raise Refusal(f"The results folder {folder} cannot be written: {error.strerror}.") from error
 
@@ -190,7 +190,7 @@ def _held(folder: Path) -> Iterator[ExitStack]:
     with locks.alone(folder / LOCK), ExitStack() as files:
         for stray in folder.glob(".*.*"):  # left by processes that were killed; nobody else writes here now
             if _TEMPORARY.fullmatch(stray.name) and stray.is_file():
-                stray.unlink()
+                stray.unlink(missing_ok=True)  # another process's trial of the folder, and gone again
         yield files
 
 

@@ -140,14 +140,13 @@ def complete(
     folder: str | None = None,
     how: Execution | None = None,
     root: Path | None = None,
-    on_progress: Callable[[float], None] | None = None,
+    on_progress: Callable[[float, float], None] | None = None,
 ) -> int:
     """Train the trials that their run folders lack and return how many those were.
 
-    `requests` are the trials wanted in each run folder; `folder` is where the data set's files lie, or None. Populations of an interrupted command resume from their
-    checkpoints, which are below `root` (None: the folder that
-    `memo.storage.checkpoints.root_of` gives for these run folders). `on_progress` is called about once per second with
-    the remaining work, in the units of the progress bar.
+    `requests` are the trials wanted in each run folder; `folder` is where the data set's files lie, or None. Populations
+    of an interrupted command resume from their checkpoints, which are below `root` (None: the folder that
+    `memo.storage.checkpoints.root_of` gives for these run folders). `on_progress` is called as `ProgressBar` says.
 
     Raises:
         Refusal: a run folder that cannot be written, or a data set that cannot be loaded.

@@ -138,7 +138,7 @@ def train_slabs(
     """Train the slabs of a population but those in `skip`; return seconds to prepare, compile, train, and in it evaluate.
 
     `finish(slab, trained)` is called by the worker that trained it, and `advanced(slab, step, training accuracies of
-    the networks that train on)` after each chunk. `observed` numbers the evaluations whose weights are handed over as
+    the networks that train on)` where it resumes and after each chunk. `observed` numbers the evaluations whose weights are handed over as
     well (`Trained.snapshots`). An exception in any worker stops the others after their chunk.
     """
     data, seconds = prepared or prepare(population, layout, dataset)
@@ -185,6 +185,8 @@ def _train_slab(
     stopped: threading.Event,
 ) -> bool:
     """Train a slab chunk by chunk and return whether it has come to its end: not where all was stopped before."""
+    if slab.step:  # restored from a checkpoint
+        advanced(number, slab.step, np.empty(0))
     while not slab.finished:
         if stopped.is_set():
             if checkpoints and slab.evaluations:
