@@ -93,6 +93,47 @@ def test_a_mean_rate_is_matched_where_all_networks_train_on():
     )  # it ends inside a minibatch
 
 
+def test_draws_are_told_apart_by_what_was_replaced():
+    rng, rows, trials = np.random.default_rng(0), [], []
+    kinds = [(inputs, labels) for inputs in ("natural", "gaussian") for labels in ("true", "random")]
+    labels = np.zeros(1000, np.uint8)
+    for kind, (seen, given) in enumerate(kinds):
+        for seed in range(20):
+            wrong = rng.random(1000) < np.where(
+                np.arange(1000) < 500, 0.2, 0.2 + 0.2 * (kind == 0)
+            )  # only real data has easy ones
+            trial = f"{kind}-{seed}"
+            trials.append({"trial": trial, "seed": seed, "inputs.kind": seen, "labels.kind": given})
+            rows.append(
+                {"trial": trial, "seed": seed, "epoch": 1.008, "training_answers": wrong.astype(np.uint8).tobytes()}
+            )
+    tables = {"trials": pd.DataFrame(trials), "training_answers_along": pd.DataFrame(rows)}
+    evidence = SimpleNamespace(
+        tables=SimpleNamespace(arms=pd.DataFrame({"arm": ["draw_0", "easy_real"]})),
+        of=lambda arm, table="trials": tables[table],
+        training_sets=lambda arm: {row["trial"]: (None, labels) for row in trials},
+    )
+    found = easy_examples.of_draws(evidence).set_index("kind")["ratio"]
+    assert set(found.index) == {*easy_examples.ARMS, "both"}
+    assert found["easy_real"] > 2 and found.drop("easy_real").max() < 1.3
+
+
+@pytest.mark.parametrize("count", [9, 10])
+def test_ten_draws_decide(count):
+    ratios = {"easy_real": 5.0, "easy_random_labels": 3.0, "easy_random_inputs": 1.5, "both": 1.0}
+    rows = [(f"draw_{n}", kind, 100, value + 0.01 * n) for n in range(count) for kind, value in ratios.items()]
+    examples = pd.DataFrame(columns=["moment", "arm", "epoch", "networks", "example", "label", "errors"])
+    tables = Tables(
+        networks=pd.DataFrame(columns=["arm", "seed", "images"]), easy_examples=examples,
+        easy_draws=pd.DataFrame(rows, columns=["arm", "kind", "networks", "ratio"]),
+    )  # fmt: skip
+    found = answers()
+    easy_examples.answer(tables, found)
+    assert ("A1-labels-draws-below" in found) == (count == 10)
+    if count == 10:
+        assert found["A1-labels-draws-above"].value == pytest.approx(1.5) and found["A1-labels-draws-above"].n == 10
+
+
 def test_arms_differ_by_networks_of_the_same_seed():
     examples = pd.DataFrame({"example": range(4), "label": 0, "networks": 4, "epoch": 1.0, "moment": "epoch"})
     rates = {"easy_real": [0, 0, 4, 4], "easy_random_labels": [1, 2, 3, 2]}
@@ -114,6 +155,7 @@ def test_arms_differ_by_networks_of_the_same_seed():
 def test_networks_are_read_with_their_noise_the_diverged_among_them():
     recipe = {
         "model.widths": [4, 4],
+        "dataset.n_test": None,
         "optimizer.learning_rate": 0.1,
         "labels.changed": 0.0,
         "inputs.fraction": 0.3,
@@ -137,11 +179,13 @@ def test_networks_are_read_with_their_noise_the_diverged_among_them():
     assert found["best_test_accuracy"].tolist()[:2] == [0.6, 0.6] and found["train_accuracy_at_best"][0] == 0.5
     assert np.isnan(found["best_test_accuracy"][2])
     assert networks.with_levels(found, "labels", ["x"])["trial"].tolist() == ["a", "c"]
+    assert found["tested"].tolist() == [10_000] * 3 and found["best_by_validation_epoch"].isna().all()
+    assert networks.present(SimpleNamespace(tables=tables), ["y", "x"]) == ["x"]
 
 
-def made_up_noise(memorised=0.0, rise=0.1):
+def made_up_noise(memorised=0.0, rise=0.1, tested=5000):
     """Return tables of five seeds and three levels of noise, whose best accuracy and critical samples follow the level."""
-    rows, ratios = [], []
+    rows, ratios, fine = [], [], []
     draw = np.random.default_rng(0)
     for seed in range(5):
         for kind, level in (("none", 0.0), ("inputs", 0.4), ("inputs", 0.8), ("labels", 0.4), ("labels", 0.8)):
@@ -150,13 +194,23 @@ def made_up_noise(memorised=0.0, rise=0.1):
             rows.append(
                 {"trial": trial, "arm": "noise_inputs", "seed": seed, "noise": kind, "level": level, "changed": wrong, "images": 2000,
                  "best_test_accuracy": best + near, "final_test_accuracy": best - 0.3 * level, "best_step": 9,
-                 "train_accuracy_at_best": 1 - wrong - 0.05 + near + memorised, "final_train_accuracy": 1.0}
+                 "train_accuracy_at_best": 1 - wrong - 0.05 + near + memorised, "final_train_accuracy": 1.0,
+                 "best_by_validation_test_accuracy": best + near / 2}
             )  # fmt: skip
+            own = {"trial": trial, "seed": seed, "radius": [0.3, 1.0, 5.0], "n": tested}
+            fine.append(pd.DataFrame(own | {"critical_sample_ratio": [near, 0.1 * level + near, 0.5 * level + near]}))
             for radius in (0.3, 3.0, 10.0):
                 ends = [0.0, 0.2 * level, 0.2 * level + rise * level + near]
                 own = {"trial": trial, "seed": seed, "step": [0, 9, 99], "inputs": "test", "radius": radius}
                 ratios.append(pd.DataFrame(own | {"critical_sample_ratio": ends}))
-    return Tables(networks=pd.DataFrame(rows), critical_samples=pd.concat(ratios, ignore_index=True))
+        for kind in ("inputs", "labels"):
+            fit = {"final_train_accuracy": 0.3 + 0.01 * draw.random(), "level": 0.8, "noise": kind, "images": 2000}
+            rows.append({"trial": f"linear_{kind}{seed}", "arm": f"linear_{kind}", "seed": seed, **fit})
+    return Tables(
+        networks=pd.DataFrame(rows),
+        critical_samples=pd.concat(ratios, ignore_index=True),
+        critical_samples_fine=pd.concat(fine, ignore_index=True),
+    )
 
 
 def test_noise_that_is_memorised_after_the_peak_is_what_the_paper_says():
@@ -169,6 +223,15 @@ def test_noise_that_is_memorised_after_the_peak_is_what_the_paper_says():
         0.3 * 0.4, abs=0.005
     )  # a step is from one level to the next
     assert found["A4-rises-40-3"].value == pytest.approx(0.1 * 0.4 + 0.005, abs=0.005)
+    assert found["A3-falls-validation-80"].value == pytest.approx(0.3 * 0.8, abs=0.005)
+    assert found["A4-more-fine-labels-5"].value == pytest.approx(0.5 * 0.4, abs=0.005)
+    assert found["linear-baseline-labels"].value == pytest.approx(0.305, abs=0.005)
+
+
+def test_claims_of_more_images_wait_where_there_are_fewer():
+    found = answers()
+    noise.answer(made_up_noise(tested=500), found)
+    assert "A4-more-fine-labels-5" not in found and "A4-more-labels-3" in found
 
 
 def test_noise_that_is_memorised_before_the_peak_is_not():
@@ -183,7 +246,14 @@ def test_a_diverged_network_is_counted_and_not_averaged():
     lost = tables.networks["trial"] == "labels0.40"
     tables.networks.loc[
         lost,
-        ["best_test_accuracy", "final_test_accuracy", "best_step", "train_accuracy_at_best", "final_train_accuracy"],
+        [
+            "best_test_accuracy",
+            "final_test_accuracy",
+            "best_step",
+            "train_accuracy_at_best",
+            "final_train_accuracy",
+            "best_by_validation_test_accuracy",
+        ],
     ] = np.nan
     ratios = tables.critical_samples
     tables["critical_samples"] = ratios[ratios["trial"] != "labels0.40"]
@@ -215,6 +285,7 @@ def test_shares_of_wrong_labels():
     assert np.isnan(early_learning.shares(np.zeros((2, 4)), true, true)["true_class"]).all()
     along = pd.DataFrame(
         {
+            "arm": "noise_labels",
             "trial": "a",
             "step": [0, 5, 9],
             "test_accuracy": 0.9,
@@ -231,6 +302,26 @@ def test_shares_of_wrong_labels():
     assert points.loc[1].isna()[["true_class", "gap"]].all()
 
 
+@pytest.mark.parametrize("images", [10_000, 60_000])
+def test_the_claim_of_all_images_is_answered_by_all_images(images):
+    along = {
+        "step": [0, 5],
+        "epoch": [0, 1],
+        "true_class": [0.1, 0.9],
+        "given_label": 0.1,
+        "test_accuracy": 0.9,
+        "level": 0.4,
+    }
+    trials = {"a": "noise_labels", "b": "early_full"}
+    rows = [pd.DataFrame(along | {"trial": trial, "arm": arm, "seed": 0}) for trial, arm in trials.items()]
+    trained = pd.DataFrame(
+        {"trial": list("ab"), "arm": trials.values(), "level": 0.4, "images": [2000, images], "seed": 0}
+    )
+    found = answers()
+    early_learning.answer(Tables(early_learning=pd.concat(rows), networks=trained), found)
+    assert ("early-peak-full" in found) == (images == 60_000)
+
+
 def made_up_capacity():
     """Return networks whose passes grow as n^(0.2 + level) and fall as width^-(0.5 + level), on a grid as in the recipes."""
     rows = []
@@ -241,12 +332,24 @@ def made_up_capacity():
             ]:
                 passes = (1 + 0.01 * seed * (-1) ** (width + n)) * n ** (0.2 + level) * width ** -(0.5 + level)
                 kind = "inputs" if level else "none"
-                row = {"arm": arm, "seed": seed, "noise": kind, "level": level, "width": width, "images": n}
+                row = {
+                    "arm": arm,
+                    "seed": seed,
+                    "noise": kind,
+                    "level": level,
+                    "width": width,
+                    "images": n,
+                    "tested": 10_000,
+                }
+                row["best_by_validation_test_accuracy"] = (
+                    0.9 + level * (width >= 256) * 0.02 + 0.001 * seed * level * width / 64
+                )
                 rows.append(
                     row
                     | {
                         "trial": f"{arm}{seed}{level}{width}{n}",
                         "passes": np.nan if (width, level, seed) == (16, 0.8, 3) else passes,
+                        "passes_99": passes**0.5,
                     }
                 )
     return pd.DataFrame(rows)
@@ -263,6 +366,20 @@ def test_exponents_of_times_to_fit():
     assert {claim: found[claim].value for claim in values} == pytest.approx(values, abs=0.03)
     slope = capacity.slopes(table[table["width"] == 16], "images")  # one seed lacks a time, and one number has no slope
     assert slope[0.8].isna().all()
+
+
+def test_claims_of_widths_and_numbers_wait_for_runs_that_have_them(monkeypatch):
+    table, found = made_up_capacity(), answers()
+    capacity.answer(Tables(networks=table), found)
+    assert "A5-slows-dense-80" not in found and "A5-needs-inputs-80" not in found
+    monkeypatch.setattr(capacity, "DENSE", {500, 4000})
+    monkeypatch.setattr(capacity, "NEEDED", (64, 256))
+    found = answers()
+    capacity.answer(Tables(networks=table), found)
+    assert found["A5-slows-dense-80"].value == pytest.approx(0.5, abs=0.02)  # half the exponent of all labels
+    assert found["A5-needs-inputs-80"].value == pytest.approx(0.8 * 0.02 + 0.001 * 2 * 0.8 * 3, abs=1e-6)
+    assert "A5-needs-inputs-0" not in found
+    assert capacity.gain(table.assign(tested=5000), "inputs") == {}
 
 
 def test_the_width_that_is_needed():
@@ -284,8 +401,10 @@ def test_harmless_settings_and_the_one_that_remembers_least():
             "strength": strength,
             "seed": seed,
             "labels": labels,
-            "best_test_accuracy": accuracy,
+            "best_validation_accuracy": accuracy,
+            "best_by_validation_test_accuracy": accuracy + 0.01,
             "final_train_accuracy": memory,
+            "late_gain": 0.0,
         }
         for arm, strength, accuracy, memory in settings
         for seed in (0, 1)
@@ -298,8 +417,37 @@ def test_harmless_settings_and_the_one_that_remembers_least():
     assert regularisers.least_memory(pairs, ["dropout"]).tolist() == [0.9, 0.9]
     assert regularisers.least_memory(pairs, ["free", "decay"]).tolist() == [0.95, 0.95]
     assert regularisers.least_memory(pairs, ["attack"]).empty
+    assert regularisers.least_memory(pairs, ["decay"], cost=0).empty  # it costs 0.4 points
+    assert regularisers.converged(pairs) == ""
+    going = pairs["arm"] == "dropout"
+    assert regularisers.converged(pairs.assign(late_gain=0.02 * going)) == "trained too briefly: dropout 0.2"
     pairs.loc[pairs["arm"] == "decay", "memory"] = [0.1, np.nan]
     assert not regularisers.means(pairs)["harmless"]["decay"].any()
+
+
+def test_the_gain_of_the_last_fifth_of_training():
+    curve = pd.DataFrame({"epoch": [0, 60, 100], "train_accuracy": [0.1, 0.5, 0.9]})
+    assert regularisers.gained(curve) == pytest.approx(0.9 - 0.7)
+    assert regularisers.gained(curve.assign(train_accuracy=[0.1, 0.5, 1])) == 0
+
+
+@pytest.mark.parametrize("linear", [0.5, 0.999])
+def test_the_papers_claim_on_dropout_waits_for_labels_that_a_linear_model_does_not_fit(linear):
+    settings = {"free": (0.9, 1.0), "dropout": (0.91, 0.6), "dropout_attack": (0.91, 0.5)}
+    rows = [
+        {"arm": arm, "strength": 0.0, "seed": seed, "labels": labels, "best_validation_accuracy": accuracy, "images": 4000,
+         "best_by_validation_test_accuracy": accuracy, "final_train_accuracy": memory - 0.001 * seed * (memory < 1), "late_gain": 0.0}
+        for arm, (accuracy, memory) in settings.items() for seed in range(5) for labels in ("true", "random")
+    ]  # fmt: skip
+    rows += [
+        {"arm": "linear_free", "seed": seed, "labels": "random", "final_train_accuracy": linear} for seed in range(5)
+    ]
+    found = answers()
+    regularisers.answer(Tables(networks=pd.DataFrame(rows)), found)
+    assert ("A6-dropout" in found) == (linear == 0.5)
+    if linear == 0.5:
+        assert found["A6-dropout"].value == pytest.approx(0.402)
+        assert found["A6-adversarial"].value == pytest.approx(0.1)
 
 
 def test_sensitivity_statistics():
@@ -360,10 +508,37 @@ def test_arms_are_those_of_the_claims():
     for name in regularisers.ARMS:
         assert {one.epochs for one in built[name]} == {built["free"][0].epochs}
         assert {one.labels.kind for one in built[name]} == {"true", "random"}
-        assert {one.stop_at_train_accuracy for one in built[name]} == {None}
-    for each in arms.arms(builders.compose("closer_look", "scale=paper")).values():
-        for one in each:
-            make_recipe(one)
+        assert {one.stop_at_train_accuracy for one in built[name]} == {1.0}
+        assert all(one.dataset.n_validation for one in built[name])
+    for noisy, linear in (
+        ("noise_inputs", "linear_inputs"),
+        ("noise_labels", "linear_labels"),
+    ):  # the same images and labels
+        for one, other in zip(built[noisy], built[linear], strict=True):
+            assert (one.dataset, one.inputs, one.labels) == (other.dataset, other.inputs, other.labels)
+            assert other.model.widths == []
+    for scale in ("paper", "reference"):
+        for each in arms.arms(builders.compose("closer_look", f"scale={scale}")).values():
+            for one in each:
+                make_recipe(one)
+
+
+@pytest.mark.slow
+def test_reference_has_the_sizes_of_the_claims():
+    built = arms.arms(builders.compose("closer_look", "scale=reference"))
+    assert {one.dataset.n_train for name in easy_examples.FULL.values() for one in built[name]} == {50_000}
+    draws = [each for name, each in built.items() if name.startswith(easy_examples.DRAW)]
+    assert len(draws) == easy_examples.DRAWN
+    assert (
+        len({(one.dataset.subset_seed, one.inputs.seed, one.labels.seed, one.seed) for each in draws for one in each})
+        == 10
+    )
+    assert {one.seeds for each in draws for one in each} == {easy_examples.NETWORKS}
+    assert {one.dataset.n_train for one in built["counts"]} >= capacity.DENSE
+    for name in capacity.WIDTHS:
+        assert {one.model.widths[0] for one in built[name]} >= set(capacity.NEEDED)
+        assert all(one.dataset.n_test is None and one.dataset.n_validation for one in built[name])
+    assert make_recipe(built["early_full"][0]).dataset.n_train is None and built["early_full"][0].labels.fraction == 0.4
 
 
 @pytest.fixture(scope="module")

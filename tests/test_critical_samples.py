@@ -5,6 +5,7 @@ from itertools import pairwise
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from memo.data.treatments import PixelStatistics
@@ -95,6 +96,13 @@ def test_a_row_for_each_network_set_and_radius_as_if_measured_alone(networks):
     ratios = found["critical_sample_ratio"].reshape(2, 3, len(RADII))
     assert (np.diff(ratios, axis=2) >= 0).all()
     assert ratios[:, :, -1].min() > 0
+    fine = critical_samples.measure_fine(networks)
+    assert fine["radius"].tolist() == [*critical_samples.FINE_RADII] * 3 and set(fine["n"]) == {40}
+    same = {
+        key: own[(own["inputs"] == "test") & (own["radius"] == 0.3)]
+        for key, own in (("few", pd.DataFrame(found)), ("fine", pd.DataFrame(fine)))
+    }
+    np.testing.assert_allclose(same["fine"]["critical_sample_ratio"], same["few"]["critical_sample_ratio"], atol=0.03)
 
 
 @pytest.mark.slow

@@ -7,16 +7,20 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from experiments.closer_look.networks import (
+    DIVERGED,
     KINDS,
     images_of,
     level_marks,
+    linear_fit,
     mean_share,
     names,
     of_arms,
     treated,
     with_levels,
 )
+from experiments.closer_look.noise import LINEAR
 from memo.commands.evidence import Evidence
+from memo.data.mnist import MNIST
 from memo.reporting import figures, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text, percent
@@ -25,14 +29,17 @@ from memo.statistics.trends import by_level, log_slope
 from memo.storage.run_folders import Tables
 
 WIDTHS, COUNTS = ("widths", "widths_labels"), "counts"
+CHOSEN = "best_by_validation_test_accuracy"
 SHORT = "a network that never fits everything, or diverged"
+NEEDED = (64, 4096)  # widths between which the gain is claimed
+DENSE = {500, 32_000}  # numbers of images that the claims of all of them have
 NEAR = 0.005  # of the best mean accuracy: where a width counts as near the best
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return outcomes of training by width and number of images, with the passes over the data to fit all labels."""
+    """Return outcomes of training by width and number of images, with the passes over the data to fit 99 % and all labels."""
     networks = treated(evidence, (*WIDTHS, COUNTS))
-    return {"networks": networks.assign(passes=networks["t100"])}
+    return {"networks": networks.assign(passes=networks["t100"], passes_99=networks["t99"])}
 
 
 def by_count(networks: pd.DataFrame) -> pd.DataFrame:
@@ -47,9 +54,22 @@ def whole_widths(inputs: pd.DataFrame) -> list[int]:
     return [int(width) for width in fits.index[fits]]
 
 
-def slopes(frame: pd.DataFrame, axis: str) -> dict[float, pd.Series]:
+def slopes(frame: pd.DataFrame, axis: str, column: str = "passes") -> dict[float, pd.Series]:
     """Return by level and seed the slope of log(passes to 100 %) against log(axis); NaN unless every network has a time."""
-    return {level: log_slope(by_level(own, "passes", axis)) for level, own in frame.groupby("level")}
+    return {level: log_slope(by_level(own, column, axis)) for level, own in frame.groupby("level")}
+
+
+def gain(networks: pd.DataFrame, noise: str) -> dict[float, pd.Series]:
+    """Return by level and seed the gain in test accuracy between the widths NEEDED, at the epoch best on validation images.
+
+    Empty where a run lacks one of them, or did not test on all images.
+    """
+    own = with_levels(networks, noise, WIDTHS)
+    own = own[own["width"].isin(NEEDED)]
+    if set(own["width"]) != set(NEEDED) or own["tested"].min() < MNIST.test_images:
+        return {}
+    accuracy = {level: by_level(part, CHOSEN, "width") for level, part in own.groupby("level")}
+    return {level: each[NEEDED[1]] - each[NEEDED[0]] for level, each in accuracy.items() if set(NEEDED) <= set(each)}
 
 
 def needed(accuracy: pd.DataFrame) -> float:
@@ -65,6 +85,16 @@ def answer(tables: Tables, answers: Answers) -> None:
     inputs = with_levels(tables["networks"], "inputs", WIDTHS)
     answers.conditions(level=names(sorted(inputs["level"].unique())))
     _give(answers, ("A5-slows-{level}", "A5-steeper-{level}"), slopes(counts, "images"), images_of(counts), "")
+    if set(counts["images"]) >= DENSE:
+        for level, slope in slopes(counts, "images", "passes_99").items():
+            answers.give(
+                "A5-slows-dense-{level}", over_seeds(slope, SHORT), images_of(counts), level=f"{100 * level:g}"
+            )
+    for noise in KINDS:
+        gains = gain(tables["networks"], noise)
+        for level in sorted(set(gains) - {0.0} if 0.0 in gains else ()):
+            more = over_pairs(gains[level], gains[0.0], DIVERGED)
+            answers.give("A5-needs-{noise}-{level}", more, images_of(inputs), noise=noise, level=f"{100 * level:g}")
     whole = whole_widths(inputs)
     note = f"widths {', '.join(map(str, whole)) or 'none'}: those at which all seeds fit every label"
     found = slopes(inputs[inputs["width"].isin(whole)], "width") if len(whole) > 1 else {}
@@ -101,12 +131,13 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "unfitted": int(pd.concat([inputs, counts]).drop_duplicates("trial")["passes"].isna().sum()),
         "needed": {
             KINDS[noise].name: {
-                percent(level): needed(by_level(part, "best_test_accuracy", "width"))
-                for level, part in own.groupby("level")
+                percent(level): needed(by_level(part, CHOSEN, "width")) for level, part in own.groupby("level")
             }
             for noise, own in accuracy.items()
         },
         "near": NEAR,
+        "linear": linear_fit(networks, LINEAR["inputs"]),
+        "linear_images": images_of(of_arms(networks, [LINEAR["inputs"]])),
     }
     return Chapter(
         title="Capacity and data",
@@ -140,10 +171,10 @@ def draw_best(accuracy: dict[str, pd.DataFrame]) -> Drawing:
     figure, [row] = figures.grid(1, len(accuracy), width=4.0, height=3.0, sharey=True)
     for axes, (noise, own) in zip(row, accuracy.items()):
         for level, mark in level_marks(own["level"]).items():
-            table = by_level(own[own["level"] == level], "best_test_accuracy", "width")
+            table = by_level(own[own["level"] == level], CHOSEN, "width")
             panels.means(axes, table, mark, joined=True, estimate=mean_share)
         figures.count_axis(axes, sorted(int(width) for width in own["width"].unique()))
         axes.set(xlabel="units per layer", title=KINDS[noise].name)
         figures.legend(axes, title="share replaced", title_fontsize=8)
-    row[0].set_ylabel("best test accuracy")
+    row[0].set_ylabel("test accuracy\nat the best epoch")
     return figure

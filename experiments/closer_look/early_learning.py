@@ -1,11 +1,14 @@
 """Early learning: mislabelled images are first classified as their true class, and only later as the given one."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from experiments.closer_look.networks import DIVERGED, images_of, mean_share
+from experiments.closer_look.networks import DIVERGED, images_of, mean_share, present, treated
 from memo.commands.evidence import Evidence
+from memo.data.mnist import MNIST
 from memo.probes.training_answers import WATCHED
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
@@ -14,29 +17,35 @@ from memo.reporting.palette import Mark
 from memo.statistics.over_seeds import over_seeds
 from memo.storage.run_folders import Tables
 
-ARM = "noise_labels"
+ARM, LINEAR = "noise_labels", "linear_labels"
+FULL = "early_full"  # on all images, at some scales
 LEVEL = 0.4  # of the paper's figure 1, by its file's name
 SHARES = {
     "true_class": Mark("classified as their true class", palette.BLUE, dashes=palette.SOLID),
     "given_label": Mark("classified as their wrong label", palette.VERMILION, dashes=palette.DASHED),
     "test_accuracy": Mark("test accuracy", palette.BLACK, dashes=palette.DOTTED),
 }
+LINEAR_MARK = Mark("their wrong label, softmax regression", palette.ORANGE, dashes=palette.DASHED)
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Return by network with noisy labels and evaluation the shares of mislabelled images assigned their true and their given class."""
-    rows = evidence.of(ARM, "training_answers_along")
-    levels = evidence.of(ARM).set_index("trial")["labels.fraction"]
-    sets, parts = evidence.training_sets(ARM), []
+    parts = [part for arm in present(evidence, (ARM, LINEAR, FULL)) for part in _of_arm(evidence, arm)]
+    columns = ["arm", "trial", "seed", "step", "epoch", "level", "true_class", "given_label"]
+    found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    curves = evidence.tables.curves[["trial", "step", "test_accuracy"]].drop_duplicates(["trial", "step"])
+    return {"early_learning": found.merge(curves, on=["trial", "step"]), "networks": treated(evidence, [FULL])}
+
+
+def _of_arm(evidence: Evidence, arm: str) -> Iterator[pd.DataFrame]:
+    """Yield the shares of each network of an arm along its training."""
+    rows = evidence.of(arm, "training_answers_along")
+    levels, sets = evidence.of(arm).set_index("trial")["labels.fraction"], evidence.training_sets(arm)
     for trial, own in rows.groupby("trial"):
         places, given = (values[:WATCHED] for values in sets[trial])
         answers = np.stack([np.frombuffer(row, np.uint8) for row in own["training_answers"]])
         seen = shares(answers, given, evidence.dataset.train_labels[places])
-        parts.append(own[["trial", "seed", "step", "epoch"]].assign(level=levels[trial], **seen))
-    columns = ["trial", "seed", "step", "epoch", "level", "true_class", "given_label"]
-    found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
-    curves = evidence.tables.curves[["trial", "step", "test_accuracy"]].drop_duplicates(["trial", "step"])
-    return {"early_learning": found.merge(curves, on=["trial", "step"])}
+        yield own[["trial", "seed", "step", "epoch"]].assign(arm=arm, level=levels[trial], **seen)
 
 
 def shares(answers: np.ndarray, given: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
@@ -48,13 +57,13 @@ def shares(answers: np.ndarray, given: np.ndarray, true: np.ndarray) -> dict[str
     return {"true_class": (seen == true[wrong]).mean(axis=1), "given_label": (seen == given[wrong]).mean(axis=1)}
 
 
-def turning_points(tables: Tables) -> pd.DataFrame:
-    """Return of each network at LEVEL the evaluation with the most true classes, and `gap`, that share − test accuracy."""
+def turning_points(tables: Tables, arm: str = ARM) -> pd.DataFrame:
+    """Return of each network of an arm at LEVEL the evaluation with the most true classes, and `gap`, that share − test accuracy."""
     along, networks = tables["early_learning"], tables["networks"]
-    asked = networks[(networks["arm"] == ARM) & np.isclose(networks["level"], LEVEL)][["trial", "images"]]
+    asked = networks[(networks["arm"] == arm) & np.isclose(networks["level"], LEVEL)][["trial", "images"]]
     # Without any row (all diverged) the columns have no numeric type.
-    numbers = dict.fromkeys(along.columns.drop("trial"), float)
-    known = along.astype(numbers).dropna(subset="true_class").sort_values(["trial", "step"])
+    numbers = dict.fromkeys(along.columns.drop(["trial", "arm"]), float)
+    known = along[along["arm"] == arm].astype(numbers).dropna(subset="true_class").sort_values(["trial", "step"])
     best = known.loc[known.groupby("trial")["true_class"].idxmax()]
     points = asked.merge(best, on="trial", how="left")
     return points.assign(gap=points["true_class"] - points["test_accuracy"])
@@ -66,13 +75,22 @@ def answer(tables: Tables, answers: Answers) -> None:
     for name, column in (("peak", "true_class"), ("memorised", "given_label")):
         answers.give(f"early-{name}", over_seeds(points[column], DIVERGED, estimate=mean_share), images_of(points))
     answers.give("early-near-test", over_seeds(points["gap"], DIVERGED), images_of(points))
+    full = turning_points(tables, FULL)
+    if images_of(full) == MNIST.train_images:
+        peak = over_seeds(full["true_class"], DIVERGED, estimate=mean_share)
+        answers.give("early-peak-full", peak, images_of(full))
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     """Draw the classification of mislabelled images along training."""
     along, points = tables["early_learning"], turning_points(tables)
+    ends = along[along["arm"] == LINEAR].sort_values("step").drop_duplicates("trial", keep="last")
     facts = {
         "level": LEVEL,
+        "linear": over_seeds(ends[np.isclose(ends["level"].astype(float), LEVEL)]["given_label"], estimate=mean_share)[
+            0
+        ],
+        "full": over_seeds(turning_points(tables, FULL)["true_class"], estimate=mean_share)[0],
         "peak": answers["early-peak"],
         "memorised": answers["early-memorised"],
         "gap": answers["early-near-test"],
@@ -93,12 +111,15 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
 
 def draw_shares(along: pd.DataFrame, classes: int) -> Drawing:
     """Return shares of mislabelled images by epoch, one panel per share of labels redrawn."""
+    linear, along = along[along["arm"] == LINEAR], along[along["arm"] == ARM]
     levels = sorted(along["level"].unique())
     figure, [row] = figures.grid(1, max(1, len(levels)), width=2.8, height=2.7, sharey=True)
     for axes, level in zip(row, levels):
         own = along[along["level"] == level]
         for column, mark in SHARES.items():
             panels.mean_line(axes, own, column, label=mark.name, **mark.line)
+        beside = linear[linear["level"] == level]
+        panels.mean_line(axes, beside, "given_label", label=LINEAR_MARK.name, **LINEAR_MARK.line)
         panels.chance(axes, classes)
         figures.epoch_axis(axes, own["epoch"].max())
         axes.set(title=f"{percent(level)} of labels redrawn", ylim=(0, 1.02))

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from experiments.closer_look.networks import images_of, of_arms
+from experiments.closer_look.networks import images_of, of_arms, present
 from memo.commands.evidence import Evidence
 from memo.data.randomness import generator
 from memo.probes.training_answers import WATCHED
@@ -16,7 +16,7 @@ from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
 from memo.statistics.intervals import UNBOUNDED, Bounds, Estimate, student
-from memo.statistics.over_seeds import Answer
+from memo.statistics.over_seeds import Answer, over_pairs
 from memo.storage.run_folders import Tables
 
 REAL, INPUTS, LABELS = "easy_real", "easy_random_inputs", "easy_random_labels"
@@ -25,6 +25,10 @@ ARMS = {
     INPUTS: Mark("random inputs (randX)", palette.PURPLE),
     LABELS: Mark("random labels (randY)", palette.VERMILION),
 }
+# The same after one epoch of more images, at some scales, and of ten draws of images, noise inputs and random labels.
+FULL = {arm: arm.replace("easy", "full") for arm in ARMS}
+FULL_IMAGES, DRAW, DRAWN = 50_000, "draw_", 10
+MARKS = ARMS | {FULL[arm]: mark for arm, mark in ARMS.items()}
 NETWORKS = 100  # of the paper, and so of the ratio that its figure shows
 DRAWS = 1000
 MATCHED = 0.5  # the mean error rate at which the three are compared once more
@@ -35,16 +39,16 @@ KEYS = ["trial", "arm", "seed"]
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Return by moment and example how many networks misclassify it, and by network the spread of the rates without it."""
     examples, networks = [], []
-    for arm in ARMS:
+    for arm in present(evidence, [*ARMS, *FULL.values()]):
         (_, given), *_ = evidence.training_sets(arm).values()  # one data set for all
         errors = errors_along(evidence, arm)
-        found = {"epoch": after_an_epoch(errors), "matched": at_mean(errors, MATCHED)}
+        found = {"epoch": after_an_epoch(errors), "matched": at_mean(errors, MATCHED) if arm in ARMS else None}
         without = {}
         for moment, (epoch, wrong) in ((moment, each) for moment, each in found.items() if each is not None):
             seen = {"epoch": epoch, "networks": len(wrong), "example": wrong.columns, "label": given[:WATCHED]}
             examples.append(pd.DataFrame({"moment": moment, "arm": arm} | seen | {"errors": wrong.sum().to_numpy()}))
             without[f"without_{moment}"] = pd.Series(leave_one_out(wrong.to_numpy()), wrong.index)
-            if arm == INPUTS:
+            if arm in (INPUTS, FULL[INPUTS]):
                 alone = leave_one_out(wrong.to_numpy(), given[:WATCHED])
                 without[f"within_without_{moment}"] = pd.Series(alone, wrong.index)
         if without:
@@ -53,7 +57,27 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
     return {
         "networks": pd.concat(networks, ignore_index=True) if networks else pd.DataFrame(columns=KEYS),
         "easy_examples": pd.concat(examples, ignore_index=True) if examples else pd.DataFrame(columns=columns),
+        "easy_draws": of_draws(evidence),
     }
+
+
+def of_draws(evidence: Evidence) -> pd.DataFrame:
+    """Return by draw (an arm) and treatment (an arm of ARMS, or "both") the ratio over its networks after one epoch."""
+    rows = []
+    for arm in present(evidence, sorted(arm for arm in set(evidence.tables.arms["arm"]) if arm.startswith(DRAW))):
+        trials = evidence.of(arm).set_index("trial")
+        noise, random = trials["inputs.kind"] != "natural", trials["labels.kind"] != "true"
+        kinds = pd.Series(np.select([noise & random, noise, random], ["both", INPUTS, LABELS], REAL), trials.index)
+        if (found := after_an_epoch(errors_along(evidence, arm))) is None:
+            continue
+        for kind, own in found[1].groupby(found[1].index.get_level_values("trial").map(kinds)):
+            rows.append((arm, kind, len(own), ratio(own.to_numpy().mean(axis=0), len(own))))
+    return pd.DataFrame(rows, columns=["arm", "kind", "networks", "ratio"])
+
+
+def drawn(tables: Tables) -> pd.DataFrame:
+    """Return the committed ratios by draw; without any row, columns have no numeric type of their own."""
+    return tables["easy_draws"].astype({"networks": float, "ratio": float})
 
 
 def errors_along(evidence: Evidence, arm: str) -> dict[float, pd.DataFrame]:
@@ -127,7 +151,7 @@ def spread(tables: Tables, arm: str, moment: str, within: bool = False) -> tuple
     table, networks = tables["easy_examples"], tables["networks"]
     own = table[(table["arm"] == arm) & (table["moment"] == moment)]
     if own.empty:
-        return (None, f"{ARMS[arm].name}: the mean error rate never lies there"), pd.Series(dtype=float)
+        return (None, f"{MARKS[arm].name}: the mean error rate never lies there"), pd.Series(dtype=float)
     count, errors = int(own["networks"].iloc[0]), own["errors"].to_numpy()
     column = f"{'within_' if within else ''}without_{moment}"
     without = networks[networks["arm"] == arm].set_index("seed")[column].dropna()
@@ -155,6 +179,16 @@ def answer(tables: Tables, answers: Answers) -> None:
         answers.give("A1-within-classes-{moment}", spread(tables, INPUTS, moment, True)[0], images, moment=moment)
         for name, pair in (("below-real", (REAL, LABELS)), ("above-inputs", (LABELS, INPUTS))):
             answers.give(f"A1-labels-{name}-{{moment}}", difference(tables, *pair, moment), images, moment=moment)
+    full = images_of(of_arms(tables["networks"], FULL.values()))
+    if full and full >= FULL_IMAGES:
+        for name, arm in (("real", REAL), ("random_inputs", INPUTS)):
+            answers.give(f"A1-{name}-full", spread(tables, FULL[arm], "epoch")[0], full)
+    draws = drawn(tables)
+    whole = draws[draws["networks"] >= NETWORKS].pivot(index="arm", columns="kind", values="ratio")
+    if len(whole.reindex(columns=ARMS).dropna()) >= DRAWN:
+        for pair, (one, other) in {"below": (REAL, LABELS), "above": (LABELS, INPUTS)}.items():
+            gap = over_pairs(whole[one], whole[other], "a diverged network")
+            answers.give("A1-labels-draws-{pair}", gap, images, pair=pair)
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
@@ -170,6 +204,10 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "matched": MATCHED,
         "watched": table["example"].nunique(),
         "images": images_of(of_arms(tables["networks"], ARMS)),
+        "full": {arm: spread(tables, FULL[arm], "epoch")[0][0] for arm in ARMS},
+        "full_images": images_of(of_arms(tables["networks"], FULL.values())),
+        "drawn": drawn(tables).groupby("kind")["ratio"].mean().to_dict(),
+        "draws_of_data": drawn(tables)["arm"].nunique(),
     }
     return Chapter(
         title="Easy examples",
@@ -181,10 +219,13 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
 
 def draw_rates(table: pd.DataFrame) -> Drawing:
     """Return error rates of examples, sorted, by arm and moment, each with the range of binomial draws."""
-    figure, grid = figures.grid(len(MOMENTS), len(ARMS), width=3.0, height=2.5, sharey=True)
-    for row, (moment, words) in zip(grid, MOMENTS.items()):
+    rows = [(moment, words, {arm: arm for arm in ARMS}) for moment, words in MOMENTS.items()]
+    if table["arm"].isin(FULL.values()).any():
+        rows.append(("epoch", "after one epoch of more images", FULL))
+    figure, grid = figures.grid(len(rows), len(ARMS), width=3.0, height=2.5, sharey=True)
+    for row, (moment, words, arms) in zip(grid, rows):
         for axes, (arm, mark) in zip(row, ARMS.items()):
-            own = table[(table["arm"] == arm) & (table["moment"] == moment)]
+            own = table[(table["arm"] == arms[arm]) & (table["moment"] == moment)]
             axes.set_title(f"{mark.name}\n{words}", fontsize=9)
             axes.set(ylim=(-0.02, 1.02))
             if own.empty:

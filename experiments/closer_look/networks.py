@@ -7,15 +7,17 @@ import numpy as np
 import pandas as pd
 
 from memo.commands.evidence import Evidence
+from memo.data.mnist import MNIST
 from memo.reporting import palette
 from memo.reporting.chapter import percent
 from memo.reporting.palette import Mark
-from memo.statistics.curve_summary import outcomes
+from memo.statistics.curve_summary import BY_VALIDATION, outcomes
 from memo.statistics.intervals import mean_interval
+from memo.statistics.over_seeds import Answer, over_seeds
 
 # Epochs to these training accuracies, in addition to other statistics of a curve.
-TIMES = {"t90": 0.9, "t100": 1.0}
-OUTCOMES = ["best_test_accuracy", "best_step", "best_epoch", "train_accuracy_at_best", *TIMES]
+TIMES = {"t90": 0.9, "t99": 0.99, "t100": 1.0}
+OUTCOMES = ["best_test_accuracy", "best_step", "best_epoch", "train_accuracy_at_best", *BY_VALIDATION, *TIMES]
 KINDS = {
     "inputs": Mark("noise on inputs", palette.PURPLE, "o", palette.SOLID),
     "labels": Mark("noise on labels", palette.VERMILION, "s", palette.DASHED),
@@ -28,7 +30,7 @@ def treated(evidence: Evidence, arms: Collection[str], also: Sequence[str] = ())
     """Return one row per network of some arms, the diverged included (without outcomes).
 
     Columns trial, arm, seed, `noise` (replaced: none, inputs, labels) and `level` (its share), `changed` (share of the
-    labels that are wrong), width, rate, and OUTCOMES and `also` (columns of memo.statistics.curve_summary.outcomes).
+    labels that are wrong), width (0: softmax regression), rate, `tested` (how many test images), and OUTCOMES and `also` (columns of memo.statistics.curve_summary.outcomes).
     """
     tables = evidence.tables
     own = tables.arms[tables.arms["arm"].isin(arms)].merge(tables.trials, on="trial")
@@ -37,10 +39,26 @@ def treated(evidence: Evidence, arms: Collection[str], also: Sequence[str] = ())
         noise=np.select(replaced, list(KINDS), "none"),
         level=np.select(replaced, [own["inputs.fraction"], own["labels.fraction"]], 0.0),
         changed=own["labels.changed"],
-        width=own["model.widths"].map(lambda widths: int(widths[0])),
+        width=own["model.widths"].map(lambda widths: int(widths[0]) if len(widths) else 0),
+        tested=own["dataset.n_test"].astype("Int64").fillna(MNIST.test_images),
         rate=own["optimizer.learning_rate"],
     )
     return facts.join(outcomes(own, tables.curves, TIMES)[[*OUTCOMES, *also]])
+
+
+def present(evidence: Evidence, arms: Iterable[str]) -> list[str]:
+    """Return those of some arms that the run has: not every scale trains all of them."""
+    known = set(evidence.tables.arms["arm"])
+    return [arm for arm in arms if arm in known]
+
+
+def linear_fit(networks: pd.DataFrame, arm: str) -> dict[float, Answer]:
+    """Return by level of noise the training accuracy of softmax regression at its end, from the networks of an arm."""
+    own = of_arms(networks, [arm])
+    return {
+        float(level): over_seeds(each["final_train_accuracy"], DIVERGED, estimate=mean_share)
+        for level, each in own.groupby("level")
+    }
 
 
 def of_arms(networks: pd.DataFrame, arms: Collection[str]) -> pd.DataFrame:

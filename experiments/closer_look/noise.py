@@ -1,5 +1,7 @@
 """A3 and A4: noise on inputs and on labels. Test accuracy peaks before memorisation; critical samples (figure 7)."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
@@ -9,13 +11,14 @@ from experiments.closer_look.networks import (
     KINDS,
     images_of,
     level_marks,
+    linear_fit,
     mean_share,
     names,
     treated,
     with_levels,
 )
 from memo.commands.evidence import Evidence
-from memo.probes.critical_samples import RADII
+from memo.probes.critical_samples import FINE_RADII, FINE_SAMPLES, RADII
 from memo.reporting import figures, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text, percent
@@ -25,17 +28,24 @@ from memo.statistics.trends import by_level, smallest_step
 from memo.storage.run_folders import Tables
 
 ARMS = ("noise_inputs", "noise_labels")
+LINEAR = {"inputs": "linear_inputs", "labels": "linear_labels"}  # softmax regression on the same images and labels
 # At the largest radius nearly every image is critical without any noise: it is drawn, but decides no claim.
 DECIDING = RADII[:3]
+BASELINE = 0.8  # the level at which a claim compares the two
 FITTED = 0.99  # training accuracy from which noise counts as memorised
 RATIO = "critical_sample_ratio"
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return outcomes of training with noise, and the critical sample ratios along it."""
+    """Return outcomes of training with noise, and the critical sample ratios along it and of more images at its end."""
     along = evidence.of_all("critical_samples_along").drop_duplicates(["trial", "step", "inputs", "radius"])
+    fine = evidence.of_all("critical_samples_fine").drop_duplicates(["trial", "radius"])
     columns = ["trial", "seed", "step", "epoch", "inputs", "radius", RATIO]
-    return {"networks": treated(evidence, ARMS), "critical_samples": along[columns]}
+    return {
+        "networks": treated(evidence, [*ARMS, *LINEAR.values()]),
+        "critical_samples": along[columns],
+        "critical_samples_fine": fine[["trial", "seed", "radius", "n", RATIO]],
+    }
 
 
 def by_noise(tables: Tables) -> dict[str, pd.DataFrame]:
@@ -76,10 +86,15 @@ def answer(tables: Tables, answers: Answers) -> None:
         answers.give("A3-before-{level}", over_seeds(memorised, DIVERGED), images, level=percents)
         fall = own["best_test_accuracy"] - own["final_test_accuracy"]
         answers.give("A3-falls-{level}", over_seeds(fall, DIVERGED, estimate=mean_share), images, level=percents)
+        chosen = own["best_by_validation_test_accuracy"] - own["final_test_accuracy"]
+        answers.give("A3-falls-validation-{level}", over_seeds(chosen, DIVERGED), images, level=percents)
     for noise, own in levels.items():
         for which in ("best", "final"):
             falls = lowest_step(-by_level(own, f"{which}_test_accuracy"))
             answers.give("A3-order-{which}-{noise}", falls, images, which=which, noise=noise)
+        if BASELINE in (fits := linear_fit(tables["networks"], LINEAR[noise])):
+            answers.give("linear-baseline-{noise}", fits[BASELINE], images, noise=noise)
+        _give_fine(answers, noise, tables["critical_samples_fine"].merge(own[["trial", "level"]], on="trial"), images)
         near = critical(tables["critical_samples"], own)
         for radius in DECIDING:
             at = where(near, inputs="test", radius=radius)
@@ -91,12 +106,23 @@ def answer(tables: Tables, answers: Answers) -> None:
                 answers.give("A4-rises-{level}-{radius}", over_seeds(values["rise"], DIVERGED), images, **keys)
 
 
+def _give_fine(answers: Answers, noise: str, fine: pd.DataFrame, images: int | None) -> None:
+    """Answer by how much more of the test images are critical at each further level, where there are as many as claimed."""
+    if fine.empty or fine["n"].min() < FINE_SAMPLES:
+        return
+    for radius, own in fine.groupby("radius"):
+        rises = lowest_step(by_level(own, RATIO))
+        answers.give("A4-more-fine-{noise}-{radius}", rises, images, noise=noise, radius=f"{radius:g}")
+
+
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     """Draw accuracies and critical samples along training, and critical samples at its end, by noise."""
     levels, text = by_noise(tables), Text("experiments.closer_look", "noise")
     labels = levels["labels"]
     shown = names(sorted(level for level in labels["level"].unique() if level))
     ends = {noise: critical(tables["critical_samples"], own) for noise, own in levels.items()}
+    linear = {noise: linear_fit(tables["networks"], arm) for noise, arm in LINEAR.items()}
+    fine = {noise: tables["critical_samples_fine"].merge(own[["trial", "level"]]) for noise, own in levels.items()}
     paper = {noise: where(own, inputs="test", radius=RADII[0]) for noise, own in ends.items()}
     facts = {
         "falls": {level: answers[f"A3-falls-{level}"] for level in shown},
@@ -113,21 +139,34 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "seeds": labels["seed"].nunique(),
         "images": images_of(labels),
         "fitted": FITTED,
+        "linear": {KINDS[noise].name: fit for noise, fit in linear.items()},
+        "more_images": int(tables["critical_samples_fine"]["n"].max()) if len(tables["critical_samples_fine"]) else 0,
+        "fine": [f"{radius:g}" for radius in FINE_RADII],
+        "held_out": evidence.asked_trials("noise_labels")[0].recipe.dataset.n_validation,
+        "baseline": BASELINE,
     }
-    curves = draw_curves(evidence.tables.curves, levels, tables["critical_samples"])
+    curves = draw_curves(evidence.tables.curves, levels, tables["critical_samples"], linear)
     return Chapter(
         title="Noise: early peaks and critical samples",
         findings=[text.block("finding_peak", **facts), text.block("finding_critical", **facts)],
         figures=[
             text.figure(figures.save(curves, evidence.folder, "noise"), **facts),
-            text.figure(figures.save(draw_radii(ends), evidence.folder, "critical"), **facts),
+            text.figure(figures.save(draw_radii(ends, fine), evidence.folder, "critical"), **facts),
         ],
-        methods=[text.block("methods_noise", **facts), text.block("methods_critical")],
+        methods=[text.block("methods_noise", **facts), text.block("methods_critical", **facts)],
     )
 
 
-def draw_curves(curves: pd.DataFrame, levels: dict[str, pd.DataFrame], ratios: pd.DataFrame) -> Drawing:
-    """Return accuracies and critical sample ratios at two radii by epoch, one row per kind of noise, a line per level."""
+def draw_curves(
+    curves: pd.DataFrame,
+    levels: dict[str, pd.DataFrame],
+    ratios: pd.DataFrame,
+    linear: Mapping[str, Mapping[float, Answer]],
+) -> Drawing:
+    """Return accuracies and critical sample ratios at two radii by epoch, one row per kind of noise, a line per level.
+
+    Dotted in the panels of training accuracy: what softmax regression reaches at the end of its training, by kind and level.
+    """
     radii = (RADII[0], RADII[2])
     marks = level_marks(pd.concat(list(levels.values()))["level"], "{} replaced")
     figure, grid = figures.grid(len(levels), 2 + len(radii), width=2.7, height=2.5, sharex=True)
@@ -143,6 +182,9 @@ def draw_curves(curves: pd.DataFrame, levels: dict[str, pd.DataFrame], ratios: p
                 panels.mean_line(axes, own, column, label=mark.name, **mark.line)
             figures.epoch_axis(axes, along["epoch"].max())
             axes.set(ylabel=words, xlabel="" if row is grid[0] else "epoch")
+        for level, (fit, _) in linear[noise].items():
+            if fit and level in marks:
+                row[0].axhline(fit.value, color=marks[level].color, linestyle=":", linewidth=1)
         for axes in row[:2]:
             axes.set_ylim(0, 1.03)
         row[0].set_ylabel(f"{KINDS[noise].name}\n\ntraining accuracy")
@@ -150,9 +192,20 @@ def draw_curves(curves: pd.DataFrame, levels: dict[str, pd.DataFrame], ratios: p
     return figure
 
 
-def draw_radii(ends: dict[str, pd.DataFrame]) -> Drawing:
-    """Return the critical sample ratio at the end of training against the share of noise, by radius and set of images."""
-    figure, grid = figures.grid(2, len(RADII), width=2.6, height=2.3, sharex=True)
+def draw_radii(ends: dict[str, pd.DataFrame], fine: dict[str, pd.DataFrame]) -> Drawing:
+    """Return the critical sample ratio at the end of training against the share of noise, by radius and set of images.
+
+    In the last row that of more test images, at the radii of `fine`.
+    """
+    figure, grid = figures.grid(3, len(RADII), width=2.6, height=2.3, sharex=True)
+    for axes, radius in zip(grid[2], FINE_RADII):
+        for noise, mark in KINDS.items():
+            panels.means(axes, by_level(where(fine[noise], radius=radius), RATIO), mark, joined=True)
+        axes.set_ylim(bottom=0)
+        axes.set(title=f"r = {radius:g} / 255", xlabel="share replaced")
+    grid[2][0].set_ylabel("critical share of\nmore test images")
+    for axes in grid[2][len(FINE_RADII) :]:
+        axes.set_visible(False)
     for row, (inputs, words) in zip(grid, (("test", "test"), ("train", "training"))):
         for axes, radius in zip(row, RADII):
             for noise, mark in KINDS.items():

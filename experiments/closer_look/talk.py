@@ -15,7 +15,7 @@ from memo.statistics.over_seeds import NEVER, Answer, mean, over_seeds, ratio, s
 from memo.statistics.trends import log_slope
 from memo.storage.run_folders import Tables
 
-ARM = "talk"
+ARM, LINEAR = "talk", "linear_talk"
 
 
 class Measure(NamedTuple):
@@ -36,9 +36,9 @@ MEASURES = {
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return the outcomes of the talk's arm with the statistics of the shape of its training curves."""
+    """Return the outcomes of the talk's arm, and of softmax regression on the same labels, with the statistics of the shape of its training curves."""
     shapes = [each.column for name, each in MEASURES.items() if name != "slower"]  # t90 is in every table of networks
-    return {"networks": treated(evidence, [ARM], shapes)}
+    return {"networks": treated(evidence, [ARM, LINEAR], shapes)}
 
 
 def settings(tables: Tables) -> dict[tuple[float, int, int], pd.DataFrame]:
@@ -92,6 +92,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "rates": [f"{rate:g}" for rate in rates],
         "held": {name: sum(answers.verdict(id) == "reproduced" for id in each) for name, each in ids.items()},
         "exponents": [one for one in grows if one],
+        "linear": of_arms(tables["networks"], [LINEAR]).groupby("images")["final_train_accuracy"].mean().to_dict(),
         "seeds": of_arms(tables["networks"], [ARM])["seed"].nunique(),
     }
     cells = {name: {key: measured(cell, name)[0] for key, cell in found.items()} for name in MEASURES}

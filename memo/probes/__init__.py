@@ -34,6 +34,7 @@ PROBES = {
     "answers": answers.measure,
     "calibration": calibration.measure,
     "critical_samples": critical_samples.measure,
+    "critical_samples_fine": critical_samples.measure_fine,
     "drawings": drawings.measure,
     "first_layer": first_layer.measure,
     "gradients": gradients.measure,

@@ -26,6 +26,8 @@ STEP, NOISE = 0.25 / 0.3, 0.2 / 0.3  # of the radius
 ITERATIONS = 100  # at most
 STALLED = 20 / 500  # stop where fewer images than this share turn critical in an iteration; the authors have 500 images
 SAMPLES = 500
+# Of more test images, at radii at which neither almost none nor almost all of them are critical.
+FINE_RADII, FINE_SAMPLES = (0.3, 1.0, 5.0), 5000
 
 # Iterations taken, the moved images, which were found critical, and how many of them in the last iteration.
 Search = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
@@ -65,9 +67,15 @@ def search(
     return critical, iterations
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=(0, 1))
 def _ratios(
-    static: Static, layers: Layers, images: jax.Array, sources: jax.Array, rows: jax.Array, keys: jax.Array
+    static: Static,
+    radii: tuple[float, ...],
+    layers: Layers,
+    images: jax.Array,
+    sources: jax.Array,
+    rows: jax.Array,
+    keys: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """Return shares of critical samples and iterations, each [T, radii], for images [G, N, pixels] at rows [T, n]."""
 
@@ -79,7 +87,7 @@ def _ratios(
             critical, iterations = search(static, layers, pixels, radius, key)
             return jnp.mean(critical.astype(jnp.float32)), iterations
 
-        share, iterations = lax.map(of_radius, jnp.array(RADII, jnp.float32) / 255)
+        share, iterations = lax.map(of_radius, jnp.array(radii, jnp.float32) / 255)
         known = finite(jax.tree.map(lambda leaf: leaf[None], layers))[0]
         return jnp.where(known, share, jnp.nan), iterations
 
@@ -94,24 +102,34 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     network with non-finite weights; `iterations` are those of the search, which stops after 100 or where fewer than 4 % of
     the images turn critical in one. Costs 1 to 100 passes forth and back over the images for each row.
     """
-    count = len(networks.seeds)
-    keys = jnp.stack([purpose_key(int(seed), "critical") for seed in networks.seeds])
     shown = {
-        "test": (networks.images.test, np.tile(np.arange(networks.images.test.shape[1], dtype=np.int32), (count, 1))),
+        "test": (networks.images.test, _test_rows(networks)),
         "train": (networks.images.train, networks.rows),
     }
-    parts = []
-    for kind, (images, rows) in shown.items():
-        rows = rows[:, :SAMPLES]
-        share, iterations = _ratios(networks.static, networks.layers, images, networks.sources, rows, keys)
-        parts.append(
-            {
-                "network": np.repeat(np.arange(count), len(RADII)),
-                "inputs": np.full(count * len(RADII), kind, object),
-                "radius": np.tile(RADII, count),
-                "n": np.full(count * len(RADII), rows.shape[1]),
-                "critical_sample_ratio": np.asarray(share).ravel(),
-                "iterations": np.asarray(iterations).ravel(),
-            }
-        )
+    parts = [_measured(networks, kind, images, rows[:, :SAMPLES], RADII) for kind, (images, rows) in shown.items()]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def measure_fine(networks: Networks) -> dict[str, np.ndarray]:
+    """Return one row for each network and `radius` of FINE_RADII, as `measure` does: of the first 5,000 test images."""
+    return _measured(networks, "test", networks.images.test, _test_rows(networks)[:, :FINE_SAMPLES], FINE_RADII)
+
+
+def _test_rows(networks: Networks) -> np.ndarray:
+    return np.tile(np.arange(networks.images.test.shape[1], dtype=np.int32), (len(networks.seeds), 1))
+
+
+def _measured(
+    networks: Networks, kind: str, images: mlp.Array, rows: np.ndarray, radii: tuple[float, ...]
+) -> dict[str, np.ndarray]:
+    count = len(networks.seeds)
+    keys = jnp.stack([purpose_key(int(seed), "critical") for seed in networks.seeds])
+    share, iterations = _ratios(networks.static, radii, networks.layers, images, networks.sources, rows, keys)
+    return {
+        "network": np.repeat(np.arange(count), len(radii)),
+        "inputs": np.full(count * len(radii), kind, object),
+        "radius": np.tile(radii, count),
+        "n": np.full(count * len(radii), rows.shape[1]),
+        "critical_sample_ratio": np.asarray(share).ravel(),
+        "iterations": np.asarray(iterations).ravel(),
+    }
