@@ -119,7 +119,8 @@ def draw_shares(along: pd.DataFrame, classes: int) -> Drawing:
         for column, mark in SHARES.items():
             panels.mean_line(axes, own, column, label=mark.name, **mark.line)
         beside = linear[linear["level"] == level]
-        panels.mean_line(axes, beside, "given_label", label=LINEAR_MARK.name, **LINEAR_MARK.line)
+        if len(beside):
+            panels.mean_line(axes, beside, "given_label", label=LINEAR_MARK.name, **LINEAR_MARK.line)
         panels.chance(axes, classes)
         figures.epoch_axis(axes, own["epoch"].max())
         axes.set(title=f"{percent(level)} of labels redrawn", ylim=(0, 1.02))

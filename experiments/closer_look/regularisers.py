@@ -52,7 +52,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
         for trial, arm in zip(networks["trial"], networks["arm"])
     ]
     own = evidence.tables.curves[evidence.tables.curves["trial"].isin(networks["trial"])].sort_values("step")
-    gains = own.groupby("trial")[["epoch", "train_accuracy"]].apply(gained)
+    gains = {trial: gained(curve) for trial, curve in own.groupby("trial")}
     return {"networks": networks.assign(strength=strengths, late_gain=networks["trial"].map(gains))}
 
 
