@@ -168,7 +168,7 @@ def test_theorem_1_on_digits(small_mnist):
 @pytest.mark.slow
 def test_kernel_fits_of_true_and_random_labels(small_mnist):
     sizes = {"counts": [60, 800], "ridges": [0.01], "held_out": 200, "scan": 100, "bandwidths": [4.0, 30.0]}
-    rows = pd.DataFrame(kernel_fits.fit(small_mnist, sizes, 0, 5.0, np.dtype("float64")))
+    rows = kernel_fits.fit(small_mnist, sizes, 0, 5.0, np.dtype("float64"))
     assert rows["residual"].max() < 1e-6
     assert (rows["kernel"] < 0.6).all()
     assert ((rows["kernel_random"] > 0.8) & (rows["kernel_random"] < 1)).all()

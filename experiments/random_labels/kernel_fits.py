@@ -1,6 +1,7 @@
 """Fits without training: kernels that interpolate without a regulariser, and the linear solution of least norm."""
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -44,10 +45,14 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Return the errors and norms of all fits, and the held-out error by bandwidth, whose minimum determines theirs."""
     sizes = evidence.settings["kernels"]
     dtype = np.dtype(sizes["dtype"])
-    bandwidths = scan(evidence.dataset, sizes, dtype)
+    code = (sys.modules[__name__], kernels, nearest_neighbours)
+    bandwidths = evidence.once("bandwidths", code, sizes, partial(scan, evidence.dataset, sizes, dtype))
     best = best_of(bandwidths)
-    fits = [row for seed in range(sizes["seeds"]) for row in fit(evidence.dataset, sizes, seed, best, dtype)]
-    return {"kernels": pd.DataFrame(fits), "bandwidths": bandwidths}
+    fits = [
+        evidence.once("kernels", code, [sizes, seed], partial(fit, evidence.dataset, sizes, seed, best, dtype))
+        for seed in range(sizes["seeds"])
+    ]
+    return {"kernels": pd.concat(fits, ignore_index=True), "bandwidths": bandwidths}
 
 
 def best_of(bandwidths: pd.DataFrame) -> float:
@@ -89,27 +94,29 @@ def scan(dataset: Dataset, sizes: Mapping[str, Any], dtype: np.dtype) -> pd.Data
     return pd.DataFrame(found)
 
 
-def fit(
-    dataset: Dataset, sizes: Mapping[str, Any], seed: int, bandwidth: float, dtype: np.dtype
-) -> Iterator[dict[str, Any]]:
-    """Yield for each n the errors and norms of a seed's fits of true and of random labels."""
+def fit(dataset: Dataset, sizes: Mapping[str, Any], seed: int, bandwidth: float, dtype: np.dtype) -> pd.DataFrame:
+    """Return for each n the errors and norms of a seed's fits of true and of random labels."""
     most, *held = drawn(dataset, seed, max(sizes["counts"]), sizes["held_out"])
     classes = datasets.shape(dataset.name).classes
     random = generator(seed, "labels").integers(0, classes, len(most)).astype(np.uint8)
     queries = [
         (as_floats(images, dtype), labels) for images, labels in (held, (dataset.test_images, dataset.test_labels))
     ]
+    found = []
     for n in sizes["counts"]:
         own, labels = dataset.train_images[most[:n]], dataset.train_labels[most[:n]]
         images, given = as_floats(own, dtype), (labels, random[:n])
         neighbours = nearest_neighbours.classify(dataset.test_images, own, labels)
-        yield {
-            "seed": seed,
-            "n": n,
-            "nearest": float(np.mean(neighbours != dataset.test_labels)),
-            **_by_kernel(images, given, queries, bandwidth, sizes["ridges"], classes),
-            **_by_line(images, given, *queries[-1], classes),
-        }
+        found.append(
+            {
+                "seed": seed,
+                "n": n,
+                "nearest": float(np.mean(neighbours != dataset.test_labels)),
+                **_by_kernel(images, given, queries, bandwidth, sizes["ridges"], classes),
+                **_by_line(images, given, *queries[-1], classes),
+            }
+        )
+    return pd.DataFrame(found)
 
 
 Labels = tuple[np.ndarray, np.ndarray]  # true and random ones

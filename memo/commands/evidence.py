@@ -1,8 +1,13 @@
 """The input of an experiment's chapters: the stored tables by arm, the networks' weights, the images."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,14 +16,18 @@ import pandas as pd
 from memo.commands.arms import compared
 from memo.config import Config, Trial, make_trials
 from memo.data import datasets
+from memo.errors import Refusal
 from memo.networks.mlp import Layers, describe_widths
 from memo.networks.program import Static
 from memo.networks.status import DIVERGED
 from memo.probes import weights
 from memo.statistics.over_seeds import Answer, over_seeds
-from memo.storage.run_folders import Tables
+from memo.storage import run_folders
+from memo.storage.run_folders import RUNS, Tables
 from memo.training.inputs import TrainingData, test_rows
 from memo.training.population import Signature, signature
+
+COMPUTED = ".computed"
 
 
 class Evidence:
@@ -153,6 +162,25 @@ class Evidence:
             common = signature(trial)
             data.setdefault(common, TrainingData(common, self._load(common.dataset)))
         return {trial.id: data[signature(trial)].given(trial) for trial in self._trials[arm]}
+
+    def once(
+        self, name: str, made_by: Sequence[ModuleType], asked: Any, compute: Callable[[], pd.DataFrame]
+    ) -> pd.DataFrame:
+        """Return a table that takes minutes and comes from no network: from an earlier command where nothing has changed.
+
+        It depends on the command's data set, on what is `asked` (JSON values), and on the source text of the modules that
+        make it. It is kept below the run folders.
+        """
+        code = [inspect.getsource(module) for module in made_by]
+        key = json.dumps([asked, code, sorted(self.dataset.sha256.items())], sort_keys=True)
+        file = self.folder / RUNS / COMPUTED / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.parquet"
+        if file.exists():
+            with suppress(Refusal):  # damaged: computed again
+                return run_folders.read(file).to_pandas()
+        made = compute()
+        with run_folders.replacing(file) as path:
+            made.to_parquet(path, index=False, write_page_checksum=True)
+        return made
 
     def divergence(self) -> str:
         """Return the sentence on how many networks diverged, and in which arms; a network of two arms counts once."""
