@@ -54,7 +54,7 @@ ARRAYS = {
 
 def test_what_was_begun_is_found_as_it_was(make, group, tmp_path):
     begun = make()
-    (found,) = find(begun.folder.parent, 1.0)
+    (found,) = find(begun.folder.parent, 1.0, [group.trials[2].id])
     assert found.population == begun.population == group
     assert (found.layout, found.probes, found.folder) == (begun.layout, begun.probes, begun.folder)
     assert {trial: run.resolve() for trial, run in found.runs.items()} == begun.runs
@@ -68,19 +68,34 @@ def test_what_was_begun_before_a_key_came_is_found(make, group):
         for name in ADDED:
             del recipe[name]
     record.write_text(json.dumps(content))
-    (found,) = find(record.parent.parent, 1.0)
+    (found,) = find(record.parent.parent, 1.0, [group.trials[0].id])
     assert found.population == group
 
 
-@pytest.mark.parametrize("change", [{"protocol": -1}, {"jax": "0.0.1"}], ids=str)
-def test_other_versions_do_not_go_on_with_it(make, change, caplog):
+@pytest.mark.parametrize("change", [{"protocol": -1}, {"jax": "0.0.1"}, {"torch": "1"}], ids=str)
+def test_other_versions_do_not_go_on_with_it_and_say_so_to_those_who_want_it(make, group, change, caplog):
     record = make().folder / checkpoints.RECORD
     content = json.loads(record.read_text())
     content["made_by"] |= change
     record.write_text(json.dumps(content))
-    assert find(record.parent.parent, 1.0) == []
+    assert find(record.parent.parent, 1.0, ["0" * 16]) == [] and caplog.text == ""
+    assert find(record.parent.parent, 1.0, [group.trials[0].id]) == []
     ((name, value),) = change.items()
-    assert f"another version ({name} {value})" in caplog.text
+    assert f"another version ({name} {value})" in caplog.text and "kept until you delete it" in caplog.text
+    assert record.exists()
+
+
+def test_what_is_all_stored_is_cleared_whichever_version_left_it(make, group, monkeypatch):
+    record = make().folder / checkpoints.RECORD
+    record.write_text(record.read_text().replace('"protocol": ', '"protocol": -'))
+    for lacking, stored, stays in (
+        (set(), "0" * 16, True),
+        ({"one"}, group.trials[0].id, True),
+        (set(), group.trials[0].id, False),
+    ):
+        monkeypatch.setattr(Unfinished, "lacking", lambda left, lacking=lacking: lacking)
+        checkpoints.clear(record.parent.parent, 1.0, [stored])
+        assert record.exists() == stays
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", "[]", "null", '{"made_by": null}', "made_by_alone"])
@@ -89,7 +104,7 @@ def test_a_damaged_record_is_named_and_kept(make, content, caplog):
     whole = json.loads(record.read_text())
     record.write_text(content.replace("made_by_alone", json.dumps({"made_by": whole["made_by"]})))
     with caplog.at_level(logging.WARNING):
-        assert find(record.parent.parent, 1.0) == []
+        assert find(record.parent.parent, 1.0, []) == []
     assert f"{record} cannot be read" in caplog.text and "kept until you delete it" in caplog.text
     assert record.exists()
 
@@ -118,7 +133,7 @@ def test_work_is_found_whatever_command_began_it(make, tmp_path):
 def test_a_crash_while_the_record_is_written_leaves_nothing_to_find(make):
     job = make()
     (job.folder / checkpoints.RECORD).unlink()
-    assert find(job.folder.parent, 1.0) == []
+    assert find(job.folder.parent, 1.0, [trial.id for trial in job.population.trials]) == []
     job.add(0, tables(job.population.trials[:3]))
     (job.folder / checkpoints.RECORD).unlink(missing_ok=True)
     assert make().finished == set()  # nor is a half removed population taken for one that trains

@@ -19,7 +19,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -264,30 +264,55 @@ def _join(tables: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables, promote_options="permissive")
 
 
-def find(root: Path, seconds: float) -> list[Unfinished]:
-    """Return unfinished populations of earlier commands below a root, and those that other processes are training."""
+def find(root: Path, seconds: float, wanted: Collection[str]) -> list[Unfinished]:
+    """Return unfinished populations below a root that hold `wanted` trials, also those that other processes are training.
+
+    Those of another version are named and left out: they would not give the same numbers.
+    """
     found = []
+    for left, by in _recorded(root, seconds):
+        if left.runs.keys().isdisjoint(wanted):
+            continue
+        if by:
+            said = "%s was left unfinished by another version (%s); its networks train from the start. %s"
+            logger.warning(said, left.folder, by, _KEPT)
+        else:
+            found.append(left)
+    return found
+
+
+def clear(root: Path, seconds: float, stored: Collection[str]) -> None:
+    """Remove the populations below a root that hold some of these trials, and of which nothing is lacking any more."""
+    for left, _ in _recorded(root, seconds):
+        if not left.runs.keys().isdisjoint(stored) and not left.lacking():
+            with left.open():
+                left.remove()
+
+
+_KEPT = "It is not resumed, and it is kept until you delete it."
+
+
+def _recorded(root: Path, seconds: float) -> Iterator[tuple[Unfinished, str]]:
+    """Yield the populations below a root, each with what another version that left it had; empty where it is this one."""
     for path in sorted(root.glob(f"*/{RECORD}")):
+        others = {}
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            made_by = {name: value for name, value in record["made_by"].items() if _made_by().get(name) != value}
-            if made_by or record["made_by"].keys() != _made_by().keys():  # others would not give the same numbers
-                by = ", ".join(f"{name} {value}" for name, value in made_by.items())
-                logger.warning("%s was left unfinished by another version (%s). %s", path.parent, by, _KEPT)
-                continue
+            here, there = _made_by(), dict(record["made_by"])
+            others = {name: there.get(name) for name in here | there if there.get(name) != here.get(name)}
             recipes = [unflatten(flat) for flat in record["recipes"]]
             trials = tuple(Trial(recipes[number], seed) for number, seed, _ in record["trials"])
             runs = {trial.id: root.parent / record["runs"][run] for trial, (_, _, run) in zip(trials, record["trials"])}
             population, layout = Population(signature(trials[0]), trials), Layout(*record["layout"])
-            found.append(Unfinished(root, population, layout, runs, record["probes"], seconds))
+            left = Unfinished(root, population, layout, runs, record["probes"], seconds)
         except FileNotFoundError:
             continue  # another process has just finished it
         except Exception as error:  # of any kind: the content of the file is not what was written
-            logger.warning("%s cannot be read (%s: %s). %s", path, type(error).__name__, error, _KEPT)
-    return found
-
-
-_KEPT = "What it holds is not resumed; its networks train from the start, and it is kept until you delete it."
+            if not others:  # else of recipes that this version has not, and nobody asks it for
+                logger.warning("%s cannot be read (%s: %s). %s", path, type(error).__name__, error, _KEPT)
+            continue
+        left.folder = path.parent
+        yield left, ", ".join(f"{name} {value}" for name, value in others.items())
 
 
 def _as_record(unfinished: Unfinished, base: Path) -> str:

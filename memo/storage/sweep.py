@@ -73,12 +73,13 @@ class Request(NamedTuple):
         """
         roots = dict.fromkeys([*([root] if root else []), *checkpoints.roots_of(self.runs)])
         found = []
-        for left in (left for root in roots for left in checkpoints.find(root, self.how.checkpoint_seconds)):
+        seconds = self.how.checkpoint_seconds
+        for left in (left for root in roots for left in checkpoints.find(root, seconds, lacking)):
             wanted = left.runs.keys() & lacking.keys()
-            if wanted and not set(self.probes) <= set(left.probes):
+            if not set(self.probes) <= set(left.probes):
                 asked = "%s holds %d of these networks, unfinished and measured by %s only: they train from the start."
                 logger.warning(asked, left.folder, len(wanted), ", ".join(left.probes) or "no probe")
-            elif wanted:
+            else:
                 left.runs |= {trial: lacking[trial][1] for trial in wanted}
                 found.append(left)
         return found
@@ -86,10 +87,7 @@ class Request(NamedTuple):
     def clear(self) -> None:
         """Remove what was left unfinished, by a crash at the very end, of trials that are all stored."""
         for root in checkpoints.roots_of(self.runs):
-            for left in checkpoints.find(root, self.how.checkpoint_seconds):
-                if left.runs.keys() & {trial.id for trial in self.trials} and not left.lacking():
-                    with left.open():
-                        left.remove()
+            checkpoints.clear(root, self.how.checkpoint_seconds, {trial.id for trial in self.trials})
 
 
 def require_device() -> None:
