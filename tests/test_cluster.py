@@ -1,16 +1,20 @@
 """Tasks of Slurm, as far as they need no Slurm; test_slurm has the rest."""
 
+import math
+import os
 import shutil
 import sys
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 import memo
 from memo.cluster import head, planning
 from memo.cluster.planning import Assignment
-from memo.cluster.settings import Settings, as_bytes, as_minutes
-from memo.config import Execution, check
+from memo.cluster.settings import Settings, as_bytes, as_minutes, in_words
+from memo.commands import hydra_app
+from memo.config import Execution
 from memo.data import datasets
 from memo.errors import Refusal
 from memo.storage import checkpoints, sweep, throughput
@@ -32,16 +36,78 @@ def test_sizes(size, expected):
 @pytest.mark.parametrize(
     ("duration", "expected"),
     [("60", 60), ("90:30", 91), ("1:30:00", 90), ("1-0", 1440), ("2-12:30", 3630), ("0:0:1", 1), ("1-00:00:30", 1441)]
-    + [(word, 0) for word in ("", "0", "1h", "-5", "1:2:3:4")],
+    + [(word, 0) for word in ("", "0", "1h", "-5", "1:2:3:4", "²")],
 )
 def test_durations(duration, expected):
     assert as_minutes(duration) == expected
+    assert not expected or as_minutes(in_words(expected)) == expected
 
 
-@pytest.mark.parametrize(("key", "value"), [("mem", "much"), ("time", "never"), ("cpus_per_task", 0), ("gflops", -1.0)])
+# What follows from the type is refused by OmegaConf before.
+NUMBERS = ("min_minutes", "gpu_memory_gb", "gflops", "poll_seconds")
+COUNTS = (
+    "gpus_per_node",
+    "cpus_per_task",
+    "array_parallelism",
+    "max_tasks",
+    "max_num_timeout",
+    "attempts",
+    "signal_delay_s",
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("mem", "much"), ("mem", "100000000T"), ("time", "never"), ("time", "9" * 20)]
+    + [(key, value) for key in NUMBERS for value in (0.0, -1.0, math.inf, math.nan)]
+    + [(key, value) for key in COUNTS for value in (-1, 10**9)]
+    + [("signal_delay_s", 60 * 60)],
+)
 def test_a_key_out_of_range_is_refused_by_name(key, value):
-    with pytest.raises(Refusal, match=f"hydra.launcher.{key} is {value}; allowed is"):
-        check(Settings(**{key: value}), "hydra.launcher.")
+    with pytest.raises(Refusal, match=f"^hydra.launcher.{key} is {value}; allowed is"):
+        planning.admit(Settings(**{key: value}))
+
+
+def test_a_time_in_a_yaml_file_is_the_text_that_it_is(tmp_path):
+    file = tmp_path / "own.yaml"
+    file.write_text(
+        "time: 2:00:00\nadditional_parameters: {time-min: 1:30, nice: 100}\nmin_minutes: 1.5\ncpus_per_task: 4"
+    )
+    with hydra_app.times_as_text():
+        read = OmegaConf.merge(OmegaConf.structured(Settings), OmegaConf.load(file))
+    assert (read.time, read.min_minutes, read.cpus_per_task) == ("2:00:00", 1.5, 4)
+    assert read.additional_parameters == {"time-min": "1:30", "nice": 100}
+    assert OmegaConf.load(file).time == 7200  # as elsewhere
+
+
+@pytest.mark.parametrize("account", [None, "mine"])
+def test_tasks_do_not_inherit_what_another_job_or_a_default_says(monkeypatch, account):
+    for name in ("SLURM_MEM_PER_CPU", "SLURM_JOB_ID", "SBATCH_TIMELIMIT", "SRUN_CPUS_PER_TASK", "SQUEUE_STATES"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("SLURM_CONF", "there")
+    monkeypatch.setenv("SBATCH_ACCOUNT", "a_sites")
+    own = head.environment(Settings(account=account))
+    assert {name for name in os.environ if name not in own} == {
+        "SLURM_MEM_PER_CPU",
+        "SLURM_JOB_ID",
+        "SBATCH_TIMELIMIT",
+        "SRUN_CPUS_PER_TASK",
+        "SQUEUE_STATES",
+    } | ({"SBATCH_ACCOUNT"} if account else set())
+    assert own["SLURM_CONF"] == "there"
+
+
+def test_why_tasks_wait_is_said_once_unless_they_will_start(caplog):
+    said, states = (
+        set(),
+        [("7_0", "PartitionConfig"), ("7_1", "PartitionConfig"), ("8", "Priority"), ("9", "JobHeldUser")],
+    )
+    for _ in range(2):
+        head._say_why([*((job, head._State("PENDING", why)) for job, why in states), ("10", None)], said)
+    assert caplog.messages == [
+        "2 tasks wait, and may never start: Slurm says PartitionConfig. scancel 7 ends them.",
+        "1 tasks wait, and may never start: Slurm says JobHeldUser. scancel 9 ends them.",
+    ]
 
 
 def test_a_task_trains_on_what_it_asks_for():

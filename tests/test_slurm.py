@@ -4,6 +4,7 @@ Skipped where Slurm is not installed, unless MEMO_SLURM=required.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -180,6 +181,29 @@ def test_interrupted_and_started_again_it_watches_also_what_is_requeued(cluster,
     # A session stands in each of its run folders.
     sessions = {(one["finished"], one["train_seconds"]): one["networks"] for one in run_folders.provenance(tmp_path)}
     assert sum(sessions.values()) == 8
+
+
+def test_started_inside_of_another_job_it_is_the_same(cluster, local, tmp_path):
+    # As an interactive job leaves them: limits of its own, and defaults of a person.
+    outer = {"SLURM_MEM_PER_CPU": "1024", "SLURM_MEM_PER_NODE": "100", "SLURM_CPUS_PER_TASK": "1", "SLURM_NTASKS": "1"}
+    outer |= {"SBATCH_TIMELIMIT": "x", "SBATCH_ARRAY_INX": "0-9", "SLURM_JOB_ID": "1", "SLURM_ARRAY_TASK_ID": "3"}
+    process = start(cluster | outer | {"SQUEUE_STATES": "FAILED", "SLURM_EXPORT_ENV": "NONE"}, tmp_path)
+    said = ended(process)
+    assert process.returncode == 0, said
+    assert "Submitted 2 tasks for 8 networks" in said
+    assert_identical(tmp_path, local())
+
+
+def test_why_a_task_never_starts_is_said_within_a_minute(cluster, tmp_path):
+    process = start(cluster, tmp_path, "hydra.launcher.cpus_per_task=500")
+    next(line for line in process.stdout if "Submitted" in line)
+    submitted = time.monotonic()
+    said = next(line for line in process.stdout if "may never start" in line)
+    assert time.monotonic() < submitted + 60
+    process.send_signal(signal.SIGINT)
+    ended(process)
+    ask(cluster, "scancel", re.search(r"Slurm says PartitionConfig\. scancel (\d+) ends them", said)[1])
+    assert process.returncode == 1
 
 
 def test_what_fails_in_a_task_is_said_in_a_sentence(cluster, tmp_path):

@@ -16,7 +16,7 @@ from hydra_plugins.population_launcher._running import Job
 from memo.cluster import head, planning
 from memo.cluster.settings import Settings
 from memo.commands import experiment
-from memo.config import Execution, Trial, check
+from memo.config import Execution, Trial
 from memo.storage import sweep
 from memo.storage.sweep import Request
 
@@ -84,7 +84,7 @@ def _settings(config: DictConfig) -> Settings | None:
     if not keys:
         return None
     settings = Settings(**{str(key): value for key, value in keys.items()})
-    check(settings, "hydra.launcher.")
+    planning.admit(settings)
     return settings
 
 

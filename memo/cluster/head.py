@@ -10,6 +10,7 @@ command that is started again watches the tasks that still live and submits the 
 
 import getpass
 import logging
+import os
 import shutil
 import subprocess
 import time
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from memo.cluster import planning
 from memo.cluster.planning import Assignment
@@ -33,6 +34,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FOLDER, SUBMITTED = ".slurm", "_submitted.pkl"
+# Why a task waits that will start: anything else is said, such as PartitionConfig, where no node has so many cores.
+ORDINARY = ("None", "Resources", "Priority", "JobArrayTaskLimit", "BeginTime", "Prolog", "Cleaning")
+# Of Slurm's variables, those that say where the cluster is, and those that sites and people set for all of their jobs, with the
+# key of the launcher that is stronger. Others are of the job that this command runs in, or would change what the keys say.
+CLUSTER = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
+OF_PEOPLE = {
+    "SBATCH_ACCOUNT": "account",
+    "SBATCH_PARTITION": "partition",
+    "SBATCH_QOS": "qos",
+    "SBATCH_CONSTRAINT": "constraint",
+    "SBATCH_RESERVATION": "",
+    "SBATCH_WCKEY": "",
+}
 
 
 def complete(requests: Sequence[Request], settings: Settings, folder: Path) -> int:
@@ -56,6 +70,30 @@ def complete(requests: Sequence[Request], settings: Settings, folder: Path) -> i
         datasets.load(name, files)
     _Head(settings, folder.absolute() / FOLDER).run(requests, lacking)
     return sum(map(len, lacking))
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the environment for commands of Slurm: this one without what another job, or a default, would add to tasks."""
+    kept = {*CLUSTER, *(name for name, key in OF_PEOPLE.items() if not key or getattr(settings, key) is None)}
+    ours = ("SLURM", "SBATCH_", "SRUN_", "SQUEUE_")
+    return {name: value for name, value in os.environ.items() if name in kept or not name.startswith(ours)}
+
+
+@contextmanager
+def _environment(settings: Settings) -> Iterator[None]:
+    before, own = dict(os.environ), environment(settings)
+    os.environ.clear()
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+class _State(NamedTuple):
+    name: str  # PENDING, RUNNING, ...
+    reason: str = "None"  # why a task waits
 
 
 @dataclass(eq=False)
@@ -103,7 +141,7 @@ class _Head:
             nodes=1,
             ntasks_per_node=1,
             time=as_minutes(settings.time),
-            # Stated, for srun takes it from the environment, and a job that submits jobs would pass on its own limits.
+            # Stated, for srun does not take it from sbatch.
             srun_args=[f"--cpus-per-task={settings.cpus_per_task}"],
             additional_parameters=dict(settings.additional_parameters),
             **{name: value for name, value in asked.items() if value is not None},
@@ -133,7 +171,7 @@ class _Head:
             logger.info(said, len(assignments), networks, self.folder)
         self._watch(tasks)
 
-    def _submitted(self, living: Mapping[str, str]) -> list[_Task]:
+    def _submitted(self, living: Mapping[str, _State]) -> list[_Task]:
         """Return the tasks of earlier commands that live, and forget the others."""
         found = []
         for path in sorted(self.folder.glob(f"*{SUBMITTED}")):
@@ -156,7 +194,7 @@ class _Head:
         if not assignments:
             return []
         try:
-            with self.executor.batch():
+            with _environment(self.settings), self.executor.batch():
                 jobs = [self.executor.submit(assignment) for assignment in assignments]
         except (FailedJobError, FailedSubmissionError, OSError, subprocess.SubprocessError) as error:
             raise Refusal(f"Slurm takes no tasks: {_sentence(error)}") from error
@@ -165,7 +203,7 @@ class _Head:
     def _watch(self, tasks: list[_Task]) -> None:
         """Return when all tasks have done their work, submitting again those that were killed; raises Refusal."""
         failed: list[tuple[_Task, str]] = []
-        waiting, done = list(tasks), 0.0
+        waiting, done, said = list(tasks), 0.0, set[str]()
         with progress_bar.bar(sum(task.cost for task in tasks)) as bar, self._left_to_the_cluster(waiting):
             while waiting:
                 answer = self._living()
@@ -187,7 +225,9 @@ class _Head:
                         failed.append((task, fault or f"it ended {task.assignment.attempt} times"))
                 bar.update(done + sum(min(task.cost, task.assignment.done()) for task in waiting) - bar.n)
                 bar.set_description_str(f"{len(tasks) - len(waiting) - len(failed)} of {len(tasks)} tasks done")
-                running = sum(living.get(task.job.job_id) == "RUNNING" for task in waiting)
+                states = [(task.job.job_id, living.get(task.job.job_id)) for task in waiting]
+                _say_why(states, said)
+                running = sum(state is not None and state.name == "RUNNING" for _, state in states)
                 words = [f"{running} run", f"{len(waiting) - running} wait"]
                 bar.set_postfix_str(", ".join(words + ([f"{len(failed)} failed"] if failed else [])))
                 if waiting:
@@ -231,19 +271,32 @@ class _Head:
                 return result.strip().splitlines()[-1]
         return None
 
-    def _living(self) -> dict[str, str] | None:
+    def _living(self) -> dict[str, _State] | None:
         """Return the state of every task of this user that has not ended, by job, or None where Slurm does not answer."""
-        command = ["squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%A %F %K %T"]
+        command = ["squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%A %F %K %T %r"]
+        own = environment(self.settings)
         try:
-            said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+            said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=own).stdout
         except (OSError, subprocess.SubprocessError) as error:
             logger.warning("squeue does not answer (%s); asking again.", _sentence(error))
             return None
         living = {}
         for line in said.splitlines():
-            own, array, index, state = line.split(maxsplit=3)
-            living[own if index == "N/A" else f"{array}_{index}"] = state
+            job, array, index, *state = line.split(maxsplit=4)
+            living[job if index == "N/A" else f"{array}_{index}"] = _State(*state)
         return living
+
+
+def _say_why(tasks: Sequence[tuple[str, _State | None]], said: set[str]) -> None:
+    """Warn of each reason, not `said` yet, for which tasks (by their jobs) wait that may never start."""
+    reasons: dict[str, list[str]] = {}
+    for job, state in tasks:
+        if state is not None and state.name == "PENDING" and state.reason not in {*ORDINARY, *said}:
+            reasons.setdefault(state.reason, []).append(job.partition("_")[0])
+    for reason, jobs in reasons.items():
+        said.add(reason)
+        text = "%d tasks wait, and may never start: Slurm says %s. scancel %s ends them."
+        logger.warning(text, len(jobs), reason, " ".join(sorted(set(jobs))))
 
 
 def _held(tasks: Sequence[_Task], request: Request, lacking: Lacking) -> dict[str, _Task]:

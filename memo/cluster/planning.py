@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from memo.cluster import cutting
-from memo.cluster.settings import Settings, as_bytes, as_minutes
-from memo.config import Execution, Trial
+from memo.cluster.settings import Settings, as_bytes, as_minutes, in_words
+from memo.config import Execution, Trial, check
 from memo.errors import Refusal
 from memo.networks import mlp
 from memo.storage import checkpoints, progress_bar, sweep, throughput
@@ -33,6 +33,17 @@ if TYPE_CHECKING:
 # Beside slabs and images: for Python, JAX and the tables of the networks in training.
 OWN_BYTES = 1_500_000_000
 DEVICES = (1, 8, 64)  # tasks at once for which the plan gives hours
+
+
+def admit(settings: Settings) -> None:
+    """Raise Refusal where keys of the launcher are out of range, or do not fit together."""
+    check(settings, "hydra.launcher.")
+    limit = 60 * as_minutes(settings.time)
+    if settings.signal_delay_s >= limit:
+        raise Refusal(
+            f"hydra.launcher.signal_delay_s is {settings.signal_delay_s}; allowed is less than the {limit} seconds of "
+            "hydra.launcher.time."
+        )
 
 
 def machine_of(settings: Settings) -> Machine:
@@ -192,7 +203,9 @@ def show_plan(requests: Sequence[Request], settings: Settings) -> None:
         return
     gpus = settings.gpus_per_node
     what = f"{gpus} {'GPU' if gpus == 1 else 'GPUs'}, " if gpus else ""
-    print(f"A task has {what}{settings.cpus_per_task} cores, {settings.mem} of memory, {settings.time} of time.\n")
+    print(
+        f"A task has {what}{settings.cpus_per_task} cores, {settings.mem} of memory, {in_words(as_minutes(settings.time))} of time.\n"
+    )
     shares = _shares(planned)
     known = all(rate_of(common, settings).source for common in shares)
     rows = [_row(common, own, settings, requests[0].how) for common, own in shares.items()]

@@ -1,17 +1,20 @@
 """Shared by every command: Hydra's schema, checks before anything is written, refusals in one sentence."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import os
+import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException, OverrideParseException
 from jax.errors import JaxRuntimeError
@@ -104,7 +107,7 @@ def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = (), con
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us and can be reported in one sentence
     try:
-        with starting.interruptible(), machine.own_modes():
+        with starting.interruptible(), machine.own_modes(), times_as_text():
             hydra.main(version_base=None, config_path=str(CONF), config_name="config")(refusing)()
     except KeyboardInterrupt:
         sys.exit(starting.INTERRUPTED)
@@ -118,6 +121,18 @@ def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = (), con
             os.environ.pop("HYDRA_FULL_ERROR", None)
         else:
             os.environ["HYDRA_FULL_ERROR"] = wants_traceback
+
+
+@contextlib.contextmanager
+def times_as_text() -> Iterator[None]:
+    """Read times in YAML files, such as 2:00:00, as the texts that they are; YAML 1.1 has them as numbers in base 60."""
+    before = yaml.SafeLoader.yaml_implicit_resolvers  # from which OmegaConf derives its loader whenever it reads a file
+    time = ("tag:yaml.org,2002:str", re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$"))
+    yaml.SafeLoader.yaml_implicit_resolvers = {first: [time, *each] for first, each in before.items()}
+    try:
+        yield
+    finally:
+        yaml.SafeLoader.yaml_implicit_resolvers = before
 
 
 # Options of Hydra that are followed by a word of their own.
