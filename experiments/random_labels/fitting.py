@@ -133,6 +133,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "literal": {claim: answers[claim] for claim in LITERAL},
         "steps": [mean(networks, "steps", conditions)[0] for conditions in (TRUE, RANDOM)],
         "sooner_than": {inputs: answers[f"Z4-t99-{inputs}"] for inputs in KINDS},
+        "sooner_of_many": answers["Z4-large-gaussian"],
         "times": {name: estimate for name, (estimate, _) in reached.items() if estimate},
         "missing": [name for name, (_, note) in reached.items() if note],
         "partly": PARTLY,
