@@ -200,12 +200,72 @@ def test_named_folder_lacks_a_file(tmp_path, cache, register):
 
 
 @pytest.mark.parametrize(
+    "spelling",
+    [
+        lambda file: file.replace("-idx", ".idx"),  # as Kaggle has them
+        lambda file: f"{file.replace('-idx', '.idx')}/{file.replace('-idx', '.idx')}",  # and a folder for each
+        lambda file: f"MNIST/raw/{file}",  # as torchvision leaves them
+        lambda file: f"a/b/c/{file.replace('-', '_')}",
+        lambda file: file.upper() + ".GZ",
+        lambda file: f"{file} (1).gz",  # as browsers save a second copy, or
+        lambda file: f"{file}.gz (1)",
+    ],
+)
+def test_files_are_found_as_people_have_them(tmp_path, cache, register, spelling):
+    register()
+    for file, data in TINY.items():
+        path = tmp_path / "mine" / spelling(file)
+        put(path.parent, {path.name: gzip.compress(data) if ".gz" in path.name.lower() else data})
+    put(tmp_path / "mine" / "1", {f"emnist-mnist-{file}": b"" for file in FILES} | {"notes.csv": b""})
+    assert_is_tiny(load("tiny", tmp_path / "mine"))
+    datasets.require_files("tiny", tmp_path / "mine")
+
+
+def test_the_right_one_of_several_copies_is_taken(tmp_path, cache, register):
+    register()
+    put(tmp_path / "mine", TINY | {LABELS: TINY[LABELS][:-1]})
+    with pytest.raises(DataError, match=rf"mine/{LABELS} is refused: truncated"):
+        load("tiny", tmp_path / "mine")
+    put(tmp_path / "mine" / "again")
+    assert_is_tiny(load("tiny", tmp_path / "mine"))
+
+
+@pytest.mark.parametrize("split", [0, 1, 30])
+def test_a_gzip_file_may_have_several_members(tmp_path, cache, register, split):
+    register()
+    put(
+        tmp_path,
+        {f"{file}.gz": gzip.compress(data[:split]) + gzip.compress(data[split:]) for file, data in TINY.items()},
+    )
+    assert_is_tiny(load("tiny", tmp_path))
+
+
+def test_a_folder_without_them_is_said_to_hold_what_it_holds(tmp_path, cache, register):
+    register(source())
+    (tmp_path / "mine").mkdir()
+    for lines in (["no file"], [f"{place}.csv" for place in range(8)] + [" and 3 more"]):
+        with pytest.raises(DataError) as refused:
+            load("tiny", tmp_path / "mine")
+        said = str(refused.value)
+        assert len(said.splitlines()) == 1
+        assert all(part in said for part in (*lines, *FILES, "dataset.folder=", "raw or .gz"))
+        put(tmp_path / "mine", {f"{place}.csv": b"" for place in range(10)} | {"new\nline": b""})
+    deep = tmp_path / "mine" / "1/2/3/4"  # no search through everything that lies below a folder
+    put(deep)
+    with pytest.raises(DataError, match="lacks"):
+        load("tiny", tmp_path / "mine")
+    for other in (deep / IMAGES, tmp_path / "none"):
+        with pytest.raises(DataError, match=f"dataset.folder={other} is not a folder"):
+            load("tiny", other)
+
+
+@pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
         (IMAGES, TINY[IMAGES][:100], "truncated, 100 bytes where 3936 are due"),
         (IMAGES, TINY[IMAGES][:-1] + b"\xff", "SHA-256"),
         (f"{IMAGES}.gz", gzip.compress(TINY[IMAGES])[:-20], "truncated"),
-        (f"{IMAGES}.gz", b"\x1f\x8bnot gzip at all", "unknown compression method"),
+        (f"{IMAGES}.gz", b"\x1f\x8bnot gzip at all", "Unknown compression method"),
     ],
 )
 def test_named_folder_has_a_wrong_file(tmp_path, cache, register, name, content, reason):
@@ -491,10 +551,19 @@ def test_a_command_may_take_long_while_it_writes(tmp_path, cache, register, comm
     assert_is_tiny(load("tiny"))
 
 
-def test_gzip_bomb(monkeypatch):
-    monkeypatch.setattr(files, "LARGEST_FILE", 1000)
+def test_gzip_bomb():
     with pytest.raises(DataError, match="within 1000 bytes"):
-        files._gunzipped(gzip.compress(bytes(100_000)))
+        files._gunzipped(gzip.compress(bytes(100_000)), 1000)
+    assert files._gunzipped(gzip.compress(bytes(1000)), 1000) == bytes(1000)
+
+
+def test_no_file_may_be_larger_than_all_images_in_four_bytes_a_number(tmp_path, cache, register):
+    register()
+    put(tmp_path / "mine")
+    (tmp_path / "mine" / LABELS).unlink()
+    (tmp_path / "mine" / f"{LABELS}.gz").write_bytes(gzip.compress(bytes(2**21)))
+    with pytest.raises(DataError, match=rf"does not end within {4 * 785 * 8 + 2**20} bytes"):
+        load("tiny", tmp_path / "mine")
 
 
 def test_silent_mirror_is_given_up():

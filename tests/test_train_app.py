@@ -212,6 +212,10 @@ def refused(monkeypatch, tmp_path):
         ("seeds", ["seeds", "key="]),
         ("--multirun model.widths=[0],[4]", ["model.widths is [0]", "from 1"]),
         ("--multirun model.width=[4],[8]", ["model.width is not a key", "model.widths"]),
+        ("--multirun hydra/launcher=population seed=range(0,0)", ["has no jobs"]),
+        ("labels=[true]", ["labels=[true]", "cannot be read by Hydra"]),
+        ("model.widths=[300000,300000]", ["784-300000-300000-10", "GB are available"]),
+        ("dataset.folder=/nowhere", ["dataset.folder=/nowhere is not a folder"]),
         ("hydra.run.dir=/proc/version/run", ["/proc/version/run", "Not a directory"]),
         ("--multirun hydra.sweep.dir=/proc/version/sweep", ["/proc/version/sweep", "Not a directory"]),
     ],
@@ -221,6 +225,8 @@ def test_refusals(refused, tmp_path, arguments, parts):
     others = [setting for setting in TINY if setting.split("=")[0] not in own]
     folders = [f"hydra.{kind}.dir={tmp_path}/{kind}" for kind in ("run", "sweep") if f"hydra.{kind}.dir" not in own]
     assert_refused(refused(*arguments.split(), *folders, *others), *parts)
+    # A multirun's record is written by Hydra before anything of this suite is asked.
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} <= {"multirun.yaml"}
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["dataset.folder", "cache"])

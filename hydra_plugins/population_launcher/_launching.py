@@ -17,6 +17,7 @@ from memo.cluster import head, planning
 from memo.cluster.settings import Settings
 from memo.commands import experiment
 from memo.config import Execution, Trial
+from memo.errors import Refusal
 from memo.storage import sweep
 from memo.storage.sweep import Request
 
@@ -47,6 +48,8 @@ def launch(
 
     They train here, or as tasks of Slurm where the launcher has keys: those of memo.cluster.settings.
     """
+    if not job_overrides:
+        raise Refusal("The sweep has no jobs: a key of it has no values.")
     settings = _settings(config)
     folder = Path(str(config.hydra.sweep.dir))
     setup_globals()

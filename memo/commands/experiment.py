@@ -90,7 +90,7 @@ class CheckBeforeRun(Callback):
             typed = admitted(config, config.hydra.overrides.task)
             wanted = requests(typed, Path(str(config.hydra.run.dir)))
             if not typed.plan:
-                sweep.require_device()
+                sweep.require(wanted)
                 return
             sweep.show_plan(wanted)
         raise SystemExit(0)

@@ -58,6 +58,8 @@ APART = ("reference", "paper")
 
 
 def _folder_name(*, _root_: DictConfig) -> str:
+    if "model" not in _root_:  # Hydra's own part alone, as by --cfg hydra
+        return "RECIPE"
     config = read(_root_)
     compared = config.experiment.arms or config.experiment.sweep
     if not compared:
@@ -174,7 +176,8 @@ def explain(error: BaseException) -> str | None:
             lines = [line.strip() for line in str(link).split("Config search path")[0].splitlines()]
             return "; ".join(line for line in lines if line)
     if _raised_in(error).split(".")[0] in ("hydra", "omegaconf") and not isinstance(error, OSError):
-        return f"{error}."  # such as labels=true, which Hydra reads as a boolean
+        # Such as labels=[true]: a list where the name of a choice is due.
+        return f"{' '.join(sys.argv[1:])} cannot be read by Hydra ({error})."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'A file'} cannot be used: {error.strerror}."
     if isinstance(error, (MemoryError, JaxRuntimeError)) and ("RESOURCE_EXHAUSTED" in str(error) or not str(error)):

@@ -14,7 +14,7 @@ import numpy as np
 
 from memo.data import cifar10, mnist
 from memo.data.entry import Entry, Shape
-from memo.data.files import from_cache_or_sources, from_named_folder
+from memo.data.files import from_cache_or_sources, from_named_folder, require
 from memo.data.pixels import area_average, centre_crop
 from memo.errors import DataError
 
@@ -73,8 +73,13 @@ def shape(name: str) -> Shape:
     return entry(name).shape
 
 
+def require_files(name: str, folder: str | os.PathLike) -> None:
+    """Raise DataError where a folder lacks a file of a data set, without reading any."""
+    require(Path(folder).expanduser(), entry(name))
+
+
 def load(name: str, folder: str | os.PathLike | None = None) -> Dataset:
-    """Load a data set, from `folder` alone (raw or .gz files) where one is given.
+    """Load a data set, from `folder` alone where one is given: raw or .gz files, there or in folders below.
 
     Raises DataError for an unknown name, for a missing or wrong file in `folder`, when every source failed, or when the
     arrays are not of the entry's shape.

@@ -52,3 +52,8 @@ class Entry:
     shape: Shape
     read: Callable[[Mapping[str, bytes]], Arrays] = read_idx
     explain: Callable[[str, bytes], None] = explain_idx
+
+    @property
+    def most_bytes(self) -> int:
+        """The bytes that a file may have once it is uncompressed: four for each number of all images, and a megabyte."""
+        return 4 * (self.shape.pixels + 1) * (self.shape.train_images + self.shape.test_images) + 2**20

@@ -1,9 +1,12 @@
 """The files of a data set, each checked by SHA-256: from a named folder alone, or from the cache and then the sources."""
 
 import contextlib
+import gzip
 import hashlib
+import io
 import logging
 import os
+import re
 import secrets
 import subprocess
 import tarfile
@@ -20,6 +23,7 @@ from memo.errors import DataError
 logger = logging.getLogger(__name__)
 
 LARGEST_FILE = 2**30  # bytes; no source may make us hold more than this for one file
+DEEP, LOOKED_AT, SHOWN = 3, 10_000, 8  # of a folder that a person names: levels, files looked at, files named
 FAILURES = (DataError, OSError, ValueError, EOFError, zlib.error, tarfile.TarError, subprocess.SubprocessError)
 
 
@@ -33,16 +37,53 @@ def cache_folder() -> Path:
 
 
 def from_named_folder(folder: Path, entry: Entry) -> dict[str, bytes]:
-    """Return the bytes of a data set's files by name from a folder, raw or .gz; DataError for one that is wrong or missing."""
+    """Return the bytes of a data set's files by name from a folder, as `copies` finds them; DataError for one that is wrong or missing."""
+    require(folder, entry)
     try:
         found = {file: _read(folder, file, entry) for file in entry.sha256}
     except DataError as error:
         raise DataError(f"dataset.folder: {error}; no other copy was tried.") from error
-    files = {file: raw for file, raw in found.items() if raw is not None}
-    lacking = [file for file in entry.sha256 if file not in files]
+    return {file: raw for file, raw in found.items() if raw is not None}
+
+
+def require(folder: Path, entry: Entry) -> None:
+    """Raise DataError, which says what is there, unless a folder has a copy of every file of a data set, right or wrong."""
+    if not folder.is_dir():
+        raise DataError(f"dataset.folder={folder} is not a folder; no other copy was tried.")
+    lacking = [file for file in entry.sha256 if next(copies(folder, file), None) is None]
     if lacking:
-        raise DataError(f"dataset.folder={folder} lacks {', '.join(lacking)} (raw or .gz); no other copy was tried.")
-    return files
+        there = [" ".join(path.relative_to(folder).as_posix().split()) for path in _below(folder)]
+        shown = ", ".join(sorted(there)[:SHOWN]) + (f" and {len(there) - SHOWN} more" if len(there) > SHOWN else "")
+        raise DataError(
+            f"dataset.folder={folder} lacks {', '.join(lacking)} (raw or .gz, there or in a folder below); it holds "
+            f"{shown or 'no file'}; no other copy was tried."
+        )
+
+
+def copies(folder: Path, file: str) -> Iterator[Path]:
+    """Yield the files below a folder that are called `file`, or that as people have it: with .gz, (1), dots or underscores."""
+    exact = [path for path in (folder / file, folder / f"{file}.gz") if path.is_file()]
+    yield from exact
+    yield from (path for path in _below(folder) if _plain(path.name) == _plain(file) and path not in exact)
+
+
+def _plain(name: str) -> str:
+    """Return what is left of a file's name without what programs change: train-images.idx3-ubyte (1).GZ is train-images-idx3-ubyte."""
+    return re.sub(r"[._]", "-", re.sub(r"( ?\(\d+\))?(\.gz)?( ?\(\d+\))?$", "", name.lower()))
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder and of the folders below it, not deeper than DEEP, of the first LOOKED_AT names."""
+    seen = 0
+    for parent, below, names in os.walk(folder, followlinks=True):
+        here = Path(parent)
+        if len(here.relative_to(folder).parts) >= DEEP:
+            below.clear()
+        for name in sorted(names):
+            seen += 1
+            if seen > LOOKED_AT:
+                return
+            yield here / name
 
 
 def from_cache_or_sources(name: str, entry: Entry) -> dict[str, bytes]:
@@ -94,7 +135,7 @@ def _fetched(name: str, entry: Entry, missing: list[str]) -> dict[str, bytes]:
         try:
             with contextlib.closing(source.fetch(wanted)) as found:
                 for file, raw in found:
-                    fetched[file] = verified(raw, file, entry.sha256[file], file, entry.explain)
+                    fetched[file] = verified(raw, file, entry.sha256[file], file, entry.explain, entry.most_bytes)
         except FAILURES as error:
             failed.append(f"{source.label}: {_reason(error)}")
             logger.info("%s", failed[-1])
@@ -115,10 +156,15 @@ def _reason(error: Exception) -> str:
     return textwrap.shorten(str(cause) or type(cause).__name__, 300)
 
 
-def verified(raw: bytes, file: str, sha256: str, where: str, explain: Callable[[str, bytes], None]) -> bytes:
-    """Return the uncompressed bytes of `file` if they have this hash, else raise DataError naming `where` they came from."""
+def verified(
+    raw: bytes, file: str, sha256: str, where: str, explain: Callable[[str, bytes], None], most: int | None = None
+) -> bytes:
+    """Return the uncompressed bytes of `file` if they have this hash, else raise DataError naming `where` they came from.
+
+    They are at most `most`; None: LARGEST_FILE.
+    """
     try:
-        data = _gunzipped(raw) if raw[:2] == b"\x1f\x8b" else raw
+        data = _gunzipped(raw, LARGEST_FILE if most is None else most) if raw[:2] == b"\x1f\x8b" else raw
         actual = hashlib.sha256(data).hexdigest()
         if actual == sha256:
             return data
@@ -128,22 +174,32 @@ def verified(raw: bytes, file: str, sha256: str, where: str, explain: Callable[[
         raise DataError(f"{where} is refused: {error}") from error
 
 
-def _gunzipped(raw: bytes) -> bytes:
-    stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    data = stream.decompress(raw, LARGEST_FILE)
-    if not stream.eof:
-        raise DataError(f"truncated, its gzip stream does not end within {len(data)} bytes of content")
+def _gunzipped(raw: bytes, most: int) -> bytes:
+    """Return the content of a gzip file, which may have several members, as `cat a.gz b.gz` makes them."""
+    try:
+        with gzip.open(io.BytesIO(raw)) as stream:
+            data = stream.read(most + 1)
+    except EOFError:
+        raise DataError("truncated, its gzip stream does not end") from None
+    except OSError as error:
+        raise DataError(f"no whole gzip file: {error}") from error
+    if len(data) > most:
+        raise DataError(f"its gzip stream does not end within {most} bytes of content")
     return data
 
 
 def _read(folder: Path, file: str, entry: Entry) -> bytes | None:
-    """The bytes of `file` in a folder, None if it is not there; DataError names a copy that is wrong."""
-    for path in (folder / file, folder / f"{file}.gz"):
+    """The bytes of `file` in a folder, None if there is no copy of it; DataError names one that is wrong where none is right."""
+    refused = None
+    for path in copies(folder, file):
         try:
-            if path.is_file():
-                return verified(path.read_bytes(), file, entry.sha256[file], str(path), entry.explain)
+            return verified(path.read_bytes(), file, entry.sha256[file], str(path), entry.explain, entry.most_bytes)
+        except DataError as error:
+            refused = refused or error
         except OSError as error:
-            raise DataError(f"{path} is refused: {error.strerror}") from error
+            refused = refused or DataError(f"{path} is refused: {error.strerror}")
+    if refused is not None:
+        raise refused
     return None
 
 

@@ -58,6 +58,14 @@ class Request(NamedTuple):
         for run in self.runs:
             run_folders.make_ready(run)
 
+    def require(self) -> None:
+        """Raise Refusal where a network of this request is too large for this machine, or a data set's own folder lacks files."""
+        groups = population.plan([trials[0] for trials in self.runs.values() if trials])
+        for group in groups:
+            _laid_out(group, self.how)
+        for name in {group.signature.dataset for group in groups} if self.folder is not None else ():
+            datasets.require_files(name, str(self.folder))
+
     def lacking(self) -> Lacking:
         """Return the trials that their run folders lack, or hold without some of the probes."""
         found: dict[str, tuple[Trial, Path]] = {}
@@ -90,10 +98,16 @@ class Request(NamedTuple):
             checkpoints.clear(root, self.how.checkpoint_seconds, {trial.id for trial in self.trials})
 
 
-def require_device() -> None:
-    """Raise Refusal where JAX finds no device to train on."""
+def require(requests: Sequence[Request]) -> None:
+    """Raise Refusal where this machine has no device, or what is lacking needs more memory or files than it has."""
     machine.use_every_core()
     machine.worker_devices()
+    for request in requests:
+        try:
+            request.require()
+        except Refusal:
+            if request.lacking():  # what is stored needs neither
+                raise
 
 
 def say_all_is_stored(requests: Sequence[Request]) -> None:
