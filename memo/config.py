@@ -35,6 +35,7 @@ ADDED = {
     "dataset.crop": None,
     "dataset.image_side": None,
     "dataset.subset_seed": None,
+    "dataset.share": 1.0,
     "dataset.n_validation": 0,
     "labels.seed": None,
     "labels.stratified": False,
@@ -149,6 +150,14 @@ class Dataset:
         null="for all pixels",
     )
     subset_seed: int | None = _seed_of_its_own("seed of the training subset")
+    share: float = _number(
+        1.0,
+        0,
+        1,
+        about="share of the training images that a network is trained on, drawn by each seed; their labels are treated together, so "
+        "that with `subset_seed` and `labels.seed` fixed, all seeds draw from the same labelled images",
+        open_low=True,
+    )
     folder: str | None = _key(
         None, "a folder, or null", lambda v: True, "where the data set's files lie on this machine", recipe=False
     )
@@ -502,10 +511,15 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 def _digested(content: Mapping[str, Any]) -> str:
     """Return the text that identifies keys with their values."""
-    images = content["dataset.n_train"] or datasets.shape(content["dataset.name"]).train_images
+    images = trained_images(content["dataset.name"], content["dataset.n_train"], content["dataset.share"])
     protocol = PROTOCOL if images % content["batch_size"] else 1
     content = {name: value for name, value in content.items() if (name, value) not in ADDED.items()}
     return json.dumps({**content, "protocol": protocol}, sort_keys=True)
+
+
+def trained_images(name: str, n_train: int | None, share: float) -> int:
+    """Return how many images a network is trained on: a share of the `n_train` (None: all) of a data set."""
+    return round(share * (n_train or datasets.shape(name).train_images))
 
 
 def describe(recipe: Recipe) -> str:
@@ -526,6 +540,8 @@ def describe(recipe: Recipe) -> str:
             parts.append(f"{recipe.inputs.fraction:g}")
     if recipe.inputs.scaling != "unit":
         parts.append(recipe.inputs.scaling)
+    if recipe.dataset.share < 1:
+        parts.append(f"share{recipe.dataset.share:g}")
     return "-".join(parts)
 
 
@@ -646,8 +662,9 @@ def _check_together(recipe: Recipe) -> None:
             f"dataset.n_validation is {asked.n_validation}; beside {n_train} of {asked.name}'s {shape.train_images} "
             f"training images (dataset.n_train) allowed is 0 to {shape.train_images - n_train}."
         )
-    if recipe.batch_size > n_train:
-        raise Refusal(f"batch_size is {recipe.batch_size}; allowed is 1 to the {n_train} training images.")
+    trained = trained_images(asked.name, n_train, asked.share)
+    if recipe.batch_size > trained:
+        raise Refusal(f"batch_size is {recipe.batch_size}; allowed is 1 to the {trained} training images.")
     for name in ("input_noise", "noise_images", "adversarial"):  # their strengths are on the scale where white is 1
         strength = getattr(recipe.regularization, name)
         if strength > 0 and recipe.inputs.scaling != "unit":
@@ -662,7 +679,7 @@ def _check_together(recipe: Recipe) -> None:
             f"regularization.noise_images is {noise}, no whole image in a batch of {recipe.batch_size}; "
             f"allowed is 0, or from {1 / recipe.batch_size:g}."
         )
-    steps = math.ceil(recipe.epochs * n_train / recipe.batch_size)
+    steps = math.ceil(recipe.epochs * trained / recipe.batch_size)
     if steps >= 2**31:
         raise Refusal(f"epochs is {recipe.epochs}, which is {steps} steps; allowed are fewer than {2**31} steps.")
 
@@ -690,6 +707,7 @@ def _canonical(recipe: Recipe) -> Recipe:
         dataset.n_train = shape.train_images - dataset.n_validation
     dataset.n_train = None if dataset.n_train == shape.train_images else dataset.n_train
     dataset.n_test = None if dataset.n_test == shape.test_images else dataset.n_test
+    dataset.share = float(dataset.share)
     most = max(dataset.n_train or shape.train_images, dataset.n_test or shape.test_images)
     return replace(
         recipe,

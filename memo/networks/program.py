@@ -77,6 +77,13 @@ class PackData(NamedTuple):
     validation_labels: mlp.Array | None = None  # [v] uint8, their true labels
 
 
+class LeftOut(NamedTuple):
+    """The images of the pool on which T networks were not trained; the same number k for all, 0 where they read the whole pool."""
+
+    rows: np.ndarray  # [T, k] int32, as rows of each network's image source
+    labels: np.ndarray  # [T, k] uint8, those that it would have been trained on
+
+
 class NetworkData(NamedTuple):
     """Data of a single network."""
 

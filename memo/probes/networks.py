@@ -16,7 +16,7 @@ from memo.data.treatments import PixelStatistics, gaussian_images, permute_each
 from memo.networks import mlp
 from memo.networks.mlp import BLOCK, Layers
 from memo.networks.optimizers import Hyperparameters
-from memo.networks.program import Images, Static, as_pixels, as_seen
+from memo.networks.program import Images, LeftOut, Static, as_pixels, as_seen
 
 # Inputs kept between calls: they are slow to draw (a fifth of a second for 10,000 images with permuted pixels), and every
 # slab with networks of the seed asks for them again at every evaluation that a probe sees.
@@ -36,6 +36,7 @@ class Networks(NamedTuple):
     labels: np.ndarray  # [T, n] uint8, its labels as trained on
     hyper: Hyperparameters  # leaves [T]
     step: int | None = None  # taken so far; None for networks at the end of their training, which end at different ones
+    left_out: LeftOut | None = None  # the images of their pool that they were not trained on
 
     def by_seed(self) -> Iterator[tuple[int, np.ndarray, Layers, np.ndarray]]:
         """Yield (seed, positions [m], layers [m, ...], test pixels [M, pixels]) for the networks of each seed.

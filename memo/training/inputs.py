@@ -17,7 +17,7 @@ from memo.data.datasets import Dataset
 from memo.data.randomness import generator, purpose_key
 from memo.networks.disturbances import Strengths
 from memo.networks.optimizers import Hyperparameters
-from memo.networks.program import Images, NetworkData, PackData, as_pixels
+from memo.networks.program import Images, LeftOut, NetworkData, PackData, as_pixels
 from memo.networks.scaling import SCALINGS, numbers
 from memo.training.population import Signature
 
@@ -37,6 +37,7 @@ class SlabData(NamedTuple):
     keys: jax.Array  # of the initial weights
     orders: jax.Array  # [P] keys of the order of minibatches
     labels_changed: np.ndarray  # [P, m], the share of training labels that differ from the true ones
+    left_out: LeftOut  # leaves [P, m, k]
 
 
 class TrainingData:
@@ -54,10 +55,13 @@ class TrainingData:
     def slab(self, trials: Sequence[Sequence[Trial]], device: jax.Device) -> SlabData:
         """Return what the networks of `trials` [P][m] read, the images on the device and the rest as NumPy."""
         seeds = [pack[0].seed for pack in trials]
-        subsets = [self._subset(seed) for seed in seeds]
-        images, packs = self._images(seeds, device)
-        true = [self._dataset.train_labels[subset] for subset in subsets]
-        labels = np.array([[self._labels(trial, own) for trial in pack] for pack, own in zip(trials, true)])
+        images, packs, left_out = self._images(seeds, device)
+        of_pool = np.array([[self._labels(trial) for trial in pack] for pack in trials])
+        members, others = map(np.stack, zip(*map(self._division, seeds)))
+        labels = np.take_along_axis(of_pool, members[:, None], axis=-1)
+        true = np.stack([self._dataset.train_labels[self._subset(seed)] for seed in seeds])[:, None]
+        left_labels = np.take_along_axis(of_pool, others[:, None], axis=-1)
+        left_rows = np.broadcast_to(left_out[:, None], left_labels.shape)
         own_seeds = np.array([[trial.seed for trial in pack] for pack in trials], np.int32)
         return SlabData(
             images=images,
@@ -65,26 +69,27 @@ class TrainingData:
             networks=_own(trials, labels, _keys_of(own_seeds.ravel(), "regularization").reshape(own_seeds.shape)),
             keys=_keys_of(own_seeds.ravel(), "initialisation").reshape(own_seeds.shape),
             orders=_keys_of(np.array([self._order_seed(seed) for seed in seeds], np.int32), "order"),
-            labels_changed=np.array([np.mean(pack != own, axis=-1) for pack, own in zip(labels, true)]),
+            labels_changed=np.mean(labels != true, axis=-1),
+            left_out=LeftOut(left_rows, left_labels),
         )
 
-    def _images(self, seeds: Sequence[int], device: jax.Device) -> tuple[Images, PackData]:
-        """Return the images that packs of these seeds read, and what each reads of them, leading axis [P]."""
+    def _images(self, seeds: Sequence[int], device: jax.Device) -> tuple[Images, PackData, np.ndarray]:
+        """Return the images that packs of these seeds read, what each reads of them, and the rows [P, k] left out of its pool."""
         held_out = [self._held_out(seed) for seed in seeds]
+        members, others = map(np.stack, zip(*map(self._division, seeds)))
         if treatments.INPUTS[self._common.inputs] is None:
-            subsets = np.stack([self._subset(seed) for seed in seeds])
-            return self._natural_images(device), self._packs(
-                np.zeros(len(seeds), np.int32), subsets, held_out, held_out
-            )
+            pools = np.stack([self._pool(seed) for seed in seeds])
+            rows, left = (np.take_along_axis(pools, part, axis=1) for part in (members, others))
+            packs = self._packs(np.zeros(len(seeds), np.int32), rows, held_out, held_out)
+            return self._natural_images(device), packs, left
         drawn = [(self._inputs_seed(seed), self._subset_seed(seed)) for seed in seeds]
         distinct = sorted(dict(zip(drawn, seeds)).items())
         places = {key: place for place, (key, _) in enumerate(distinct)}
         sources = np.array([places[key] for key in drawn], np.int32)
-        # Each source has the images of its own subset, then those held out.
-        rows = np.tile(np.arange(self._common.n_train, dtype=np.int32), (len(seeds), 1))
-        after = np.arange(self._common.n_train, self._common.n_train + self._common.n_validation, dtype=np.int32)
-        packs = self._packs(sources, rows, [after] * len(seeds), held_out)
-        return self._treated_images([seed for _, seed in distinct], device), packs
+        # Each source has the images of its own pool, then those held out.
+        after = np.arange(self._common.pool, self._common.pool + self._common.n_validation, dtype=np.int32)
+        packs = self._packs(sources, members, [after] * len(seeds), held_out)
+        return self._treated_images([seed for _, seed in distinct], device), packs, others
 
     def _packs(
         self, sources: np.ndarray, rows: np.ndarray, validation: Sequence[np.ndarray], held_out: Sequence[np.ndarray]
@@ -104,8 +109,14 @@ class TrainingData:
 
     def given(self, trial: Trial) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows [n] int32 of the training images that a trial reads, and the labels [n] uint8 it trains on."""
-        rows = self._subset(trial.seed)
-        return rows, self._labels(trial, self._dataset.train_labels[rows])
+        members, _ = self._division(trial.seed)
+        return self._pool(trial.seed)[members], self._labels(trial)[members]
+
+    def pool(self, trial: Trial) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows [N] int32 of the images from which a trial's are drawn, ascending, and their labels [N] as given."""
+        rows = self._pool(trial.seed)
+        order = np.argsort(rows)
+        return rows[order], self._labels(trial)[order]
 
     def held_out(self, trial: Trial) -> np.ndarray:
         """Return the rows [v] int32 of the training images that a trial is validated on, ascending."""
@@ -119,8 +130,19 @@ class TrainingData:
         drawn = generator(self._subset_seed(seed), "subset").permutation(len(self._dataset.train_labels))
         return drawn.astype(np.int32)
 
+    def _pool(self, seed: int) -> np.ndarray:
+        return self._drawn(seed)[: self._common.pool]
+
+    def _division(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the positions in its pool of the images that a seed is trained on, [n], and of those left out, [k], int32."""
+        places = np.arange(self._common.pool, dtype=np.int32)
+        if self._common.n_train < self._common.pool:
+            places = generator(self._order_seed(seed), "subset", "share").permutation(places)
+        return places[: self._common.n_train], places[self._common.n_train :]
+
     def _subset(self, seed: int) -> np.ndarray:
-        return self._drawn(seed)[: self._common.n_train]
+        """Return the rows of the training files that a seed is trained on."""
+        return self._pool(seed)[self._division(seed)[0]]
 
     def _held_out(self, seed: int) -> np.ndarray:
         """Return the validation images, ascending: the last of those drawn, and so the same beside every number of training images."""
@@ -132,8 +154,9 @@ class TrainingData:
     def _inputs_seed(self, seed: int) -> int:
         return seed if self._common.inputs_seed is None else self._common.inputs_seed
 
-    def _labels(self, trial: Trial, true: np.ndarray) -> np.ndarray:
-        asked = trial.recipe.labels
+    def _labels(self, trial: Trial) -> np.ndarray:
+        """Return the labels of a trial's pool as given, in the order in which its images were drawn."""
+        asked, true = trial.recipe.labels, self._dataset.train_labels[self._pool(trial.seed)]
         own = generator(trial.seed if asked.seed is None else asked.seed, "labels")
         return treatments.treat_labels(
             asked.kind, own, true, asked.fraction, self._common.static.sizes[-1], asked.stratified
@@ -156,7 +179,7 @@ class TrainingData:
         common, images = self._common, self._dataset.train_images
         unseen = np.concatenate([self._test, images[self._held_out(seed)]])
         asked = common.inputs, common.inputs_fraction, self._inputs_seed(seed)
-        train, unseen = treatments.treat_inputs(*asked, images[self._subset(seed)], unseen, self.statistics)
+        train, unseen = treatments.treat_inputs(*asked, images[self._pool(seed)], unseen, self.statistics)
         test, validation = np.split(unseen, [len(self._test)])
         if train.dtype != validation.dtype:  # bytes beside floats, which lie on the scale where white is 1
             validation = validation.astype(train.dtype) / np.float32(255)

@@ -39,7 +39,7 @@ def measure(trained: Trained, probes: Sequence[str]) -> dict[str, dict[str, np.n
     def networks(layers: Layers, step: int | None = None) -> Networks:
         seeds = np.array([trial.seed for trial in trained.trials])
         data = trained.sources, trained.images, trained.statistics, trained.rows, trained.labels
-        return Networks(static, layers, seeds, *data, trained.hyper, step)
+        return Networks(static, layers, seeds, *data, trained.hyper, step, trained.left_out)
 
     measured = {name: PROBES[name](networks(trained.layers)) for name in at_the_end(probes)}
     weights = dict(zip(seen, trained.snapshots))

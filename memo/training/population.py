@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from memo.config import Execution, Trial
+from memo.config import Execution, Trial, trained_images
 from memo.data import datasets
 from memo.errors import Refusal
 from memo.networks import mlp, program
@@ -58,6 +58,7 @@ class Signature:
 
     static: Static
     dataset: str
+    pool: int  # images, of which each network is trained on `n_train`
     n_train: int
     n_test: int
     n_validation: int
@@ -91,7 +92,8 @@ def signature(trial: Trial) -> Signature:
     recipe = trial.recipe
     shape = datasets.shape(recipe.dataset.name)
     side = recipe.dataset.image_side or recipe.dataset.crop or shape.side
-    n_train = recipe.dataset.n_train or shape.train_images
+    pool = recipe.dataset.n_train or shape.train_images
+    n_train = trained_images(recipe.dataset.name, pool, recipe.dataset.share)
     steps_per_epoch = Fraction(n_train, recipe.batch_size)
     static = Static(
         sizes=(shape.channels * side**2, *recipe.model.widths, shape.classes),
@@ -114,6 +116,7 @@ def signature(trial: Trial) -> Signature:
     return Signature(
         static=static,
         dataset=recipe.dataset.name,
+        pool=pool,
         n_train=n_train,
         n_test=recipe.dataset.n_test or shape.test_images,
         n_validation=recipe.dataset.n_validation,
@@ -179,7 +182,7 @@ def images_bytes(common: Signature) -> int:
     if common.inputs == "natural":
         return (datasets.shape(common.dataset).train_images + common.n_test) * (common.static.sizes[0] + scaling)
     bytes_each = 4 if common.inputs == "gaussian" else 1
-    return (common.n_train + common.n_validation + common.n_test) * (common.static.sizes[0] * bytes_each + scaling)
+    return (common.pool + common.n_validation + common.n_test) * (common.static.sizes[0] * bytes_each + scaling)
 
 
 def most_flop(population: Population) -> float:
@@ -261,7 +264,7 @@ def cores_each(common: Signature, platform: str) -> int:
 
 def _pack_bytes(common: Signature, pack_size: int) -> int:
     # The subset's rows, in their order too, and the minibatches of two epochs, int32; validation rows and labels.
-    own = pack_size * network_bytes(common) + 16 * common.n_train + 5 * common.n_validation
+    own = pack_size * network_bytes(common) + 16 * common.pool + 5 * common.n_validation
     return own + (0 if common.inputs == "natural" else images_bytes(common))
 
 

@@ -27,7 +27,7 @@ from memo.data.treatments import PixelStatistics
 from memo.networks import mlp, program
 from memo.networks.mlp import Layers
 from memo.networks.optimizers import Hyperparameters
-from memo.networks.program import Evaluation, Images, NetworkData, PackData, State, Static
+from memo.networks.program import Evaluation, Images, LeftOut, NetworkData, PackData, State, Static
 from memo.networks.status import COMPLETED, DIVERGED, MEMORISED
 from memo.training.inputs import TrainingData
 from memo.training.machine import SPEED, arithmetic, platform_of
@@ -60,6 +60,7 @@ class Trained:
     labels: np.ndarray  # [T, n] uint8, as trained on
     hyper: Hyperparameters  # leaves [T]
     rows: np.ndarray  # [T, n] int32, each training subset as rows of its image source
+    left_out: LeftOut  # the other images of its pool
     images: Images
     sources: np.ndarray  # [T], the image source of each
     statistics: PixelStatistics
@@ -374,6 +375,7 @@ class Slab:
             labels=np.asarray(networks.labels).reshape(-1, networks.labels.shape[-1])[occupied],
             hyper=jax.tree.map(lambda leaf: leaf.ravel()[occupied], networks.hyper),
             rows=np.repeat(packs.rows, members, axis=0)[occupied],
+            left_out=jax.tree.map(lambda leaf: leaf.reshape(self._places.size, -1)[occupied], self._data.left_out),
             images=self._data.images,
             sources=np.repeat(packs.source, members)[occupied],
             statistics=self._statistics,
