@@ -17,6 +17,7 @@ from pathlib import Path
 from memo.commands.audit import audit
 from memo.errors import Refusal
 from memo.reporting import results, suite_report
+from memo.reporting.report import redrawing
 from memo.reporting.results import Result
 
 
@@ -38,7 +39,8 @@ def main() -> None:
 
 
 def _write(found: Sequence[Result], folder: Path) -> None:
-    suite_report.write(found, folder, shlex.join(["python", "-m", "experiments.report", *sys.argv[1:]]))
+    with redrawing(folder):
+        suite_report.write(found, folder, shlex.join(["python", "-m", "experiments.report", *sys.argv[1:]]))
     for sentence in suite_report.unfinished(found):
         print(sentence)
     print(f"{folder / 'report.html'}: {sum(len(result.ledger) for result in found)} claims")

@@ -58,12 +58,15 @@ def test_a_page_of_somebody_elses_results_holds_no_markup_of_theirs(tmp_path):
 def test_a_picture_outside_of_the_folder_is_not_read(tmp_path):
     make(tmp_path / "headline", "headline")
     (tmp_path / "secret.svg").write_text("<svg/>")
+    (tmp_path / "headline" / "figures" / "linked.svg").symlink_to(tmp_path / "secret.svg")
     file = tmp_path / "headline" / "report.json"
     written = json.loads(file.read_text())
     written["summary"]["file"] = str(tmp_path / "secret.svg")
+    linked = written["sections"][0]["figures"][0] | {"file": "figures/linked.svg"}
     written["sections"][0]["figures"][0]["file"] = "../secret.svg"
+    written["sections"][0]["figures"].append(linked)
     file.write_text(json.dumps(written))
     found = results.read(experiment("headline"), tmp_path / "headline")
     assert found.state == results.HALF and found.summary is None
-    assert [problem for problem in found.problems if "lies outside of the folder" in problem]
-    assert "../secret.svg" not in [figure.file for figure in found.figures]
+    assert len([problem for problem in found.problems if "lies outside of the folder" in problem]) == 3
+    assert not {"../secret.svg", "figures/linked.svg"} & {figure.file for figure in found.figures}

@@ -1,12 +1,15 @@
 import json
+import os
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from memo.reporting import claims, report, view
+from memo.errors import Refusal
+from memo.reporting import claims, report, results, view
 from memo.reporting.report import Figure, Report, Section, number, with_interval
 from memo.statistics.intervals import Estimate
 from tests.ledgers import claim, ledger
@@ -324,6 +327,72 @@ def test_a_missing_figure_fails_loudly_and_keeps_the_old_page(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"strip\.png"):
         report.write(whole, tmp_path, [SESSION], COMMAND)
     assert (tmp_path / "report.html").read_bytes() == before
+
+
+HEADLINE = results.Experiment("headline", "", "")
+DAMAGES = {
+    "cut": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "altered": lambda content: content[:-2] + bytes([content[-2] ^ 1]) + content[-1:],
+    "gone": None,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_of_a_report_is_named(written, tmp_path, damage):
+    for place, file in enumerate(path for path in sorted(written.rglob("*")) if path.is_file()):
+        folder = shutil.copytree(written, tmp_path / str(place))
+        name, copy = str(file.relative_to(written)), folder / file.relative_to(written)
+        assert results.read(HEADLINE, folder).problems == []
+        if DAMAGES[damage] is None:
+            copy.unlink()
+        else:
+            copy.write_bytes(DAMAGES[damage](copy.read_bytes()))
+        found = results.read(HEADLINE, folder)
+        assert found.state == results.HALF
+        if name != "claims.csv":  # a ledger that cannot be read is described in more than its name
+            assert name in " ".join(found.problems)
+        if name.startswith(("claims", "tables")):
+            with pytest.raises(Refusal, match=file.name):
+                results.load(folder)
+        else:
+            assert set(results.load(folder)) == {"claims", "summary"}
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "null", '{"claims": 1, "files": 2}', "1"])
+def test_a_damaged_record_of_a_report_is_named(written, tmp_path, content):
+    folder = shutil.copytree(written, tmp_path / "copy")
+    (folder / "report.json").write_text(content)
+    assert results.read(HEADLINE, folder).problems == ["Its report.json cannot be read."]
+    assert set(results.load(folder)) == {"claims", "summary"}
+
+
+@pytest.mark.parametrize("replaced", range(6))
+def test_a_redraw_that_is_killed_is_noticed_and_mended_by_the_next(tmp_path, monkeypatch, replaced):
+    report.write(make(tmp_path), tmp_path, [SESSION], COMMAND)
+    more = make(tmp_path, tables={"summary": pd.DataFrame({"mean": [0.25]})}, findings=["Other."])
+    (tmp_path / "figures" / "curves.svg").write_text(
+        "<svg/>"
+    )  # of more seeds: figures are drawn before anything is written
+    replace, left = os.replace, iter(range(replaced))
+
+    def dying(source, target):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", dying)
+        report.write(more, tmp_path, [SESSION], COMMAND)
+    found = results.read(HEADLINE, tmp_path)
+    assert found.state == results.HALF
+    assert any("figures/curves.svg is not the one" in problem for problem in found.problems)
+    for stray in (".report.html.0123456789ab", "tables/.summary.csv.0123456789ab", "figures/.curves.svg.0123456789ab"):
+        (tmp_path / stray).touch()  # where nothing could be tidied up
+    with report.redrawing(tmp_path):
+        report.write(more, tmp_path, [SESSION], COMMAND)
+    assert results.read(HEADLINE, tmp_path).problems == []
+    assert [path for path in tmp_path.rglob(".*") if path.is_file()] == []
 
 
 def test_verdicts_in_the_page_are_those_of_the_ledger(written, page):

@@ -51,6 +51,7 @@ def measure(folder: Path, sizes: Sizes, command: str, data: str | None = None) -
 def redraw(folder: Path) -> None:
     """Write the report of readings that were made on any machine."""
     book, started = Journal(folder), time.perf_counter()
-    made = analyse(book, folder)
-    report.write(made, folder, [], book.last("command"), provenance.drawing(time.perf_counter() - started))
+    with report.redrawing(folder):
+        made = analyse(book, folder)
+        report.write(made, folder, [], book.last("command"), provenance.drawing(time.perf_counter() - started))
     logger.info("Written: %s", folder / "report.html")

@@ -37,7 +37,7 @@ def audit(result: Result, folder: Path) -> Audit | None:
     analysis = getattr(import_module(f"experiments.{result.name}.analysis"), "analyse", None)
     if not isinstance(analysis, Analysis):
         return None
-    tables = results.load(folder)
+    tables = results.tables(folder)
     numbers = int(result.ledger["measured"].notna().sum())
     try:
         found = analysis.answers(Tables({name: table for name, table in tables.items() if name != "claims"}))

@@ -25,7 +25,7 @@ from memo.commands.requirements import check
 from memo.config import Config, Trial, make_recipe, make_trials, run_name
 from memo.errors import Refusal
 from memo.probes import known
-from memo.reporting.report import Report, write
+from memo.reporting.report import Report, redrawing, write
 from memo.storage import provenance, run_folders, sweep, trackers
 from memo.storage.progress_file import ProgressFile
 from memo.storage.sweep import Request
@@ -242,9 +242,10 @@ def run(name: str, analyse: Callable[[run_folders.Tables, Config, Path], Report]
         started = time.perf_counter()
         from memo.reporting import figures  # matplotlib, which neither training nor a launcher needs
 
-        with figures.look():
-            report = analyse(tables, config, folder)
-        write(report, folder, sessions, command, provenance.drawing(time.perf_counter() - started))
+        with redrawing(folder):
+            with figures.look():
+                report = analyse(tables, config, folder)
+            write(report, folder, sessions, command, provenance.drawing(time.perf_counter() - started))
 
     other = [word for word in sys.argv[1:] if word.startswith("experiment=")]
     if other:

@@ -18,7 +18,7 @@ from memo.errors import Refusal
 from memo.networks.status import DIVERGED
 from memo.reporting import claims, figures
 from memo.reporting.chapter import Text
-from memo.reporting.report import Report, Section, Shown, apart, number, with_interval, write_page
+from memo.reporting.report import Report, Section, Shown, apart, number, redrawing, with_interval, write_page
 from memo.storage.run_folders import DONE, replacing
 
 STORED = "comparison.json"
@@ -39,11 +39,21 @@ def write(comparison: Comparison, source: Path, folder: Path, sessions: Sequence
     """
     before = _earlier(folder)
     facts = comparison.facts | _origin(sessions) | {"source": source.resolve().name, "left": _unfinished(source)}
-    drawn = {
-        name: figures.save(figure, folder, name, dense=name in DENSE) for name, figure in comparison.figures.items()
-    }
+    with redrawing(folder):
+        drawn = {
+            name: figures.save(figure, folder, name, dense=name in DENSE) for name, figure in comparison.figures.items()
+        }
+        with replacing(folder / STORED) as path:
+            stored = {"command": command, "figures": list(drawn.values()), "trials": sorted(comparison.trials["trial"])}
+            path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+        write_page(_report(comparison, facts, drawn), folder, (), command)
+        for file in set(before) - set(drawn.values()):
+            (folder / file).unlink(missing_ok=True)
+
+
+def _report(comparison: Comparison, facts: Mapping[str, Any], drawn: Mapping[str, str]) -> Report:
     text = Text("memo.comparison", "page")
-    report = Report(
+    return Report(
         title=text.block("title", **facts),
         question=text.block("question", **facts),
         findings=blocks("finding", facts),
@@ -54,12 +64,6 @@ def write(comparison: Comparison, source: Path, folder: Path, sessions: Sequence
         tables=dict(comparison.tables),
         sections=_sections(comparison, facts, drawn),
     )
-    with replacing(folder / STORED) as path:
-        stored = {"command": command, "figures": list(drawn.values()), "trials": sorted(comparison.trials["trial"])}
-        path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
-    write_page(report, folder, (), command)
-    for file in set(before) - set(drawn.values()):
-        (folder / file).unlink(missing_ok=True)
 
 
 def _earlier(folder: Path) -> list[str]:

@@ -3,7 +3,8 @@
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import pandas as pd
 
 from memo.reporting import claims, inline_images, markup, sentences, sources, view
 from memo.statistics.intervals import Estimate
-from memo.storage.run_folders import Tables, replacing
+from memo.storage import locks
+from memo.storage.run_folders import Tables, clear_strays, replacing
 
 STORED = "report.json"
 
@@ -105,11 +107,24 @@ def with_interval(estimate: Estimate | None, *, count: bool = True) -> str:
     return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]{n}"
 
 
+@contextmanager
+def redrawing(folder: Path) -> Iterator[None]:
+    """Hold a report's folder for this process while it draws figures and writes, and clear what a killed one has left."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with locks.folder(folder) as alone:
+        if alone:
+            for place in (folder / "figures", folder / "tables"):
+                clear_strays(place)
+            for file in ("claims.csv", "sentences.csv", "findings.md", "report.*", "comparison.json", "references.bib"):
+                clear_strays(folder, f".{file}.*")
+        yield
+
+
 def write(report: Report, folder: Path, sessions: Sequence[dict], command: str, drawn: Mapping | None = None) -> None:
     """Write `claims.csv`, `sentences.csv`, `tables/*.csv`, `findings.md`, `report.html`, `report.json`, each whole or not.
 
     `sessions` are the provenance entries of the run folders that the report was made from, `command` redraws it, `drawn` is where and when that was done (`memo.storage.provenance.drawing`). `report.json` holds for `experiments.report` what
-    stands in no other file but the page, and comes last: with it the results are complete.
+    stands in no other file but the page, with the SHA-256 of each file, and comes last: with it the results are complete.
     """
     claims.write(report.ledger, folder / "claims.csv")
     claims.write(sentences.table(report.ledger), folder / "sentences.csv")
@@ -132,9 +147,18 @@ def write(report: Report, folder: Path, sessions: Sequence[dict], command: str, 
         "drawn": drawn,
         "sessions": [{key: value for key, value in entry.items() if key != "earlier"} for entry in distinct],
         "claims": digest(folder / "claims.csv"),
+        "files": {file: digest(folder / file) for file in _files(report)},
     }
     with replacing(folder / STORED) as path:
         path.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _files(report: Report) -> list[str]:
+    """Return what lies beside claims.csv in a report's folder, each file once."""
+    shown = [figure.file for section in report.chapters for figure in section.figures]
+    shown += [report.summary.file] if report.summary else []
+    tables = [f"tables/{name}.csv" for name in report.tables]
+    return list(dict.fromkeys(["sentences.csv", "findings.md", "report.html", *tables, *shown]))
 
 
 def write_page(report: Report, folder: Path, sessions: Sequence[dict], command: str) -> None:
@@ -186,8 +210,11 @@ def apart(sessions: Sequence[dict]) -> list[dict]:
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a text file, whatever a checkout made of its ends of lines."""
-    return hashlib.sha256(path.read_text(encoding="utf-8").encode()).hexdigest()
+    """Return the SHA-256 of a file; of a text, whatever a checkout made of its ends of lines."""
+    content = path.read_bytes()
+    with suppress(UnicodeDecodeError):  # a picture
+        content = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read().encode()
+    return hashlib.sha256(content).hexdigest()
 
 
 def templates(**options: Any) -> jinja2.Environment:

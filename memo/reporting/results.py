@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 import yaml
@@ -155,28 +155,28 @@ def read(experiment: Experiment, folder: Path) -> Result:
         return Result(experiment, HALF, [reason], command=experiment.command)
     try:
         stored = json.loads((folder / report.STORED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return _whole(experiment, folder, ledger, stored)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # its content is not what was written
         problem = f"Its {report.STORED} cannot be read."
         return Result(experiment, HALF, [problem], command=experiment.command, ledger=ledger)
-    return _whole(experiment, folder, ledger, stored)
 
 
 def _whole(experiment: Experiment, folder: Path, ledger: pd.DataFrame, stored: dict) -> Result:
     """Return a result with all its texts, and its missing files."""
-    problems = []
-    if stored["claims"] != report.digest(folder / "claims.csv"):
-        problems.append("claims.csv is not the one its report was written with: writing it was interrupted.")
+    problems = _altered(folder, stored)
     sections, named = [], set()
     for section in stored["sections"]:
         figures = [Figure(**figure) for figure in section["figures"]]
         named |= {Path(figure.file).stem for figure in figures}
-        problems += [f"{figure.file} lies outside of the folder." for figure in figures if _outside(figure.file)]
-        figures = [figure for figure in figures if not _outside(figure.file)]
+        problems += [
+            f"{figure.file} lies outside of the folder." for figure in figures if _outside(folder, figure.file)
+        ]
+        figures = [figure for figure in figures if not _outside(folder, figure.file)]
         problems += [f"{figure.file} is missing." for figure in figures if not (folder / figure.file).exists()]
         there = [figure for figure in figures if (folder / figure.file).exists()]
         sections.append(Section(section["title"], section["findings"], there, (), section["sentences"]))
     summary = stored["summary"] and Figure(**stored["summary"])
-    if summary and _outside(summary.file):
+    if summary and _outside(folder, summary.file):
         problems.append(f"{summary.file} lies outside of the folder.")
         summary = None
     if summary and not (folder / summary.file).exists():
@@ -187,13 +187,34 @@ def _whole(experiment: Experiment, folder: Path, ledger: pd.DataFrame, stored: d
     texts = {key: stored[key] for key in _TEXTS}
     page = "report.html" if (folder / "report.html").exists() else ""
     state = HALF if problems else COMPLETE
-    return Result(experiment, state, problems, ledger=ledger, sections=sections, summary=summary, page=page, **texts)
+    return Result(
+        experiment,
+        state,
+        list(dict.fromkeys(problems)),
+        ledger=ledger,
+        sections=sections,
+        summary=summary,
+        page=page,
+        **texts,
+    )
 
 
-def _outside(file: str) -> bool:
-    """Return whether a file that a result names lies outside of its folder."""
-    path = PurePosixPath(file)
-    return path.is_absolute() or ".." in path.parts
+def _altered(folder: Path, stored: Mapping) -> list[str]:
+    """Return a sentence for each file of a report that is not the one it was written with; those of older ones are not known."""
+    due = {"claims.csv": stored["claims"], **stored.get("files", {})}
+    own = [file for file in due if not _outside(folder, file)]
+    there = [file for file in own if (folder / file).is_file()]
+    other = [file for file in there if report.digest(folder / file) != due[file]]
+    found = [f"{file} is missing." for file in own if file not in there]
+    found += [
+        f"{file} is not the one its report was written with: that was interrupted, or it was altered." for file in other
+    ]
+    return sorted(found)
+
+
+def _outside(folder: Path, file: str) -> bool:
+    """Return whether a file that a result names lies outside of its folder, also by a link."""
+    return not (folder / file).resolve().is_relative_to(folder.resolve())
 
 
 def load(folder: str | os.PathLike) -> Tables:
@@ -202,15 +223,26 @@ def load(folder: str | os.PathLike) -> Tables:
     `load("results/headline").shapes` is tables/shapes.csv. No run folder is needed. `claims` is the ledger (`memo.reporting.claims`):
     `measured` with the interval `low` to `high`, in the claim's own `unit`, n seeds or pairs, and its verdict.
 
-    Raises Refusal where there is no such folder, or a table in it is not readable.
+    Raises Refusal where there is no such folder, or a file in it is not readable, or not what its report was written with.
     """
     folder = Path(folder)
     if not (folder / "claims.csv").exists():
         raise Refusal(f"{folder} holds no claims.csv; give the folder of an experiment, such as results/headline.")
-    tables = {"claims": claims.read(folder / "claims.csv")}
+    with suppress(
+        OSError, ValueError, KeyError, TypeError, AttributeError
+    ):  # without a readable report.json nothing is known
+        stored = json.loads((folder / report.STORED).read_text(encoding="utf-8"))
+        if wrong := [problem for problem in _altered(folder, stored) if problem.startswith(("claims.csv", "tables/"))]:
+            raise Refusal(f"{folder}: {wrong[0]} The command that made it writes it again.")
+    return tables(folder)
+
+
+def tables(folder: Path) -> Tables:
+    """Return the tables of such a folder, whether or not its report was written with them."""
+    found = {"claims": claims.read(folder / "claims.csv")}
     for file in sorted((folder / "tables").glob("*.csv")):
         try:
-            tables[file.stem] = report.read_table(file.read_text(encoding="utf-8"))
+            found[file.stem] = report.read_table(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise Refusal(f"{file} cannot be read: {error}.") from error
-    return Tables(tables)
+    return Tables(found)

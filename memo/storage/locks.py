@@ -31,6 +31,21 @@ def alone(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def folder(path: Path) -> Iterator[bool]:
+    """Hold a folder for this process, after waiting for any other, and leave no file; yield False where that cannot be."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            held = True
+        except OSError:  # NFS locks no folders
+            held = False
+        yield held
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def _lockable(path: Path) -> Iterator[None]:
     try:
         yield

@@ -71,3 +71,4 @@ class ProgressFile:
     def remove(self) -> None:
         """Remove the file: all is stored."""
         self._file.unlink(missing_ok=True)
+        run_folders.clear_strays(self._file.parent, f".{NAME}.*")

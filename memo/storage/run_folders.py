@@ -75,6 +75,13 @@ def replacing(path: Path, synced: bool = True) -> Iterator[Path]:
             shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink(missing_ok=True)
 
 
+def clear_strays(folder: Path, pattern: str = ".*.*") -> None:
+    """Remove what `replacing` has left in a folder in processes that were killed; call it where nobody else writes."""
+    for stray in folder.glob(pattern):
+        if _TEMPORARY.fullmatch(stray.name) and stray.is_file():
+            stray.unlink(missing_ok=True)  # another process's trial of the folder, and gone again
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:
@@ -188,9 +195,7 @@ def _held(folder: Path) -> Iterator[ExitStack]:
     require_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with locks.alone(folder / LOCK), ExitStack() as files:
-        for stray in folder.glob(".*.*"):  # left by processes that were killed; nobody else writes here now
-            if _TEMPORARY.fullmatch(stray.name) and stray.is_file():
-                stray.unlink(missing_ok=True)  # another process's trial of the folder, and gone again
+        clear_strays(folder)
         yield files
 
 
