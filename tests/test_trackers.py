@@ -2,11 +2,17 @@
 
 import contextlib
 import importlib.util
+import json
 import logging
 import math
 import os
 import sqlite3
+import struct
+import subprocess
+import sys
+import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -28,7 +34,7 @@ CURVES = ["epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
 
 
 def needs(name):
-    return pytest.mark.skipif(not INSTALLED[name], reason=f"{name} is in the extra [tracking]")
+    return pytest.mark.skipif(not INSTALLED[name], reason=f"{name} is in the extra [{trackers.TRACKERS[name].extra}]")
 
 
 each_tracker = pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in trackers.TRACKERS])
@@ -52,7 +58,7 @@ def uris(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tracked")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRACKIO_DIR", f"{folder}/trackio")  # whoever imports it first
-        yield {"mlflow": f"sqlite:///{folder}/mlflow.db", "trackio": f"{folder}/trackio"}
+        yield {"mlflow": f"sqlite:///{folder}/mlflow.db", "trackio": f"{folder}/trackio", "wandb": f"{folder}/wandb"}
 
 
 def read_mlflow(uri, project):
@@ -79,7 +85,49 @@ def read_trackio(uri, project):
         yield run.name, run.config, logs.set_index("step")[CURVES]
 
 
-READERS = {"mlflow": read_mlflow, "trackio": read_trackio}
+def records(path):
+    """Yield the records of an offline run: a log of blocks of 32 kB, with records in pieces of CRC (4 bytes), length (2), kind."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    content, at, pieces = path.read_bytes(), 7, b""
+    while at + 7 <= len(content):
+        if (left := -at % 2**15) < 7 and left:  # no room for a header: the next block
+            at += left
+            continue
+        length, kind = struct.unpack_from("<HB", content, at + 4)
+        assert zlib.crc32(content[at + 7 : at + 7 + length], zlib.crc32(bytes([kind]))) == crc(content, at)
+        pieces += content[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last piece
+            yield Record.FromString(pieces)
+            pieces = b""
+
+
+def crc(content, at):
+    return int.from_bytes(content[at : at + 4], "little")
+
+
+def read_wandb(uri, project):
+    for path in Path(uri).glob("wandb/offline-run-*/*.wandb"):
+        every = {}
+        for record in records(path):
+            every.setdefault(record.WhichOneof("record_type"), []).append(record)
+        assert every["exit"][-1].exit.exit_code == 0
+        run = every["run"][0].run
+        if run.project != project:
+            continue
+        known = {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in run.config.update}
+        for record in every.get("summary", []):
+            known |= {item.key: json.loads(item.value_json) for item in record.summary.update}
+        points = [
+            {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
+            for record in every["history"]
+        ]
+        assert run.run_group == known["group"]
+        yield run.display_name, known, pd.DataFrame(points).set_index("_step")[CURVES].rename_axis("step")
+
+
+READERS = {"mlflow": read_mlflow, "trackio": read_trackio, "wandb": read_wandb}
 
 
 def read(name, uris, project):
@@ -94,7 +142,11 @@ def read(name, uris, project):
 @each_tracker
 def test_a_tracker_holds_what_is_stored(name, wanted, uris):
     assert trackers.send(Tracking(name, uri=uris[name]), "stored", wanted, {wanted_trial(wanted).id: "plain, small"})
-    held = read(name, uris, "stored")
+    assert_holds(read(name, uris, "stored"), wanted)
+
+
+def assert_holds(held, wanted):
+    """Assert that runs by trial are those of the run folders, the first of them of two arms."""
     tables = memo.load(next(iter(wanted)).parent)
     recipes = {trial.id: trial.recipe for trials in wanted.values() for trial in trials}
     assert set(held) == set(recipes) == set(tables.trials["trial"])
@@ -141,6 +193,10 @@ def test_what_an_interrupted_command_left_is_sent_anew(name, wanted, uris, monke
         from mlflow import MlflowClient as kind
 
         last = "set_terminated"
+    elif name == "wandb":
+        from wandb import Run as kind
+
+        last = "finish"
     else:
         from trackio.sqlite_storage import SQLiteStorage as kind
 
@@ -252,8 +308,8 @@ def test_a_failing_tracker_is_left_alone_for_the_rest_of_a_sweep(tmp_path, tiny,
 
 
 def test_trackers_are_checked_before_anything_trains(tmp_path, monkeypatch):
-    with pytest.raises(Refusal, match=r"^tracking.to is wandb; allowed is null, mlflow, trackio\.$"):
-        experiment.admitted(job(tmp_path, tracking=Tracking("wandb")), [])
+    with pytest.raises(Refusal, match=r"^tracking.to is neptune; allowed is null, mlflow, trackio, wandb\.$"):
+        experiment.admitted(job(tmp_path, tracking=Tracking("neptune")), [])
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     sentence = (
         r"^tracking.to is trackio, and the package trackio is missing: python -m pip install -e '\.\[tracking\]'$"
@@ -261,6 +317,11 @@ def test_trackers_are_checked_before_anything_trains(tmp_path, monkeypatch):
     with pytest.raises(Refusal, match=sentence):
         experiment.admitted(job(tmp_path, tracking=Tracking("trackio")), [])
     experiment.admitted(job(tmp_path), [])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: "there")
+    for name in ("trackio", "wandb"):
+        with pytest.raises(Refusal, match=f"^tracking.uri is garbage://x; allowed is a folder, for {name}"):
+            experiment.admitted(job(tmp_path, tracking=Tracking(name, uri="garbage://x")), [])
+    experiment.admitted(job(tmp_path, tracking=Tracking("mlflow", uri="sqlite:///x.db")), [])
 
 
 def test_tracking_is_no_part_of_a_recipe(tiny):
@@ -276,6 +337,46 @@ def test_a_server_that_does_not_answer_costs_one_sentence(monkeypatch, wanted, c
     assert not trackers.send(Tracking("mlflow", uri="http://127.0.0.1:9"), "any", wanted)
     (sentence,) = caplog.messages
     assert sentence.startswith("mlflow has not taken all curves (API request to http://127.0.0.1:9/")
+
+
+SERVER = """
+import sys
+from mlflow.server import app
+from werkzeug.serving import make_server
+server = make_server("127.0.0.1", 0, app, threaded=True)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Yield the address of an MLflow server that is a process of its own; its parts are not in the extra [tracking]."""
+    if absent := [name for name in ("mlflow", "flask", "flask_cors", "graphene") if not importlib.util.find_spec(name)]:
+        assert os.environ.get("MEMO_TRACKERS") != "required", absent
+        pytest.skip(f"MLflow's server needs {', '.join(absent)}")
+    place = {
+        "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{tmp_path}/server.db",
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": f"{tmp_path}",
+    }
+    command = [sys.executable, "-W", "ignore", "-c", SERVER]
+    with subprocess.Popen(
+        command, env=os.environ | place, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+def test_a_server_of_mlflow_holds_what_is_stored(server, wanted, caplog):
+    caplog.set_level(logging.INFO)
+    sending = Tracking("mlflow", "stored", server)
+    for sent in ("5 networks (0", "0 networks (5"):
+        assert trackers.send(sending, "", wanted, {wanted_trial(wanted).id: "plain, small"})
+        assert caplog.messages[-1] == f"Sent to mlflow, project stored: {sent} were there)."
+    assert_holds(read("mlflow", {"mlflow": server}, "stored"), wanted)
 
 
 @pytest.mark.slow

@@ -66,8 +66,7 @@ def admitted(config: DictConfig, overrides: Sequence[str]) -> Config:
     """Return a composed configuration as its dataclasses; `overrides` are those of the task; raises Refusal."""
     typed = hydra_app.read(config)
     check(typed, {override.lstrip("+").split("=")[0] for override in overrides})
-    if typed.tracking.to is not None:
-        trackers.require(typed.tracking.to)
+    trackers.require(typed.tracking)
     return typed
 
 

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from memo.storage import locks, run_folders
 logger = logging.getLogger(__name__)
 
 LOCK = ".tracking.lock"
+MARK, PART = "trial-", ".part"  # of files in the offline runs of Weights & Biases
 METRICS = ("epoch", *(f"{part}_{value}" for part in ("train", "test", "validation") for value in ("loss", "accuracy")))
 OUTCOME = ("steps", "parameters", "labels.changed", *(f"final_{name}" for name in METRICS[1:]))
 METRICS_PER_REQUEST = 1000  # MLflow's most
@@ -133,25 +135,77 @@ def to_trackio(runs: Sequence[Run], project: str, uri: str | None) -> int:
     return len(missing)
 
 
+def to_wandb(runs: Sequence[Run], project: str, uri: str | None) -> int:
+    """Write the runs that a folder lacks as offline runs of Weights & Biases and return how many those were.
+
+    `uri` is the folder (None: what WANDB_DIR names, or the current one), in whose wandb/ they lie; `wandb sync` sends them to a
+    server. A file in each, trial-<id>, says whose it is; trial-<id>.part is of one that was interrupted, which is removed.
+    """
+    import wandb
+
+    folder = Path(uri or os.environ.get("WANDB_DIR") or ".").absolute()
+    wanted = {run.tags["trial"] for run in runs}
+    held = set()
+    for mark in folder.glob(f"wandb/offline-run-*/{MARK}*"):
+        trial = mark.name.removeprefix(MARK)
+        if mark.suffix != PART:
+            held.add((trial, mark.read_text(encoding="utf-8")))
+        elif trial.removesuffix(PART) in wanted:
+            shutil.rmtree(mark.parent)
+    missing = [run for run in runs if (run.tags["trial"], project) not in held]
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = wandb.Settings(mode="offline", silent=True, console="off", disable_git=True, disable_code=True)
+    for run in missing:
+        config = run.recipe | run.tags
+        new = wandb.init(
+            project=project,
+            dir=str(folder),
+            name=run.name,
+            group=run.tags["group"],
+            config=config,
+            settings=settings,
+            reinit="create_new",
+        )
+        part = Path(new.dir).parent / f"{MARK}{run.tags['trial']}{PART}"
+        part.write_text(project, encoding="utf-8")
+        for step, values in run.curve:
+            new.log(values, step=step)
+        new.summary.update(run.outcome)
+        new.finish()
+        part.rename(part.with_suffix(""))
+    return len(missing)
+
+
 class Tracker(NamedTuple):
-    """The package that a tracker needs, and how to send runs to a project at a URI, returning how many were new."""
+    """The package that a tracker needs, with its extra; how to send runs to a project at a URI, returning how many were new."""
 
     package: str
     send: Callable[[Sequence[Run], str, str | None], int]
+    extra: str = "tracking"
+    local: bool = False  # its URI is a folder
 
 
-TRACKERS = {"mlflow": Tracker("mlflow", to_mlflow), "trackio": Tracker("trackio", to_trackio)}
+TRACKERS = {
+    "mlflow": Tracker("mlflow", to_mlflow),
+    "trackio": Tracker("trackio", to_trackio, local=True),
+    "wandb": Tracker("wandb", to_wandb, extra="wandb", local=True),
+}
 
 
-def require(name: str) -> None:
-    """Raise Refusal unless this is a tracker whose package is installed."""
+def require(tracking: Tracking) -> None:
+    """Raise Refusal unless its tracker is known and installed, and its URI is one that this tracker takes."""
+    name, uri = tracking.to, tracking.uri
+    if name is None:
+        return
     if name not in TRACKERS:
         raise Refusal(f"tracking.to is {name}; allowed is null, {', '.join(TRACKERS)}.")
-    package = TRACKERS[name].package
-    if importlib.util.find_spec(package) is None:
+    tracker = TRACKERS[name]
+    if importlib.util.find_spec(tracker.package) is None:
         raise Refusal(
-            f"tracking.to is {name}, and the package {package} is missing: python -m pip install -e '.[tracking]'"
+            f"tracking.to is {name}, and the package {tracker.package} is missing: python -m pip install -e '.[{tracker.extra}]'"
         )
+    if tracker.local and uri is not None and "://" in uri:
+        raise Refusal(f"tracking.uri is {uri}; allowed is a folder, for {name} keeps its runs in one.")
 
 
 def send(
