@@ -1,7 +1,10 @@
-"""What memo exports, and the notebook that uses it."""
+"""What memo exports, and the notebooks that use it."""
 
 import ast
+import importlib.util
 import inspect
+import os
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 import memo
 from memo.errors import Refusal
 from memo.reporting import claims
+from memo.storage.tables import in_memory
 from memo.training.population import signature
 from tests import builders
 
@@ -156,6 +160,39 @@ def test_all_reference_results_load():
         assert set(found) == {"claims", *(path.stem for path in (file.parent / "tables").glob("*.csv"))}
         for name, table in found.items():
             assert "labels" not in table or table["labels"].map(type).eq(str).all(), (file, name)
+
+
+@pytest.mark.slow
+def test_the_notebook_trains_compares_and_probes_in_memory():
+    if importlib.util.find_spec("marimo") is None:
+        assert os.environ.get("MEMO_EXTRAS") != "required"
+        pytest.skip("marimo is the extra [notebook]")
+    _, found = runpy.run_path(str(ROOT / "examples" / "memorising.py"))["app"].run()
+    accuracy = found["tables"].trials.groupby("labels.kind")["final_test_accuracy"].agg(["mean", "size"])
+    assert accuracy["size"].to_dict() == {"shuffled": 5, "true": 5}
+    assert accuracy["mean"]["true"] > 0.8 and accuracy["mean"]["shuffled"] < 0.2
+    assert any(
+        "<b>Test accuracy</b>, shuffled labels against true: lower" in line for line in found["compared"].findings
+    )
+    assert set(found["confidence"]["inputs"]) == {"test", "uniform", "gaussian", "random_pixels"}
+    assert found["norms"].groupby(["labels", "layer"])["norm"].size().to_list() == [5] * 6
+
+
+@pytest.mark.slow
+def test_networks_in_memory_have_the_tables_of_stored_ones(mnist, tmp_path, monkeypatch):
+    monkeypatch.setattr("memo.data.datasets.load", lambda name, folder=None: mnist)
+    kinds, widths = ("true", "shuffled"), ([4], [5])
+    recipes = [memo.make_recipe(TINY | {"labels.kind": kind, "model.widths": own}) for kind in kinds for own in widths]
+    trials = [memo.Trial(recipe, 0) for recipe in recipes]
+    found = in_memory([memo.train(population, mnist) for population in memo.plan(trials)], ["confidence"])
+    memo.complete({tmp_path / "run": trials}, ["confidence"])
+    stored = memo.load(tmp_path)
+    assert set(found) == set(stored)
+    for name, frame in stored.items():
+        keys = builders.TABLE_KEYS[name]
+        one, other = (each.sort_values(keys, ignore_index=True) for each in (found[name], frame))
+        pd.testing.assert_frame_equal(one, other[list(one)], rtol=1e-5)
+    assert memo.compare(found).layout == memo.compare(stored).layout
 
 
 @pytest.mark.slow

@@ -353,7 +353,7 @@ server.serve_forever()
 def server(tmp_path):
     """Yield the address of an MLflow server that is a process of its own; its parts are not in the extra [tracking]."""
     if absent := [name for name in ("mlflow", "flask", "flask_cors", "graphene") if not importlib.util.find_spec(name)]:
-        assert os.environ.get("MEMO_TRACKERS") != "required", absent
+        assert os.environ.get("MEMO_EXTRAS") != "required", absent
         pytest.skip(f"MLflow's server needs {', '.join(absent)}")
     place = {
         "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{tmp_path}/server.db",

@@ -388,7 +388,7 @@ def _load(folders: Sequence[Path], select: Select | None, tables: Collection[str
         _read_block([(folders[place] / TRIALS, marked[place].get(TRIALS, [])) for place in block], block)
         for block in blocks
     ]
-    trials = _typed(pa.concat_tables([table for table, _ in held], promote_options="permissive").to_pandas())
+    trials = typed(pa.concat_tables([table for table, _ in held], promote_options="permissive").to_pandas())
     places = np.concatenate([of_row for _, of_row in held])
     keep = (~trials["trial"].duplicated() & _selected(trials, select)).to_numpy()
     if not keep.any():
@@ -440,7 +440,8 @@ def _read_block(files: Sequence[tuple[Path, list[str]]], places: Iterable[int]) 
     return pa.concat_tables(parts, promote_options="permissive").combine_chunks(), of_row
 
 
-def _typed(trials: pd.DataFrame) -> pd.DataFrame:
+def typed(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of trials with the types that `load` gives it, and keys that came later with their first values."""
     trials["model.widths"] = [tuple(int(width) for width in widths) for widths in trials["model.widths"]]
     for name, value in ADDED.items():
         if name not in trials:

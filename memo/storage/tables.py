@@ -8,6 +8,9 @@ import pyarrow as pa
 
 from memo.config import flatten
 from memo.networks import mlp
+from memo.storage import run_folders
+from memo.storage.run_folders import Tables
+from memo.training.measurement import measure
 from memo.training.population import signature
 from memo.training.slab import Trained
 
@@ -28,6 +31,16 @@ def tables_of(
         frame.insert(1, "seed", seeds[network])
         frames[name] = frame
     return {name: as_table(frame) for name, frame in frames.items()}
+
+
+def in_memory(trained: Sequence[Trained], probes: Sequence[str]) -> Tables:
+    """Return of networks in memory what `memo.load` returns of stored ones, measured by these probes; raises Refusal."""
+    found: dict[str, list[pa.Table]] = {}
+    for each in trained:
+        for name, table in tables_of(each, measure(each, probes), probes).items():
+            found.setdefault(name, []).append(table)
+    frames = {name: pa.concat_tables(own, promote_options="permissive").to_pandas() for name, own in found.items()}
+    return Tables(frames | {"trials": run_folders.typed(frames["trials"])})
 
 
 def _identities(trained: Trained) -> tuple[np.ndarray, np.ndarray]:
