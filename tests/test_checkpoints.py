@@ -120,6 +120,21 @@ def test_a_part_that_lacks_a_table_is_trained_again(make, name, caplog):
     assert "its networks start again" in caplog.text
 
 
+def test_no_flip_of_a_bit_in_a_part_is_silent(make):
+    job = make()
+    job.add(0, tables(job.population.trials[:3]))
+    generator, left = np.random.default_rng(0), make().tables()
+    for path in sorted((job.folder / "parts").glob("*/*")):
+        content = path.read_bytes()
+        for bit in generator.choice(8 * len(content), 20, replace=False):
+            path.write_bytes(content[: bit // 8] + bytes([content[bit // 8] ^ 1 << bit % 8]) + content[bit // 8 + 1 :])
+            again = make()
+            assert again.finished == set() or again.tables() == left
+        path.write_bytes(content)
+    (path.parent / checkpoints.DIGESTS).unlink()  # as earlier versions left them
+    assert make().tables() == left
+
+
 def test_work_is_found_whatever_command_began_it(make, tmp_path):
     begun = make()  # by a sweep: beside the run folders
     run = tmp_path / "run-0"

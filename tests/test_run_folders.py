@@ -384,6 +384,21 @@ def test_a_damaged_table_is_refused_by_name_and_its_trials_are_trained_again(tmp
     assert run_folders.finished(tmp_path, ["confidence"]) == {"a"}
 
 
+def test_no_flip_of_a_bit_is_silent(tmp_path):
+    write(tmp_path, tables("a", "b"), PROVENANCE)
+    generator, whole = np.random.default_rng(0), memo.load(tmp_path)
+    for path in sorted(tmp_path.glob("*.parquet")):
+        content = path.read_bytes()
+        for place, bit in enumerate(generator.choice(8 * len(content), 200, replace=False)):
+            path.write_bytes(content[: bit // 8] + bytes([content[bit // 8] ^ 1 << bit % 8]) + content[bit // 8 + 1 :])
+            assert run_folders.finished(tmp_path, []) == set()
+            if place % 40 == 0:  # takes a hundred times as long
+                with pytest.raises(Refusal, match=f"{path} is not a readable table"):
+                    memo.load(tmp_path)
+        path.write_bytes(content)
+    same(memo.load(tmp_path), whole)
+
+
 def test_a_damaged_mark_is_noticed(tmp_path, caplog):
     write(tmp_path, tables("a"), PROVENANCE)
     mark = (tmp_path / "done.json").read_bytes()

@@ -1,7 +1,7 @@
 """Populations in training, on disk: an interrupted command resumes from here, with bit-identical results.
 
     .unfinished/<hash>/  population.json   which trials, in what layout, for which run folders
-                         parts/<n>/        tables of slabs that have finished
+                         parts/<n>/        tables of slabs that have finished, and their digests
                          slabs/<slab>-<n>/ checkpoints of slabs in training (orbax)
     .unfinished/<hash>.lock                held by the process that trains it
 
@@ -40,7 +40,7 @@ from memo.training.population import Layout, Population, signature
 
 logger = logging.getLogger(__name__)
 
-FOLDER, RECORD = ".unfinished", "population.json"
+FOLDER, RECORD, DIGESTS = ".unfinished", "population.json", "digests.json"
 FORMAT = 5  # of the arrays of a slab in training; unfinished networks in another format train anew
 
 
@@ -121,7 +121,11 @@ class Unfinished:
                 path.write_text(self._record, encoding="utf-8")
         for part in self._parts():
             try:
-                tables = {name: run_folders.read(part / f"{name}.parquet") for name in self._names}
+                digests = _digests(part)
+                tables = {
+                    name: run_folders.read(part / f"{name}.parquet", digests=digests.get(name, ()))
+                    for name in self._names
+                }
             except Refusal as refusal:
                 logger.warning("%s; its networks start again.", str(refusal).split(";")[0])
                 continue
@@ -202,6 +206,8 @@ class Unfinished:
             part.mkdir()
             for name, table in tables.items():
                 pq.write_table(table, part / f"{name}.parquet", write_page_checksum=True)
+            digests = {name: [run_folders.digest_of(part / f"{name}.parquet")] for name in tables}
+            (part / DIGESTS).write_text(json.dumps(digests), encoding="utf-8")
         for slab in self._unwritten:
             self._forget(slab)
         self._unwritten, self._written = [], time.monotonic()
@@ -258,6 +264,16 @@ class Unfinished:
     def _forget(self, slab: int) -> None:
         for path in (self.folder / "slabs").glob(f"{slab:06}-*"):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _digests(part: Path) -> dict[str, list[str]]:
+    """Return the SHA-256 of each table of a part; none where they were not written down (earlier versions)."""
+    try:
+        return {str(name): list(digests) for name, digests in json.loads((part / DIGESTS).read_bytes()).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise Refusal(f"{part / DIGESTS} is damaged; its networks start again.") from error
 
 
 def _join(tables: Sequence[pa.Table]) -> pa.Table:

@@ -205,7 +205,7 @@ def _stage(files: ExitStack, folder: Path, tables: Mapping[str, pa.Table], prove
     Of a folder with a damaged table nothing is kept: its trials have just been trained again, or will be.
     """
     kept = {} if _damage(folder) else _marked(folder) or _digests(folder)
-    kept = {name: digests or [_digest(folder / name)] for name, digests in kept.items()}  # older marks have none
+    kept = {name: digests or [digest_of(folder / name)] for name, digests in kept.items()}  # older marks have none
     new = tables["trials"]["trial"].combine_chunks()
 
     def replaced(name: str) -> Path:
@@ -224,7 +224,7 @@ def _stage(files: ExitStack, folder: Path, tables: Mapping[str, pa.Table], prove
         path = trials if target.name == TRIALS else replaced(target.name)
         with _writing(target):
             pq.write_table(table, path, write_page_checksum=True)
-            written[target.name] = [_digest(path)]
+            written[target.name] = [digest_of(path)]
     count = pq.ParquetFile(trials).metadata.num_rows
     _write_json(done, {"trials": count, "tables": kept | written}, folder / DONE)
     if kept:
@@ -238,10 +238,11 @@ def _write_json(path: Path, content: Mapping[str, Any], target: Path) -> None:
 
 
 def _digests(folder: Path) -> Digests:
-    return {path.name: [_digest(path)] for path in sorted(folder.glob("*.parquet"))}
+    return {path.name: [digest_of(path)] for path in sorted(folder.glob("*.parquet"))}
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a table."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -300,9 +301,9 @@ def _run_folders(root: Path) -> list[Path]:
     return sorted(found.values())
 
 
-def read(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Return one stored table, or some of its columns; raises Refusal where it cannot be read."""
-    return _decode(path, _content(path), columns)
+def read(path: Path, columns: list[str] | None = None, digests: Collection[str] = ()) -> pa.Table:
+    """Return one stored table, or some of its columns; raises Refusal where it cannot be read, or has none of the digests."""
+    return _decode(path, _content(path, digests), columns)
 
 
 def _content(path: Path, digests: Collection[str] = ()) -> bytes:
@@ -321,7 +322,7 @@ def _decode(path: Path, content: bytes, columns: list[str] | None = None) -> pa.
         # In this thread: for a sweep's small files, pyarrow's own threads cost more than they save.
         stored = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
         return stored.read(columns, use_threads=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise _unreadable(path, error) from error
 
 
