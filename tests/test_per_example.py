@@ -1,160 +1,202 @@
-"""Scores of single examples: closed forms, brute force, and simulated networks whose scores are known."""
+"""The experiment on single examples: answers from made-up tables, its arms, and the command once."""
 
-import jax
-import jax.numpy as jnp
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
-from scipy import stats
 
-from memo.measures.per_example.consistency import consistency
-from memo.measures.per_example.data_map import data_map
-from memo.measures.per_example.error_norm import el2n
-from memo.measures.per_example.forgetting import first_learned, forgetting_events, never_forgotten
-from memo.measures.per_example.input_curvature import curvature
-from memo.measures.per_example.margin_area import area_under_the_margin
-from memo.measures.per_example.membership import attack_scores, true_positive_rate
-from memo.measures.per_example.memorisation import error_bound, influence, memorisation
-from memo.networks import mlp
-from memo.statistics.rank_agreement import separation, spearman
+from experiments.per_example import agreement, attack, forgetting, held_out, influence, memorised, scores, widths
+from memo.commands import arms
+from memo.commands.audit import audit
+from memo.config import make_trials
+from memo.data import datasets
+from memo.probes.image_record import Record
+from memo.reporting import claims, declarations, results
+from memo.reporting.answers import Answers
+from memo.storage.run_folders import Tables
 from tests import builders
+from tests.builders import ROOT
+from tests.pages import NO_NUMBER, visible
+
+IMAGES = 40
+
+
+def declared():
+    return declarations.read(ROOT / "experiments" / "per_example" / "claims.yaml")
 
 
 @pytest.fixture
-def rng():
-    return np.random.default_rng(0)
+def tables():
+    """Tables of 40 images, the first 8 of them with a redrawn label, and of a few networks."""
+    wrong = np.arange(IMAGES) < 8
+    rising = np.linspace(0, 1, IMAGES)
+    images = pd.DataFrame({"image": np.arange(IMAGES) * 3, "label": wrong.astype(int), "true_label": 0})
+    images["memorisation"] = np.where(wrong, 0.9, 0.2 * rising)
+    images["memorisation_error"] = 0.05
+    images["memorisation_true_labels"] = rising**8
+    images["memorisation_true_labels_error"] = 0.05
+    for name, score in scores.SCORES.items():
+        if name != "memorisation":
+            images[name] = score.sign * (np.where(wrong, 2, 0) + rising)
+    seeds = np.tile([0, 1, 2], 4)
+    arm = np.repeat(["noisy", "whole", "whole_clean", "permuted"], 3)
+    networks = pd.DataFrame({"trial": [f"t{n}" for n in range(12)], "arm": arm, "seed": seeds, "images": IMAGES})
+    networks["network"] = "784-256-256-10"
+    numbers = {
+        "injected_seen": [0.9, 1.0, 0.95],
+        "injected_unseen": [0.0, 0.05, 0.0],
+        "found_redrawn": [0.5, 0.6, 0.7],
+        "found_true": [0.1, 0.1, 0.15],
+        "events_true": [0.1, 0.2, 0.1],
+        "events_redrawn": [1.1, 1.3, 1.0],
+        "never_forgotten": [0.9, 0.95, 0.92],
+    }
+    for name, values in numbers.items():
+        where = {"injected": "noisy", "found": "noisy", "events": "whole"}.get(name.split("_")[0])
+        for each in [where] if where else ["whole_clean", "permuted"]:
+            networks.loc[networks["arm"] == each, name] = values
+    removal = pd.DataFrame(
+        {
+            "seed": np.tile([0, 1, 2], 2),
+            "removed": np.repeat(["memorised", "random"], 3),
+            "images": IMAGES - 5,
+            "test_accuracy": [0.90, 0.91, 0.92, 0.93, 0.94, 0.96],
+        }
+    )
+    pairs = pd.DataFrame(
+        {
+            "image": [3, 3, 6, 9],
+            "test_image": [0, 1, 1, 2],
+            "influence": [0.5, 0.4, 0.3, 0.1],
+            "error": 0.05,
+            "first_half": [0.5, 0.4, 0.1, 0.3],
+            "second_half": [0.4, 0.3, 0.2, 0.1],
+            "first_error": 0.06,
+        }
+    )
+    left = pd.DataFrame(
+        {
+            "share": np.repeat([0.1, 0.7], 3),
+            "seed": np.tile([0, 1, 2], 2),
+            "left_true": [0.8, 0.81, 0.82, 0.9, 0.92, 0.91],
+        }
+    )
+    halves = pd.DataFrame(
+        {"score": ["memorisation", "c_score"], "images": "tail", "correlation": [0.9, np.nan], "n": [100, 0]}
+    )
+    by_width = images[["image", "label", "true_label"]].assign(
+        width_256=images["memorisation"], width_16=images["memorisation"] ** 2
+    )
+    exposed = pd.DataFrame({"image": images["image"], "found": images["memorisation"] / 2})
+    parts = {"images": images, "networks": networks, "removal": removal, "pairs": pairs, "held_out": left}
+    return Tables(parts | {"reliability": halves, "widths": by_width, "attack": exposed})
 
 
-def test_memorisation_is_the_difference_of_accuracies_example_by_example(rng):
-    correct, members = rng.random((40, 7)) < 0.6, rng.random((40, 7)) < 0.7
-    found = memorisation(correct, members)
-    for i in range(7):
-        inside, outside = correct[members[:, i], i], correct[~members[:, i], i]
-        assert found.value[i] == pytest.approx(inside.mean() - outside.mean())
-        assert (found.seen[i], found.unseen[i]) == (pytest.approx(inside.mean()), pytest.approx(outside.mean()))
+@pytest.fixture
+def answers(tables):
+    found = Answers(declared(), IMAGES)
+    for module in (memorised, influence, held_out, forgetting, agreement, attack, widths):
+        module.answer(tables, found)
+    return found
 
 
-def test_memorisation_is_unknown_where_all_networks_have_seen_the_example():
-    found = memorisation(np.ones((3, 2), bool), np.array([[True, True], [True, False], [True, False]]))
-    np.testing.assert_array_equal(np.isnan(found.value), [True, False])
-    np.testing.assert_array_equal(np.isnan(found.error), [True, False])
+def test_every_claim_is_answered(answers):
+    ledger = answers.ledger("standard").set_index("claim")
+    assert (ledger.loc[["width-agrees-64", "width-injected-512"], "verdict"] == claims.NOT_YET_MEASURED).all()
+    assert ledger.loc["reliable-c_score", "measured"] != ledger.loc["reliable-c_score", "measured"]
 
 
-def test_errors_of_memorisation_are_those_of_repeated_populations(rng):
-    seen, unseen = np.array([1.0, 0.9, 0.5]), np.array([0.1, 0.5, 0.5])
-    values, errors = [], []
-    for _ in range(2000):
-        members = rng.permuted(np.arange(60)[:, None] < 42, axis=0).repeat(3, axis=1)
-        correct = rng.random((60, 3)) < np.where(members, seen, unseen)
-        found = memorisation(correct, members)
-        values.append(found.value)
-        errors.append(found.error)
-    np.testing.assert_allclose(np.mean(values, axis=0), seen - unseen, atol=0.01)
-    np.testing.assert_allclose(np.mean(errors, axis=0), np.std(values, axis=0), rtol=0.12)
-    assert (np.var(values, axis=0) < error_bound(0.7, 60)).all()
+@pytest.mark.parametrize(
+    ("claim", "value"),
+    [
+        ("injected-memorised", np.mean([0.9, 0.95, 0.95])),
+        ("injected-found-memorisation", 1.0),
+        ("tail-true-labels", np.mean(np.linspace(0, 1, IMAGES) ** 8 >= 0.25)),
+        ("removal", 0.1 / 3),
+        ("influence-single", 0.5),  # image 1 is influenced by two, image 0 by one, image 2 not enough
+        ("influence-confirmed", np.mean([0.4, 0.3, 0.1])),  # those of the first half alone
+        ("held-out-rises", 0.1),
+        ("injected-found-c_score", 1.0),
+        ("noisy-forgotten", 1.0),
+        ("never-forgotten", np.mean([0.9, 0.95, 0.92])),
+        ("permuted", 0.0),
+        ("injected-found-aum", 1.0),
+        ("cheap-el2n", 1.0),
+        ("reliable-memorisation", 0.9),
+        ("attack-injected", np.mean([0.4, 0.5, 0.55])),
+        ("attack-memorised", 1.0),
+        ("width-agrees-16", 1.0),
+        ("width-injected-16", 0.09),
+    ],
+)
+def test_answers_are_those_of_the_tables(answers, claim, value):
+    assert answers[claim].value == pytest.approx(value)
 
 
-def test_influence_of_an_example_on_itself_is_its_memorisation(rng):
-    correct, members = rng.random((30, 5)) < 0.6, rng.random((30, 5)) < 0.7
-    found, own = influence(correct, members), memorisation(correct, members)
-    for part, mine in zip(found, own):
-        np.testing.assert_allclose(np.diag(part), mine, atol=1e-6)
-    i, j = 1, 3
-    inside = members[:, i]
-    assert found.value[i, j] == pytest.approx(correct[inside, j].mean() - correct[~inside, j].mean(), abs=1e-6)
+def test_without_redrawn_labels_claims_on_them_have_no_estimate(tables):
+    tables["images"]["label"] = 0
+    tables["networks"][["injected_seen", "injected_unseen", "found_redrawn", "events_redrawn"]] = np.nan
+    found = Answers(declared(), IMAGES)
+    for module in (memorised, forgetting, attack):
+        module.answer(tables, found)
+    assert found["injected-memorised"] is None and found["attack-injected"] is None
+    assert found["noisy-forgotten"] is None and found["injected-found-memorisation"] is None
 
 
-def test_consistency_averages_over_shares_however_many_networks_each_has(rng):
-    shares = np.array([0.2] * 30 + [0.8] * 10)
-    correct, members = rng.random((40, 4)) < 0.5, rng.random((40, 4)) < shares[:, None]
-    members[-1] = False
-    scores, errors = consistency(correct, members, shares)
-    for i in range(4):
-        each = [correct[(shares == share) & ~members[:, i], i].mean() for share in (0.2, 0.8)]
-        assert scores[i] == pytest.approx(np.mean(each))
-    assert (errors > 0).all()
-    members[shares == 0.8, 2] = True
-    assert np.isnan(consistency(correct, members, shares)[0][2])
+def test_scores_along_training_are_each_networks_own():
+    given = np.array([0, 1])
+    answered = np.array([[[1, 1], [0, 1], [1, 1], [0, 1]], [[0, 0], [0, 0], [0, 0], [0, 0]]], np.uint8)
+    numbers = np.arange(16, dtype=np.float32).reshape(2, 4, 2)
+    found = scores.by_network(np.array([1, 2, 3, 40]), Record(None, answered, numbers, numbers, numbers), given)
+    assert found["forgetting"].tolist() == [[1, 0], [0, 0]]
+    assert found["first_learned"].tolist() == [[2, 1], [1, 41]]  # never, of 40 epochs
+    np.testing.assert_array_equal(found["el2n"], numbers[:, 2])  # nearest to a tenth of training
+    np.testing.assert_array_equal(found["aum"], numbers.mean(axis=1))
 
 
-def test_events_of_forgetting_and_first_learning():
-    correct = np.array([[0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 1, 0], [1, 1, 0, 0]], bool)
-    assert forgetting_events(correct).tolist() == [1, 0, 2, 0]
-    assert never_forgotten(correct).tolist() == [False, True, False, False]
-    assert first_learned(correct, np.array([1, 2, 4, 8])).tolist() == [2, 4, 1, np.inf]
-    np.testing.assert_array_equal(forgetting_events(np.stack([correct, ~correct]))[0], [1, 0, 2, 0])
+def test_arms_draw_from_one_pool():
+    config = builders.compose("per_example")
+    trials = {name: [t for one in each for t in make_trials(one)] for name, each in arms.compared(config).items()}
+    for name, own in trials.items():
+        for trial in own:
+            recipe = trial.recipe
+            assert (recipe.dataset.subset_seed, recipe.dataset.n_train) == (0, 10000), name
+            assert recipe.stop_at_train_accuracy is None, name
+            assert (recipe.labels.kind, recipe.labels.seed) in [("true", None), ("random", 0)], name
+    shares = {trial.recipe.dataset.share for trial in trials["noisy"]}
+    assert len(shares) == 1 and shares.isdisjoint(trial.recipe.dataset.share for trial in trials["shares"])
 
 
-def test_margins_errors_and_maps_are_means_along_training():
-    logits = np.array([[0.0, 2.0], [0.0, -2.0]])
-    assert area_under_the_margin(logits).tolist() == [0, 0]
-    confidence, variability = data_map(logits)
-    np.testing.assert_allclose(confidence, 0.5)
-    np.testing.assert_allclose(variability, [0, 1 / (1 + np.exp(-2)) - 0.5])
-    assert el2n(np.array([[0.0, 1.0], [1.0, 1.0]])).tolist() == [0.5, 1]
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("per_example")
+    builders.python("-m", "experiments.per_example", "scale=quick", f"hydra.run.dir={folder}", check=True)
+    return folder
 
 
-@pytest.mark.parametrize("widths", [(), (7, 5)])
-def test_curvature_is_that_of_the_whole_hessian(rng, widths):
-    static = builders.static((6, *widths, 4), "relu", "he")
-    layers = mlp.initialise(jax.random.key(1), static.sizes, "he")
-    pixels, labels = jnp.asarray(rng.random((3, 6), np.float32)), jnp.array([0, 1, 3])
-
-    def loss(image, label):
-        return -jax.nn.log_softmax(mlp.apply(layers, image[None], "relu")[0])[label]
-
-    hessians = jax.vmap(jax.hessian(loss))(pixels, labels)
-    due = jnp.trace(hessians @ hessians, axis1=1, axis2=2)
-    np.testing.assert_allclose(curvature(static, layers, pixels, labels), due, rtol=1e-4)
+@pytest.mark.slow
+def test_every_claim_is_computed_again_from_committed_tables(report):
+    found = audit(results.read(results.Experiment("per_example", "", ""), report), report)
+    assert found.numbers > 20 and found.mismatches == []
+    ledger = claims.read(report / "claims.csv")
+    assert set(ledger["figure"]) - {""} <= {path.stem for path in (report / "figures").iterdir()}
+    assert {template.sentence.id for template in declared().claims} == set(ledger["sentence"])
 
 
-def test_attack_scores_are_likelihood_ratios_without_the_network_attacked(rng):
-    members = rng.random((20, 3)) < 0.5
-    logits = rng.normal(size=(20, 3)) + 3 * members
-    found = attack_scores(logits, members)
-    for t, i in [(0, 0), (7, 1), (13, 2)]:
-        others = np.arange(20) != t
-        inside, outside = (logits[others & (members[:, i] == kind), i] for kind in (True, False))
-        due = stats.norm(inside.mean(), inside.std()).logpdf(logits[t, i])
-        due -= stats.norm(outside.mean(), outside.std()).logpdf(logits[t, i])
-        assert found[t, i] == pytest.approx(due, abs=1e-3)
+@pytest.mark.slow
+def test_the_report_is_complete_and_its_words_are_numbers(report):
+    page = (report / "report.html").read_text()
+    assert not re.search(NO_NUMBER, visible(page))
+    assert page.count("<figure") == len(list((report / "figures").iterdir()))
 
 
-def test_an_attack_finds_members_where_they_differ_and_is_at_chance_where_not(rng):
-    members = rng.random((200, 50)) < 0.5
-    rates = {}
-    for shift in (0, 8):
-        scores = attack_scores(rng.normal(size=members.shape) + shift * members, members)
-        rates[shift] = true_positive_rate(scores[members], scores[~members], 0.01)
-    assert rates[0] == pytest.approx(0.01, abs=0.01)
-    assert rates[8] > 0.99
-
-
-def test_the_threshold_lets_no_more_than_the_share_of_others_pass(rng):
-    others = rng.normal(size=999)
-    assert true_positive_rate(others, others, 0.01) == pytest.approx(9 / 999)
-    assert true_positive_rate(np.array([1.0]), np.array([1.0]), 0.01) == 0
-    assert np.isnan(true_positive_rate(np.array([]), others, 0.01))
-
-
-def test_rank_correlation_and_its_interval(rng):
-    one = np.repeat(rng.normal(size=100), 2)
-    other = one + rng.normal(size=200)
-    found = spearman(one, other)
-    assert found.value == pytest.approx(stats.spearmanr(one, other).statistic)
-    assert found.low < found.value < found.high
-    assert np.isnan(spearman(one, np.ones(200)).value)
-
-
-def test_intervals_of_rank_agreement_cover(rng):
-    truth, hits = {"spearman": 6 / np.pi * np.arcsin(0.5 / 2), "separation": stats.norm.cdf(1 / np.sqrt(2))}, []
-    for _ in range(1000):
-        a, noise = rng.normal(size=(2, 60))
-        found = {"spearman": spearman(a, 0.5 * a + np.sqrt(0.75) * noise), "separation": separation(a + 1, noise[:40])}
-        hits.append([found[name].low <= value <= found[name].high for name, value in truth.items()])
-    assert np.mean(hits, axis=0) == pytest.approx([0.95, 0.95], abs=0.025)
-
-
-def test_complete_separation_is_not_certainty():
-    found = separation([5, 6, 7], [1, 2, 3, 4])
-    assert (found.value, found.high) == (1, 1)
-    assert 0 < found.low < 0.5
+@pytest.mark.slow
+def test_scores_are_by_place_in_the_files(report, mnist):
+    table = pd.read_parquet(report / "scores.parquet")
+    assert set(scores.SCORES) < set(table) and table["image"].is_monotonic_increasing
+    np.testing.assert_array_equal(mnist.train_labels[table["image"]], table["true_label"])
+    assert datasets.load(table["dataset"].iloc[0]).name == "mnist"
+    wrong = table["label"] != table["true_label"]
+    assert 0.04 < wrong.mean() < 0.14
+    assert table.loc[wrong, "memorisation"].mean() > table.loc[~wrong, "memorisation"].mean() + 0.3

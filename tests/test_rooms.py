@@ -33,6 +33,7 @@ ORDER = [
         "experiments.headline",
         "experiments.local_minima",
         "experiments.noise_confidence",
+        "experiments.per_example",
         "experiments.random_labels",
         "experiments.report",
         "experiments.train",

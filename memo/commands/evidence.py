@@ -163,6 +163,15 @@ class Evidence:
             data.setdefault(common, TrainingData(common, self._load(common.dataset)))
         return {trial.id: data[signature(trial)].given(trial) for trial in self._trials[arm]}
 
+    def pool(self, arm: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows [N] of the images that an arm's networks draw theirs from, and the labels [N] as given.
+
+        In the order of the probe image_record. Those of its first trial: of all, where `dataset.subset_seed` and `labels.seed`
+        are set.
+        """
+        trial = self._trials[arm][0]
+        return TrainingData(signature(trial), self._load(trial.recipe.dataset.name)).pool(trial)
+
     def once(
         self, name: str, made_by: Sequence[ModuleType], asked: Any, compute: Callable[[], pd.DataFrame]
     ) -> pd.DataFrame:

@@ -19,7 +19,12 @@ def spearman(one: ArrayLike, other: ArrayLike) -> Estimate:
     n = len(a)
     if n < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return Estimate(math.nan, math.nan, math.nan, n)
-    value = float(np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1])
+    return spearman_interval(float(np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1]), n)
+
+
+def spearman_interval(value: float, n: int) -> Estimate:
+    """Return a correlation of ranks, of n examples, with the interval that `spearman` gives it."""
+    value, n = float(value), int(n)  # of a table
     if n < 4 or abs(value) > 1 - 1e-12:
         return Estimate(value, math.nan, math.nan, n)
     return student(value, math.sqrt((1 + value**2 / 2) / (n - 3)), n - 3, n, scale=FISHER, bounds=(-1, 1))
@@ -33,6 +38,8 @@ def separation(positives: ArrayLike, negatives: ArrayLike) -> Estimate:
     """
     high, low = np.asarray(positives, float), np.asarray(negatives, float)
     value, n = auroc(high, low), min(len(high), len(low))
+    if n == 0:
+        return Estimate(value, math.nan, math.nan, n)
     if value == 1:
         return share(np.ones(n, bool))
     placements = [_placements(high, low), _placements(-low, -high)]

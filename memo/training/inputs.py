@@ -113,9 +113,13 @@ class TrainingData:
         return self._pool(trial.seed)[members], self._labels(trial)[members]
 
     def pool(self, trial: Trial) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows [N] int32 of the images from which a trial's are drawn, ascending, and their labels [N] as given."""
+        """Return the rows [N] int32 of the images from which a trial's are drawn, and their labels [N] as given.
+
+        In the order in which probes see them (`memo.probes.pool`): ascending, or as drawn where inputs are treated.
+        """
         rows = self._pool(trial.seed)
-        order = np.argsort(rows)
+        natural = treatments.INPUTS[self._common.inputs] is None
+        order = np.argsort(rows) if natural else np.arange(len(rows))
         return rows[order], self._labels(trial)[order]
 
     def held_out(self, trial: Trial) -> np.ndarray:
