@@ -601,6 +601,8 @@ def _missing(value: Any) -> bool:
 
 def _plain(value: Any, kind: Any) -> Any:
     """Return a value of NumPy or pandas as Python's, None for a missing one; a whole float as an int where that is due."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
     if isinstance(value, (np.ndarray, tuple)):
         return [_plain(each, int) for each in value]
     if isinstance(value, np.generic):
