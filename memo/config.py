@@ -34,6 +34,7 @@ PROTOCOL = 2
 ADDED = {
     "dataset.crop": None,
     "dataset.image_side": None,
+    "dataset.subset": "random",
     "dataset.subset_seed": None,
     "dataset.share": 1.0,
     "dataset.n_validation": 0,
@@ -125,6 +126,9 @@ def _seed_of_its_own(about: str) -> Any:
     return _key(None, allowed, lambda v: v is None or 0 <= v < 2**31, about)
 
 
+SUBSETS = ("random", "first")
+
+
 @dataclass
 class Dataset:
     """The images: their source, size and number."""
@@ -148,6 +152,12 @@ class Dataset:
         None,
         "pixels per side, to which images are averaged down: each new pixel is the mean of the area that it covers, as a byte",
         null="for all pixels",
+    )
+    subset: str = _choice(
+        "random",
+        SUBSETS,
+        "training images: drawn at random by each seed, or the first of the files, as books and papers split them; those held out "
+        "are then the last",
     )
     subset_seed: int | None = _seed_of_its_own("seed of the training subset")
     share: float = _number(
@@ -540,6 +550,8 @@ def describe(recipe: Recipe) -> str:
             parts.append(f"{recipe.inputs.fraction:g}")
     if recipe.inputs.scaling != "unit":
         parts.append(recipe.inputs.scaling)
+    if recipe.dataset.subset != "random":
+        parts.append(recipe.dataset.subset)
     if recipe.dataset.share < 1:
         parts.append(f"share{recipe.dataset.share:g}")
     return "-".join(parts)

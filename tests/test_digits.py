@@ -86,12 +86,16 @@ def test_along_training_the_best_epoch_is_a_trained_one():
             "epoch": [0, 0.5, 1, 2],
             "test_accuracy": [0.99, 0.5, 0.7, 0.6],
             "train_loss": [2.0, 1, 0.5, 0.4],
+            "validation_accuracy": [0.98, 0.4, 0.65, 0.75],
         }
     )
     keys = {"trial": "a", "arm": "nielsen", "seed": 3}
     (row,) = accuracy.along(SimpleNamespace(curves=lambda: [(keys, curve)])).to_dict("records")
     measured = {"initial_accuracy": 0.99, "initial_cost": 2, "first_epoch": 0.7, "best_epoch": 0.7, "evaluated": 3}
-    assert row == keys | measured
+    assert row == keys | measured | {"best_validation": 0.75}
+    curve = curve.drop(columns="validation_accuracy")  # of networks without validation images
+    (row,) = accuracy.along(SimpleNamespace(curves=lambda: [(keys, curve)])).to_dict("records")
+    assert np.isnan(row["best_validation"])
 
 
 def test_counts_of_images_give_the_interval_of_the_images_themselves():
@@ -205,6 +209,7 @@ def test_the_books_rows_are_trained_as_in_the_book(composed):
         assert one.seeds >= 5
         assert one.optimizer.weight_decay == pytest.approx(1e-4 if name.endswith("l2") else 0)
         assert one.dataset.n_train == (1000 if "1000" in name else 50_000)
+        assert (one.dataset.subset, one.dataset.n_validation) == ("first", 0 if "1000" in name else 10_000)
         assert one.epochs == (400 if "1000" in name else 30)
         quadratic = name.endswith("quadratic")
         assert one.loss == ("squared_error" if quadratic else "sigmoid_cross_entropy")
@@ -213,6 +218,9 @@ def test_the_books_rows_are_trained_as_in_the_book(composed):
 
 def test_the_ranges_of_the_books_rows_are_about_its_numbers():
     declared = declarations.read(ROOT / "experiments" / "digits" / "claims.yaml").by_id
+    others = {f"{arm}-first": arm for arm in book.FIRST} | {f"{book.VALIDATED}-validation": book.VALIDATED}
+    for claim, arm in others.items():
+        assert np.mean(declared[claim].accept) == pytest.approx(book.ROWS[arm].number, abs=1e-4)
     for arm in book.COMPARABLE:
         assert np.mean(declared[arm].accept) == pytest.approx(book.ROWS[arm].number)
         assert np.ptp(declared[arm].accept) == pytest.approx(2 * book.TOLERANCE)

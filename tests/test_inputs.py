@@ -81,6 +81,13 @@ def test_images_held_out_are_each_seeds_own_and_the_same_beside_every_number_of_
         np.testing.assert_array_equal(labels, small_mnist.train_labels[held_out])
 
 
+def test_the_first_images_of_the_files_are_every_seeds_and_the_last_are_held_out(read):
+    slab = read({"dataset.subset": "first", "dataset.n_validation": 300})
+    for rows, held_out in zip(slab.packs.rows, slab.packs.validation):
+        assert rows.tolist() == list(range(256))
+        assert held_out.tolist() == list(range(1700, 2000))
+
+
 def test_one_draw_of_images_for_all_seeds_is_one_of_those_held_out(read):
     np.testing.assert_array_equal(*read({"dataset.n_validation": 9, "dataset.subset_seed": 4}).packs.validation)
 

@@ -50,10 +50,11 @@ def along(evidence: Evidence) -> pd.DataFrame:
                 "initial_cost": curve["train_loss"].iloc[0],
                 "first_epoch": first.iloc[-1] if len(first) else np.nan,
                 "best_epoch": trained["test_accuracy"].max(),
+                "best_validation": trained["validation_accuracy"].max() if "validation_accuracy" in trained else np.nan,
                 "evaluated": len(trained),
             }
         )
-    columns = ["initial_accuracy", "initial_cost", "first_epoch", "best_epoch", "evaluated"]
+    columns = ["initial_accuracy", "initial_cost", "first_epoch", "best_epoch", "best_validation", "evaluated"]
     return pd.DataFrame(rows, columns=["trial", "arm", "seed", *columns])
 
 

@@ -24,6 +24,7 @@ _WORDS = {
     "dataset.n_train": "training images",
     "dataset.n_test": "test images",
     "dataset.n_validation": "validation images",
+    "dataset.subset": "training subset",
     "dataset.share": "share of them trained on",
     "optimizer.name": "optimiser",
     "regularization.noise_images": "noise images",

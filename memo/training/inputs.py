@@ -131,8 +131,10 @@ class TrainingData:
 
     def _drawn(self, seed: int) -> np.ndarray:
         """Return all images of the training files in the order in which this seed draws them, int32."""
-        drawn = generator(self._subset_seed(seed), "subset").permutation(len(self._dataset.train_labels))
-        return drawn.astype(np.int32)
+        rows = np.arange(len(self._dataset.train_labels), dtype=np.int32)
+        if self._common.subset == "first":
+            return rows
+        return generator(self._subset_seed(seed), "subset").permutation(rows)
 
     def _pool(self, seed: int) -> np.ndarray:
         return self._drawn(seed)[: self._common.pool]

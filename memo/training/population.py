@@ -64,6 +64,7 @@ class Signature:
     n_validation: int
     crop: int | None
     image_side: int | None
+    subset: str
     subset_seed: int | None
     inputs: str
     inputs_fraction: float
@@ -122,6 +123,7 @@ def signature(trial: Trial) -> Signature:
         n_validation=recipe.dataset.n_validation,
         crop=recipe.dataset.crop,
         image_side=recipe.dataset.image_side,
+        subset=recipe.dataset.subset,
         subset_seed=recipe.dataset.subset_seed,
         inputs=recipe.inputs.kind,
         inputs_fraction=recipe.inputs.fraction,
