@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from memo.data import datasets
+from memo.data import datasets, label_files
 from memo.data.treatments import INPUTS, LABELS
 from memo.errors import Refusal
 from memo.networks.losses import LOSSES
@@ -38,6 +38,7 @@ ADDED = {
     "dataset.subset_seed": None,
     "dataset.share": 1.0,
     "dataset.n_validation": 0,
+    "labels.file": None,
     "labels.seed": None,
     "labels.stratified": False,
     "inputs.fraction": 1.0,
@@ -209,6 +210,13 @@ class Labels:
         "true or false",
         lambda v: isinstance(v, bool),
         "of a shuffle: true gives every class every label equally often (but for one or two images)",
+    )
+    file: str | None = _key(
+        None,
+        "a CSV or NumPy file, or null",
+        lambda v: v is None or isinstance(v, str),
+        "labels to start from instead of the data set's: rows of an index into its training files and a label, or a label for each "
+        "image in their order; a recipe has the hash of what the file says (memo.data.label_files)",
     )
 
 
@@ -705,6 +713,7 @@ def _canonical(recipe: Recipe) -> Recipe:
     labels.fraction = 0.0 if labels.kind == "true" else float(labels.fraction)
     labels.seed = None if labels.kind == "true" else labels.seed
     labels.stratified = labels.stratified and labels.kind != "true"
+    labels.file = None if labels.file is None else label_files.keep(labels.file, recipe.dataset.name)
     if inputs.kind == "natural" or inputs.fraction == 0:
         inputs = Inputs(scaling=inputs.scaling)
     stop = recipe.stop_at_train_accuracy

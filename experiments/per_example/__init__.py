@@ -15,5 +15,8 @@ files:
     scores = pd.read_parquet("results/per_example/scores.parquet").sort_values("memorisation")
     images = datasets.load(scores["dataset"].iloc[0]).train_images[scores["image"]]
 
+`labels.file=<csv or npy>` (docs/data.md) scores your labels: the images of the figure "most memorised" are those to look at, and the AUROC for
+redrawn labels says how well wrong ones are found; `dataset.n_train=null` takes all images instead of 10,000.
+
 Expected: redrawn labels have a memorisation near 1, and nearly all of them lie above the images with their true label.
 """

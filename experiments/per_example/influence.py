@@ -94,7 +94,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     }
     drawn = []
     if len(best):
-        file = figures.save(draw_pairs(evidence, best), evidence.folder, "influence", dense=True)
+        file = figures.save(draw_pairs(evidence, best, tables["images"]), evidence.folder, "influence", dense=True)
         drawn = [text.figure(file, **facts)]
     return Chapter(
         title="Influence on test images",
@@ -104,10 +104,10 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     )
 
 
-def draw_pairs(evidence: Evidence, pairs: pd.DataFrame) -> Drawing:
+def draw_pairs(evidence: Evidence, pairs: pd.DataFrame, images: pd.DataFrame) -> Drawing:
     """Return training images above the test images that they influence, with labels and influence below."""
-    data = evidence.dataset
-    above = [(data.train_images[row], str(data.train_labels[row])) for row in pairs["image"]]
+    data, labels = evidence.dataset, images.set_index("image")["true_label"]
+    above = [(data.train_images[row], str(labels[row])) for row in pairs["image"]]
     below = [
         (data.test_images[row], f"{data.test_labels[row]}  ({value:.2f})")
         for row, value in zip(pairs["test_image"], pairs["influence"])

@@ -45,7 +45,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
         "removal",
         (removal,),
         asked,
-        lambda: removal.accuracies(evidence.dataset, trial.recipe, table["image"].to_numpy(), most, sizes["seeds"]),
+        lambda: removal.accuracies(evidence.dataset, trial.recipe, *evidence.pool(CLEAN), most, sizes["seeds"]),
     )
     return {
         "images": table,

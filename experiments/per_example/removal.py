@@ -18,20 +18,24 @@ from memo.training.population import plan
 MEMORISED, RANDOM = "memorised", "random"
 
 
-def accuracies(dataset: Dataset, recipe: Recipe, pool: np.ndarray, most: np.ndarray, seeds: int) -> pd.DataFrame:
+def accuracies(
+    dataset: Dataset, recipe: Recipe, pool: np.ndarray, labels: np.ndarray, most: np.ndarray, seeds: int
+) -> pd.DataFrame:
     """Return test accuracies of networks trained on true labels without `most` of the pool [N], and without as many random images.
 
     Columns seed, removed (MEMORISED, RANDOM), images (left) and test_accuracy. Each seed draws its own random images; its two
-    networks start with the same weights. `recipe` is that of networks trained on the whole pool, rows of the training files.
+    networks start with the same weights. `recipe` is that of networks trained on the whole pool, rows of the training files, with
+    `labels` [N].
     """
     kept = len(pool) - len(most)
-    own = make_recipe(replace(recipe, dataset=replace(recipe.dataset, n_train=kept), evaluations=2))
+    images, given = replace(recipe.dataset, n_train=kept), replace(recipe.labels, file=None)
+    own = make_recipe(replace(recipe, dataset=images, labels=given, evaluations=2))
 
     def train(case: tuple[int, str]) -> dict[str, Any]:
         seed, removed = case
         others = generator(seed, "subset", "removed").permutation(pool)[: len(most)]
-        images = np.setdiff1d(pool, most if removed == MEMORISED else others)
-        data = replace(dataset, train_images=dataset.train_images[images], train_labels=dataset.train_labels[images])
+        left = ~np.isin(pool, most if removed == MEMORISED else others)
+        data = replace(dataset, train_images=dataset.train_images[pool[left]], train_labels=labels[left])
         [population] = plan([Trial(own, seed)])
         accuracy = float(train_population(population, data).final.test_accuracy[0])
         return {"seed": seed, "removed": removed, "images": kept, "test_accuracy": accuracy}

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from memo.config import Recipe, Trial
-from memo.data import treatments
+from memo.data import label_files, treatments
 from memo.data.datasets import Dataset
 from memo.data.randomness import generator, purpose_key
 from memo.networks.disturbances import Strengths
@@ -162,7 +162,10 @@ class TrainingData:
 
     def _labels(self, trial: Trial) -> np.ndarray:
         """Return the labels of a trial's pool as given, in the order in which its images were drawn."""
-        asked, true = trial.recipe.labels, self._dataset.train_labels[self._pool(trial.seed)]
+        asked, labels = trial.recipe.labels, self._dataset.train_labels
+        if asked.file is not None:
+            labels = label_files.load(asked.file, labels)
+        true = labels[self._pool(trial.seed)]
         own = generator(trial.seed if asked.seed is None else asked.seed, "labels")
         return treatments.treat_labels(
             asked.kind, own, true, asked.fraction, self._common.static.sizes[-1], asked.stratified
