@@ -151,8 +151,8 @@ def test_axes_say_their_numbers():
     figures.name_axis(names, ["8", "64"])
     assert [label.get_text() for label in names.get_xticklabels()] == ["8", "64"]
     assert names.get_xlim() == (-0.5, 1.5)
-    figures.count_axis(counts, [300, 1000])
-    assert [label.get_text() for label in counts.get_xticklabels()] == ["300", "1,000"]
+    figures.count_axis(counts, [300, 1000, 8000, 10000])
+    assert [label.get_text() for label in counts.get_xticklabels()] == ["300", "1,000", "", "10,000"]
     values.plot([0, 1], [0.5, 40])
     figures.log_axis(values)
     assert values.get_yscale() == "log"

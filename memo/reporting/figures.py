@@ -7,6 +7,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from memo.reporting import palette
 from memo.statistics.intervals import Estimate
 from memo.storage.run_folders import replacing
 
+APART = 1.3  # the least ratio of neighbouring counts on a logarithmic axis, whose numbers then stand side by side
 _LOOK: dict[str, Any] = {
     **sns.plotting_context("paper", font_scale=1.15),
     **sns.axes_style("ticks"),
@@ -101,9 +103,10 @@ def name_axis(axes: Axes, names: Sequence[object], **text: Any) -> None:
 
 
 def count_axis(axes: Axes, counts: Sequence[int]) -> None:
-    """Make the x axis logarithmic, with a number at each of the counts."""
+    """Make the x axis logarithmic, with a tick at each of the counts and its number, but where the next count's would touch it."""
     axes.set_xscale("log")
-    axes.set_xticks(counts, [f"{count:,}" for count in counts])
+    apart = [after >= APART * count for count, after in pairwise(counts)] + [True]
+    axes.set_xticks(counts, [f"{count:,}" if free else "" for count, free in zip(counts, apart)])
     axes.xaxis.set_minor_locator(NullLocator())
 
 
