@@ -22,7 +22,7 @@ def check(config: Config, overridden: set[str]) -> None:
     _check_axes(needs)
     _check_arms(config, overridden)
     _check_fixed(config)
-    lacking = set(needs.probes) - set(config.probes)
+    lacking = [probe for probe in needs.probes if probe not in config.probes]
     if lacking:
         raise Refusal(f"probes lacks {', '.join(sorted(lacking))}, which this experiment reads.")
 

@@ -64,6 +64,8 @@ def at_the_end(asked: Sequence[str]) -> list[str]:
 
 def known(asked: Sequence[str]) -> bool:
     """Return whether these can be requested together: each a probe, at most once at the end and once along training."""
+    if not all(isinstance(each, str) for each in asked):  # a list within the list, on a command line
+        return False
     during, final = along(asked), at_the_end(asked)
     distinct = len(set(final)) == len(final) and len(during) + len(final) == len(asked)
     return distinct and set(final) | set(during) <= set(PROBES)
