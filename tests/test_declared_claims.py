@@ -72,6 +72,15 @@ def test_templates_become_one_claim_per_combination(declared):
     assert declared.changes[0]["claim"] == "enough"
 
 
+def test_a_claim_has_the_images_of_its_networks(declared):
+    answers = answered(declared, leave_out=[(90, 16), (99, 64)])
+    answers.trained_on(pd.DataFrame({"images": [100, 500]}))
+    answers.give("factor-{time}-{width}", (HALF, ""), time=90, width=16)
+    answers.give("factor-{time}-{width}", (HALF, ""), 700, time=99, width=64)
+    images = answers.ledger("quick").set_index("claim")["images"]
+    assert images[["factor-90-16", "factor-90-64", "factor-99-64"]].tolist() == [500, 3000, 700]
+
+
 def test_a_forgotten_claim_fails_the_ledger(declared):
     with pytest.raises(ValueError, match=r"without an answer: factor-99-16\."):
         answered(declared, [(99, 16)]).ledger("standard")

@@ -51,8 +51,10 @@ def answer(tables: Tables, answers: Answers) -> None:
     gimpel, networks = read(tables, "hendrycks"), read(tables, *BY_WIDTH)
     networks["cut"], seeds = cut(networks), networks["seed"].nunique()
     networks["ece_fitted"] = networks["ece"].where(networks["fitted"])
+    answers.trained_on(gimpel)
     answers.give("guo-over-hendrycks", over_networks(gimpel, gimpel["overconfidence"], mean_interval))
     answers.give("guo-cut-hendrycks", over_networks(gimpel, cut(gimpel), mean_interval))
+    answers.trained_on(networks)
     answers.conditions(width=names_in(networks))
     asked = (
         ("guo-over", "overconfidence", "true", GAP),

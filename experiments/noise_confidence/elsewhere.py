@@ -48,13 +48,11 @@ def answer(tables: Tables, answers: Answers) -> None:
         own, seeds = frame[frame["inputs"] == "uniform"], every["seed"].nunique()
         # Networks that are in the arm by width too have been compared there.
         new = settings(every[~every["trial"].isin(by_width)], arm)
-        images = int(every["images"].max()) if len(every) else None
+        answers.trained_on(every)
         answers.conditions(**{arm: new.unique()})
         for name in new.unique():
             values: dict[str, Any] = {arm: name}
-            answers.give(
-                f"surer-{arm}-{{{arm}}}", over_seeds.difference(own, "sure", name, seeds, GAP), images, **values
-            )
+            answers.give(f"surer-{arm}-{{{arm}}}", over_seeds.difference(own, "sure", name, seeds, GAP), **values)
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
@@ -69,7 +67,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "known": {arm: {name: each for name, each in own.items() if each} for arm, own in found.items()},
         "missing": [name for own in found.values() for name, each in own.items() if not each],
         "networks": names_in(read(tables, "depths")),
-        "images": {arm: int(read(tables, arm)["images"].max()) for arm in ARMS},
+        "images": {arm: int(read(tables, arm)["images"].max() if len(read(tables, arm)) else 0) for arm in ARMS},
     }
     drawn = draw_elsewhere(frames)
     return Chapter(

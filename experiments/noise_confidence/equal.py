@@ -70,6 +70,7 @@ def answer(tables: Tables, answers: Answers) -> None:
     networks = read(tables, *BY_WIDTH)
     widths, seeds = names_in(networks), networks["seed"].nunique()
     answers.conditions(width=widths)
+    answers.trained_on(networks)
     for inputs in ("uniform", "gaussian"):
         for level in LEVELS:
             for width in widths:

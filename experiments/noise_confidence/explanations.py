@@ -68,6 +68,7 @@ def answer(tables: Tables, answers: Answers) -> None:
     """Answer the remaining difference at the same loss, and after as many steps."""
     networks, onward = read(tables, *BY_WIDTH), read(tables, LONG)
     seeds = networks["seed"].nunique()
+    answers.trained_on(networks)
     answers.conditions(width=names_in(networks))
     for width in names_in(networks):
         answers.give("loss-{width}", over_seeds.difference(networks, "uniform_at_loss", width, seeds, GAP), width=width)

@@ -39,6 +39,7 @@ def answer(tables: Tables, answers: Answers) -> None:
     inputs, networks = read_inputs(tables, ARM), read(tables, ARM)
     seeds = networks["seed"].nunique()
     others = [name for name in names_in(networks, "activation") if name != "relu"]
+    answers.trained_on(networks)
     answers.conditions(activation=others)
     for labels in TWINS:
         share = by_factor(inputs, "share_above_0.999", "relu", labels)[100]

@@ -63,6 +63,7 @@ def answer(tables: Tables, answers: Answers) -> None:
     answers.give("fools", over_networks(networks, (networks["fooled"] == 1).where(known).astype(float), share))
     for kind in ("true", "hendrycks"):
         own = of_kind(networks, kind)
+        answers.trained_on(own)
         answers.give("unread-{kind}", over_networks(own, own["read_by_others"]), kind=kind)
 
 

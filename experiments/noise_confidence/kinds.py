@@ -75,6 +75,7 @@ def answer(tables: Tables, answers: Answers) -> None:
     """Answer whether confidence distinguishes test images from noise, where every training label was fitted."""
     inputs, networks = read_inputs(tables, *BY_WIDTH), read(tables, *BY_WIDTH)
     inputs["told"] = inputs["auroc_vs_test"].where(inputs["fitted"])
+    answers.trained_on(networks)
     answers.conditions(width=names_in(networks))
     for labels in over_seeds.KINDS:
         for kind in ("uniform", "gaussian"):

@@ -105,7 +105,7 @@ class Analysis:
         answers = Answers(declarations.read(Path(str(files(self.package) / "claims.yaml"))), images)
         by_chapter: list[list[str]] = []
         for module in self.chapters:
-            before = answers.sentences()
+            before, answers.images = answers.sentences(), images
             module.answer(tables, answers)
             by_chapter.append([sentence for sentence in answers.sentences() if sentence not in before])
         return answers, by_chapter

@@ -39,6 +39,10 @@ class Answers:
         """
         self._run |= {name: [str(value) for value in values] for name, values in has.items()}
 
+    def trained_on(self, networks: pd.DataFrame) -> None:
+        """Set the number of training images behind the claims answered from here on: of these networks (column images), the most."""
+        self.images = int(networks["images"].max()) if len(networks) else self.images
+
     def give(self, template: str, answer: Answer, images: int | None = None, **values: Any) -> None:
         """Answer the claim that a template of an id (as in claims.yaml) and the values of its placeholders name.
 
@@ -61,7 +65,7 @@ class Answers:
         claim = declared.claim(words)
         if claim.id in self._given:
             raise ValueError(f"Claim {claim.id} is answered twice.")
-        self._given[claim.id] = claim, answer, images
+        self._given[claim.id] = claim, answer, images or self.images
         self._places[claim.id] = template, words
         self._has[template] = dict(self._run)
 
