@@ -28,12 +28,12 @@ def _observed(steps: ArrayLike, values: ArrayLike) -> tuple[np.ndarray, np.ndarr
     if steps.ndim != 1 or steps.shape != values.shape:
         raise ValueError(f"A curve needs one value per step, but steps are {steps.shape} and values {values.shape}.")
     finite = np.isfinite(values)
-    if finite.sum() < 2:
-        raise ValueError(f"A curve needs at least two finite values, but has {finite.sum()}.")
-    end = np.flatnonzero(finite)[-1] + 1
+    end = int(np.count_nonzero(finite))
+    if end < 2:
+        raise ValueError(f"A curve needs at least two finite values, but has {end}.")
     if not finite[:end].all():
         raise ValueError(f"A curve may lack values only at its end, but value {finite.argmin()} is not finite.")
-    if steps[0] != 0 or not (np.diff(steps[:end]) > 0).all():
+    if steps[0] != 0 or not (steps[1:end] > steps[: end - 1]).all():
         raise ValueError("The steps of a curve must ascend strictly from 0.")
     return steps[:end], values[:end]
 
