@@ -8,7 +8,7 @@ from experiments.per_example import scores
 from experiments.per_example.memorised import GROUPS
 from experiments.per_example.scores import NO_RANKS, NO_REDRAWN, NOISY, answered, redrawn
 from memo.commands.evidence import Evidence
-from memo.measures.per_example.membership import attack_scores, true_positive_rate
+from memo.measures.per_example.membership import attack_scores, threshold, true_positive_rate
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
@@ -38,16 +38,11 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
             networks.loc[networks.index[place], name] = true_positive_rate(
                 own[inside & known & chosen], others, FALSE_POSITIVES
             )
-        passed[place] = own > _threshold(others)
+        passed[place] = own > threshold(others, FALSE_POSITIVES)
     exposed = np.divide(
         (passed & members).sum(axis=0), members.sum(axis=0), out=np.full(len(rows), np.nan), where=members.any(axis=0)
     )
     return {"networks": networks, "attack": pd.DataFrame({"image": rows, "found": exposed}).round(4)}
-
-
-def _threshold(others: np.ndarray) -> float:
-    """Return the value above which FALSE_POSITIVES of the others lie at most."""
-    return np.sort(others)[len(others) - int(FALSE_POSITIVES * len(others)) - 1] if len(others) else np.inf
 
 
 def answer(tables: Tables, answers: Answers) -> None:

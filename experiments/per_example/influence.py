@@ -23,7 +23,8 @@ HIGH = 0.15
 # An influence is also this many standard errors from 0: of a million pairs without any, about thirty are.
 ERRORS = 4
 SHOWN = 12  # pairs side by side
-COLUMNS = ["image", "test_image", "influence", "error", "first_half", "second_half"]
+COLUMNS = ["image", "test_image", "influence", "error", "first_half", "second_half", "first_error"]
+AT_ONCE = 50  # training images
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
@@ -36,16 +37,23 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
     rows, labels = evidence.pool(CLEAN)
     found, (answered, _) = scores.record(evidence, CLEAN), probe.read(*evidence.answers(CLEAN))
     candidates = np.flatnonzero(memorisation(found.answers == labels, found.members).value >= MEMORISED)
-    correct, members = answered == evidence.test_images(CLEAN)[1], found.members[:, candidates]
-    parts = slice(None), slice(0, None, 2), slice(1, None, 2)
-    whole, *halves = (influence(correct[own], members[own]) for own in parts)
-    high = (whole.value >= HIGH) & (whole.value >= ERRORS * whole.error)
-    high |= (halves[0].value >= HIGH) & (halves[0].value >= ERRORS * halves[0].error)
+    correct = answered == evidence.test_images(CLEAN)[1]
+    # A few at a time: influence is an array of candidates by test images.
+    blocks = np.array_split(candidates, max(1, len(candidates) // AT_ONCE))
+    parts = [_pairs(correct, found.members[:, block], rows[block], tested(evidence)) for block in blocks]
+    return {"pairs": pd.concat(parts).sort_values("influence", ascending=False, ignore_index=True)}
+
+
+def _pairs(correct: np.ndarray, members: np.ndarray, images: np.ndarray, tested: np.ndarray) -> pd.DataFrame:
+    """Return the pairs of some training `images` [N], `members` [T, N] of the networks, and test images, `correct` [T, M]."""
+    halves = slice(None), slice(0, None, 2), slice(1, None, 2)
+    whole, first, second = (influence(correct[own], members[own]) for own in halves)
+    high = np.zeros(whole.value.shape, bool)
+    for each in (whole, first):
+        high |= (each.value >= HIGH) & (each.value >= ERRORS * each.error)
     i, j = np.nonzero(high)
-    values = [rows[candidates[i]], tested(evidence)[j], whole.value[i, j], whole.error[i, j]]
-    values += [half.value[i, j] for half in halves]
-    table = pd.DataFrame(dict(zip(COLUMNS, values))).assign(first_error=halves[0].error[i, j]).round(4)
-    return {"pairs": table.sort_values("influence", ascending=False, ignore_index=True)}
+    values = whole.value, whole.error, first.value, second.value, first.error
+    return pd.DataFrame(dict(zip(COLUMNS, (images[i], tested[j], *(each[i, j] for each in values))))).round(4)
 
 
 def tested(evidence: Evidence) -> np.ndarray:

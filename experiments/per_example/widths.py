@@ -1,5 +1,7 @@
 """Width: whether wide networks memorise the images that narrow ones do."""
 
+from operator import itemgetter
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
@@ -65,14 +67,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "base": base,
         "agrees": {width: answers[f"width-agrees-{width}"] for width in others},
         "injected": {width: answers[f"width-injected-{width}"] for width in others},
-        "networks": {
-            width: int(
-                (tables["networks"]["network"].str.split("-").str[1].astype(int) == width)[
-                    tables["networks"]["arm"] == WIDTHS
-                ].sum()
-            )
-            for width in others
-        },
+        "networks": evidence.of(WIDTHS)["model.widths"].map(itemgetter(0)).value_counts().sort_index().to_dict(),
     }
     return Chapter(
         title="Width",

@@ -32,6 +32,12 @@ def attack_scores(logits: np.ndarray, members: np.ndarray) -> np.ndarray:
 _LEAST = 1e-6  # of a variance: logits that are all equal to rounding in float16
 
 
+def threshold(others: np.ndarray, false_positives: float) -> float:
+    """Return the score that at most a share of `false_positives` of others' scores [Q] lie above; infinite without any."""
+    allowed = math.floor(false_positives * len(others))
+    return float(np.sort(others)[len(others) - allowed - 1]) if allowed < len(others) else math.inf
+
+
 def true_positive_rate(scores: np.ndarray, others: np.ndarray, false_positives: float) -> float:
     """Return the share of members' scores [P] above the threshold that at most a share of `false_positives` of others' [Q] pass.
 
@@ -39,6 +45,4 @@ def true_positive_rate(scores: np.ndarray, others: np.ndarray, false_positives: 
     """
     if not len(scores) or not len(others):
         return math.nan
-    allowed = math.floor(false_positives * len(others))
-    threshold = np.sort(others)[len(others) - allowed - 1] if allowed < len(others) else -math.inf
-    return float(np.mean(scores > threshold))
+    return float(np.mean(scores > threshold(others, false_positives)))
