@@ -230,7 +230,7 @@ def test_the_command_plans(tmp_path):
     assert "A task has 1 GPU, 2 cores, 8G of memory, 2:00:00 of time." in done.stdout
     refused = builders.python(*command, "hydra.launcher.mem=much")
     assert refused.returncode == 1
-    assert "hydra.launcher.mem is much; allowed is a size such as 500M or 32G." in refused.stderr
+    assert "hydra.launcher.mem is much; allowed is a size such as 500M or 32G, at most 1024T." in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
