@@ -158,7 +158,7 @@ class Dataset:
         "random",
         SUBSETS,
         "training images: drawn at random by each seed, or the first of the files, as books and papers split them; those held out "
-        "are then the last",
+        "are then the last, and a sample for curves (`evaluation_images`) is the first of them",
     )
     subset_seed: int | None = _seed_of_its_own("seed of the training subset")
     share: float = _number(
@@ -683,6 +683,10 @@ def _check_together(recipe: Recipe) -> None:
         raise Refusal(
             f"dataset.n_validation is {asked.n_validation}; beside {n_train} of {asked.name}'s {shape.train_images} "
             f"training images (dataset.n_train) allowed is 0 to {shape.train_images - n_train}."
+        )
+    if asked.subset == "first" and asked.subset_seed is not None:
+        raise Refusal(
+            f"dataset.subset_seed is {asked.subset_seed}; beside dataset.subset=first, which draws nothing, allowed is null."
         )
     trained = trained_images(asked.name, n_train, asked.share)
     if recipe.batch_size > trained:

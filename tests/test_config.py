@@ -187,6 +187,7 @@ def test_other_values_are_accepted(settings):
             {"dataset.n_train": 50_000, "dataset.n_validation": 10_001},
             "dataset.n_validation is 10001; beside 50000 of mnist's 60000 training images .* allowed is 0 to 10000",
         ),
+        ({"dataset.subset": "first", "dataset.subset_seed": 3}, "dataset.subset_seed is 3; beside .* allowed is null"),
         ({"dataset.n_train": 60_000, "dataset.n_validation": 1}, "dataset.n_validation is 1; .* allowed is 0 to 0"),
         ({"dataset.n_validation": 60_000}, "dataset.n_validation is 60000"),
         (
@@ -308,8 +309,9 @@ def test_flatten_gives_the_recipe_under_dotted_names():
 
 
 def test_a_recipe_comes_back_from_its_flat_form():
-    # Noise on pixels is for those that are not scaled.
-    for settings in ({}, OTHER | {"inputs.scaling": "unit"}, {"inputs.scaling": "global"}):
+    # Noise on pixels is for those that are not scaled, and a seed for a subset that is drawn.
+    drawn = OTHER | {"inputs.scaling": "unit", "dataset.subset": "random"}
+    for settings in ({}, drawn, {"dataset.subset": "first"}, {"inputs.scaling": "global"}):
         recipe = make_recipe(config(settings))
         assert unflatten(json.loads(json.dumps(flatten(recipe)))) == recipe
     assert Trial(recipe, 0).id != Trial(recipe, 1).id
