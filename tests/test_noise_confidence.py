@@ -87,6 +87,12 @@ def test_twins_are_compared_after_as_many_steps():
     assert explanations.at_same_length(shuffled, onward.assign(width="16")).empty
 
 
+def test_the_confidence_at_a_low_loss_is_where_training_first_reaches_it():
+    falls = (0, "true", (1.0, 1.0, 1.0, 1.0), (0.5, 0.02, 0.005, 0.02), (0.2, 0.6, 0.9, 0.7))
+    found = explanations.at_low_loss(ways(falls, (1, "true", (1.0, 1.0), (0.5, 0.1), (0.2, 0.6))))
+    assert found[explanations.AT_LOW].tolist() == [pytest.approx(0.8), pytest.approx(np.nan, nan_ok=True)]
+
+
 def test_what_a_temperature_takes():
     table = pd.DataFrame({"ece_before": [0.4, 0.5, 0.1], "ece_after": [0.1, 0.0, 0.2]})
     assert calibration.cut(table).tolist() == pytest.approx([0.75, 1, -1])
@@ -109,11 +115,11 @@ def test_settings_are_named_as_in_the_claims():
 
 def made_up(surer=0.1, fitted=1.0, status="completed"):
     """Return tables as they are committed, of networks that are more confident on noise by `surer` where labels are shuffled."""
-    settings = [("widths", (64, 64), "relu"), ("half", (64, 64), "relu"), ("onward", (64, 64), "relu")]
-    settings += [("depths", (64, 64), "relu"), ("depths", (64,), "relu"), ("fooling", (64, 64), "relu")]
-    settings += [("functions", (64, 64), activation) for activation in ("relu", "tanh")]
+    settings = [("widths", (128, 128), "relu"), ("half", (128, 128), "relu"), ("onward", (128, 128), "relu")]
+    settings += [("depths", (128, 128), "relu"), ("depths", (64,), "relu"), ("fooling", (128, 128), "relu")]
+    settings += [("functions", (128, 128), activation) for activation in ("relu", "tanh")]
     settings += [("hendrycks", (256,) * 3, "gelu")]
-    only = {"half": ["random"], "onward": ["true"], "hendrycks": ["true"]}
+    only = {"half": ["random"], "hendrycks": ["true"]}
     rows = [
         (arm, widths, activation, labels, seed)
         for arm, widths, activation in settings
@@ -128,14 +134,16 @@ def made_up(surer=0.1, fitted=1.0, status="completed"):
     noise = 0.6 + surer * shuffled + jitter * (1 + shuffled)
     at = {f"{inputs}_at_{level}": noise for inputs in equal.NOISE for level in (*equal.LEVELS, "loss")}
     long = {
-        f"{inputs}_as_long": (0.69 + 3 * jitter).where(own["arm"] == "onward") for inputs in ("uniform", "gaussian")
+        f"{inputs}_as_long": (0.69 + 3 * jitter).where((own["arm"] == "onward") & ~shuffled)
+        for inputs in ("uniform", "gaussian")
     }
+    low = {explanations.AT_LOW: (0.8 + noise / 100).where(own["arm"] == "onward")}
     scalars = dict.fromkeys(calibration.SCALARS, 0.8 + jitter) | {"ece_after": 0.2, "test_images": 2000}
     facts = {"width": own["widths"].map(lambda widths: widths[0]), "layers": own["widths"].map(len)}
-    facts |= {"loss": "cross_entropy", "images": 500, "parameters": 1000, "network": "784-64-10", "inputs": "natural"}
+    facts |= {"loss": "cross_entropy", "images": 500, "parameters": 1000, "network": "784-128-10", "inputs": "natural"}
     finals = {"final_train_accuracy": fitted, "final_test_accuracy": 0.9 + jitter, "status": status}
     fooled = {"fooled": 1.0, "read_by_others": 0.1 + jitter}
-    table = own.drop(columns="widths").assign(**facts, **finals, **at, **long, **scalars, **fooled)
+    table = own.drop(columns="widths").assign(**facts, **finals, **at, **long, **low, **scalars, **fooled)
     inputs = pd.concat(
         pd.DataFrame(
             {"trial": own["trial"], "inputs": kind, "mean_confidence": noise + (kind == "test") * (0.2 + jitter)}
@@ -154,41 +162,42 @@ def ledger_of(tables):
 def test_made_up_tables_decide_as_declared():
     ledger = ledger_of(made_up())
     verdicts = {
-        "surer-uniform-100-64": claims.REPRODUCED,
+        "surer-uniform-100-128": claims.REPRODUCED,
         "surer-depths-1-layer": claims.REPRODUCED,
         "surer-functions-tanh-cross-entropy": claims.REPRODUCED,
-        "loss-64": claims.NOT_REPRODUCED,
-        "length-uniform-64": claims.REPRODUCED,  # 0.7 − 0.69
-        "tells-shuffled-uniform-64": claims.REPRODUCED,
-        "tells-true-gaussian-64": claims.REPRODUCED,
+        "loss-128": claims.NOT_REPRODUCED,
+        "length-uniform-128": claims.REPRODUCED,  # 0.7 − 0.69
+        "tells-shuffled-uniform-128": claims.REPRODUCED,
+        "tells-true-gaussian-128": claims.REPRODUCED,
         "far-relu-true": claims.REPRODUCED,
         "short-tanh-shuffled": claims.REPRODUCED,
         "settles-tanh-true": claims.CONTROL,
         "hendrycks-error": claims.CONTROL,
         "hendrycks-uniform-auroc": claims.DIRECTION_ONLY,
         "hendrycks-normal-less": claims.REPRODUCED,
-        "guo-cut-64": claims.REPRODUCED,
+        "guo-cut-128": claims.REPRODUCED,
         "fools": claims.REPRODUCED,
         "unread-true": claims.REPRODUCED,
-        "surer-images-60000": claims.NOT_YET_MEASURED,
+        "loss-beyond-128": claims.REPRODUCED,
+        "loss-beyond-512": claims.NOT_YET_MEASURED,
         "length-uniform-512": claims.NOT_YET_MEASURED,
     }
     assert {name: ledger.loc[name, "verdict"] for name in verdicts} == verdicts
     assert ledger.loc["fools", "n"] == 3 * SEEDS
-    assert ledger.loc["surer-uniform-100-64", "measured"] == pytest.approx(0.1)
+    assert ledger.loc["surer-uniform-100-128", "measured"] == pytest.approx(0.1)
     # Two layers are the networks by width once more.
     assert "surer-depths-2-layers" not in ledger.index
 
 
 def test_networks_that_are_no_surer_decide_the_other_way():
     ledger = ledger_of(made_up(surer=-0.1))
-    assert ledger.loc["surer-uniform-100-64", "verdict"] == claims.NOT_REPRODUCED
-    assert ledger.loc["length-uniform-64", "verdict"] == claims.NOT_REPRODUCED
+    assert ledger.loc["surer-uniform-100-128", "verdict"] == claims.NOT_REPRODUCED
+    assert ledger.loc["length-uniform-128", "verdict"] == claims.NOT_REPRODUCED
 
 
 def test_networks_that_fitted_nothing_are_not_compared():
     ledger = ledger_of(made_up(fitted=0.5))
-    for name in ("surer-depths-1-layer", "tells-true-uniform-64", "memorised-calibration-64"):
+    for name in ("surer-depths-1-layer", "tells-true-uniform-128", "memorised-calibration-128"):
         assert (ledger.loc[name, "verdict"], ledger.loc[name, "note"][:6]) == (claims.NOT_APPLICABLE, "8 of 8")
 
 

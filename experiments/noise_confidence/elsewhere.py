@@ -67,6 +67,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "known": {arm: {name: each for name, each in own.items() if each} for arm, own in found.items()},
         "missing": [name for own in found.values() for name, each in own.items() if not each],
         "networks": names_in(read(tables, "depths")),
+        "images": {arm: int(read(tables, arm)["images"].max() if len(read(tables, arm)) else 0) for arm in ARMS},
     }
     drawn = draw_elsewhere(frames)
     return Chapter(

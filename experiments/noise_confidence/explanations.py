@@ -11,28 +11,41 @@ from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
-from memo.statistics import over_seeds
+from memo.statistics import curve_shape, over_seeds
 from memo.statistics.over_seeds import Answer
 from memo.storage.run_folders import Tables
 
-LONG = "onward"  # the arm on true labels whose training continues
+LONG = "onward"  # the arm whose training continues when every label is fitted
+LOW = 0.01  # a training loss that is reached after every label is fitted
+AT_LOW = "uniform_at_low_loss"
 MEASURES = {
     "100": Mark("at 100 % training accuracy", palette.BLACK, "o"),
     "loss": Mark(f"at a training loss of {LOSS:g}", palette.PURPLE, "s"),
 }
-LENGTHS = {"uniform_at_100": "stopped at 100 %", "uniform_as_long": "after as many steps"}
+LENGTHS = ("stopped\nat 100 %", "after as\nmany steps", f"both trained on to\na loss of {LOW:g}")
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return for each network whose training on true labels continued its confidence after as many steps as its twin took."""
-    ways = paths(evidence, "widths").merge(evidence.trials[["trial", "arm", "labels.kind"]], on=["trial", "arm"])
-    twins = ways[ways["labels.kind"] == "shuffled"].assign(width=lambda own: _width(evidence, own))
-    onward = paths(evidence, LONG).assign(width=lambda own: _width(evidence, own))
-    return {"networks": at_same_length(twins, onward)}
+    """Return for each network whose training continued its confidence at a loss of 0.01 and, with true labels, as long as its twin took."""
+    twins, onward = _ways(evidence, "widths"), _ways(evidence, LONG)
+    as_long = at_same_length(twins[twins["labels"] == "shuffled"], onward[onward["labels"] == "true"])
+    return {"networks": as_long.merge(at_low_loss(onward), on=KEYS, how="outer")}
 
 
-def _width(evidence: Evidence, rows: pd.DataFrame) -> pd.Series:
-    return rows["trial"].map(evidence.tables.trials.set_index("trial")["model.widths"]).map(tuple)
+def _ways(evidence: Evidence, arm: str) -> pd.DataFrame:
+    """Return what `paths` does of an arm, with the widths and the kind of labels of each network."""
+    recipes = evidence.tables.trials.set_index("trial")[["model.widths", "labels.kind"]]
+    known = recipes.assign(width=recipes["model.widths"].map(tuple), labels=recipes["labels.kind"])
+    return paths(evidence, arm).join(known[["width", "labels"]], on="trial")
+
+
+def at_low_loss(ways: pd.DataFrame) -> pd.DataFrame:
+    """Return the confidence of these networks on uniform noise where the training loss first falls to 0.01; NaN where it never does."""
+    rows = [
+        dict(zip(KEYS, network)) | {AT_LOW: curve_shape.at_level(-own["train_loss"], own["mean_confidence"], -LOW)}
+        for network, own in ways[ways["inputs"] == "uniform"].groupby(KEYS)
+    ]
+    return pd.DataFrame(rows, columns=[*KEYS, AT_LOW])
 
 
 def at_same_length(shuffled: pd.DataFrame, onward: pd.DataFrame) -> pd.DataFrame:
@@ -61,6 +74,8 @@ def answer(tables: Tables, answers: Answers) -> None:
         answers.give("loss-{width}", over_seeds.difference(networks, "uniform_at_loss", width, seeds, GAP), width=width)
     answers.conditions(width=names_in(onward))
     for width in names_in(onward):
+        beyond = over_seeds.difference(onward, AT_LOW, width, onward["seed"].nunique(), GAP)
+        answers.give("loss-beyond-{width}", beyond, width=width)
         for inputs in ("uniform", "gaussian"):
             found = after_as_long(networks, onward, inputs, width)
             answers.give("length-{inputs}-{width}", found, inputs=inputs, width=width)
@@ -69,7 +84,7 @@ def answer(tables: Tables, answers: Answers) -> None:
 def _pairs(networks: pd.DataFrame, onward: pd.DataFrame, inputs: str, width: str) -> pd.DataFrame:
     """Return by seed the confidence of the network on shuffled labels at its end, and of its twin after as many steps."""
     own = networks[(networks["width"] == width) & (networks["labels"] == "shuffled")].set_index("seed")
-    other = onward[onward["width"] == width].set_index("seed")
+    other = onward[(onward["width"] == width) & (onward["labels"] == "true")].set_index("seed")
     return pd.DataFrame({"shuffled": own[f"{inputs}_at_100"], "true": other[f"{inputs}_as_long"]})
 
 
@@ -91,6 +106,8 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "losses": [found for found in losses.values() if found],
         "largest": widths[-1],
         "at_loss": losses[widths[-1]],
+        "low": LOW,
+        "beyond": answers[f"loss-beyond-{width}"],
         "stopped": known_gaps(answers, "uniform", 100, [width]).get(width),
         "as_long": answers[f"length-uniform-{width}"],
         "as_long_gaussian": answers[f"length-gaussian-{width}"],
@@ -114,9 +131,13 @@ def draw_explanations(networks: pd.DataFrame, onward: pd.DataFrame, width: str) 
     gap_axes(losses, widths)
     losses.set(xlabel="width", ylabel="mean confidence on uniform noise,\nshuffled − true")
     pairs = _pairs(networks, onward, "uniform", width)
-    both = {0: gap(networks, "uniform_at_100", width), 1: (pairs["shuffled"] - pairs["true"]).dropna()}
-    panels.means(lengths, both, Mark("", palette.BLACK), seeds=True, estimate=gap_interval)
-    gap_axes(lengths, list(LENGTHS.values()))
+    both = [
+        gap(networks, "uniform_at_100", width),
+        (pairs["shuffled"] - pairs["true"]).dropna(),
+        gap(onward, AT_LOW, width),
+    ]
+    panels.means(lengths, dict(enumerate(both)), Mark("", palette.BLACK), seeds=True, estimate=gap_interval)
+    gap_axes(lengths, list(LENGTHS))
     lengths.set(title=f"width {width}, compared with its twin on true labels")
     figures.shared_legend(figure, losses)
     return figure
