@@ -57,7 +57,7 @@ def draw(folder):
     (folder / "figures" / "strip.png").write_bytes(b"\x89PNG")
 
 
-def make(folder, name):
+def make(folder, name, inputs=()):
     """Write the results of an experiment as `memo.commands.experiment` does."""
     draw(folder)
     made = Report(
@@ -75,7 +75,7 @@ def make(folder, name):
         not_shown=[f"What {name} left out."],
         summary=Figure("figures/curves.svg", "In short", "All of it.", "The finding."),
     )
-    report.write(made, folder, [SESSION], f"python -m experiments.{name}", DRAWN)
+    report.write(made, folder, [SESSION], f"python -m experiments.{name}", DRAWN, inputs)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +124,20 @@ def test_states(found):
         "speed": COMPLETE,
     }
     assert all(bool(result.problems) == (result.state != COMPLETE) for result in found.values())
+
+
+def test_run_folders_that_changed_since_are_said(tmp_path):
+    marks = [tmp_path / "runs" / run / "done.json" for run in ("one", "two", "away")]
+    for mark in marks:
+        mark.parent.mkdir(parents=True)
+        mark.write_text("{}")
+    make(tmp_path, "headline", marks)
+    marks[2].unlink()  # run folders are not committed
+    assert results.read(experiment("headline"), tmp_path).state == COMPLETE
+    marks[1].write_text('{"trials": 7}')
+    found = results.read(experiment("headline"), tmp_path)
+    assert found.state == HALF
+    assert list(found.problems) == ["runs/two changed since the report was drawn; the same command draws it again."]
 
 
 def test_a_result_is_what_was_written(found):

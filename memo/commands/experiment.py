@@ -244,7 +244,8 @@ def run(name: str, analyse: Callable[[run_folders.Tables, Config, Path], Report]
         with redrawing(folder):
             with figures.look():
                 report = analyse(tables, config, folder)
-            write(report, folder, sessions, command, provenance.drawing(time.perf_counter() - started))
+            drawn = provenance.drawing(time.perf_counter() - started)
+            write(report, folder, sessions, command, drawn, [run / run_folders.DONE for run in wanted])
 
     other = [word for word in sys.argv[1:] if word.startswith("experiment=")]
     if other:

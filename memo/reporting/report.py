@@ -120,11 +120,19 @@ def redrawing(folder: Path) -> Iterator[None]:
         yield
 
 
-def write(report: Report, folder: Path, sessions: Sequence[dict], command: str, drawn: Mapping | None = None) -> None:
+def write(
+    report: Report,
+    folder: Path,
+    sessions: Sequence[dict],
+    command: str,
+    drawn: Mapping | None = None,
+    inputs: Sequence[Path] = (),
+) -> None:
     """Write `claims.csv`, `sentences.csv`, `tables/*.csv`, `findings.md`, `report.html`, `report.json`, each whole or not.
 
     `sessions` are the provenance entries of the run folders that the report was made from, `command` redraws it, `drawn` is where and when that was done (`memo.storage.provenance.drawing`). `report.json` holds for `experiments.report` what
-    stands in no other file but the page, with the SHA-256 of each file, and comes last: with it the results are complete.
+    stands in no other file but the page, with the SHA-256 of each file and of each of the `inputs` (marks of run folders below
+    `folder`), and comes last: with it the results are complete.
     """
     claims.write(report.ledger, folder / "claims.csv")
     claims.write(sentences.table(report.ledger), folder / "sentences.csv")
@@ -148,6 +156,7 @@ def write(report: Report, folder: Path, sessions: Sequence[dict], command: str, 
         "sessions": [{key: value for key, value in entry.items() if key != "earlier"} for entry in distinct],
         "claims": digest(folder / "claims.csv"),
         "files": {file: digest(folder / file) for file in _files(report)},
+        "inputs": {path.relative_to(folder).as_posix(): digest(path) for path in inputs},
     }
     with replacing(folder / STORED) as path:
         path.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

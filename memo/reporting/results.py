@@ -163,7 +163,7 @@ def read(experiment: Experiment, folder: Path) -> Result:
 
 def _whole(experiment: Experiment, folder: Path, ledger: pd.DataFrame, stored: dict) -> Result:
     """Return a result with all its texts, and its missing files."""
-    problems = _altered(folder, stored)
+    problems = [*_altered(folder, stored), *_extended(folder, stored)]
     sections, named = [], set()
     for section in stored["sections"]:
         figures = [Figure(**figure) for figure in section["figures"]]
@@ -210,6 +210,17 @@ def _altered(folder: Path, stored: Mapping) -> list[str]:
         f"{file} is not the one its report was written with: that was interrupted, or it was altered." for file in other
     ]
     return sorted(found)
+
+
+def _extended(folder: Path, stored: Mapping) -> list[str]:
+    """Return a sentence where run folders have changed since a report was drawn; those that are not there have not."""
+    due = {file: mark for file, mark in stored.get("inputs", {}).items() if not _outside(folder, file)}
+    marks = {file: folder / file for file in due if (folder / file).is_file()}
+    other = sorted(str(Path(file).parent) for file, path in marks.items() if report.digest(path) != due[file])
+    if not other:
+        return []
+    more = f" and {len(other) - 1} more" if len(other) > 1 else ""
+    return [f"{other[0]}{more} changed since the report was drawn; the same command draws it again."]
 
 
 def _outside(folder: Path, file: str) -> bool:
