@@ -9,6 +9,7 @@ incomplete is named on the page, with its command.
 """
 
 import argparse
+import itertools
 import shlex
 import sys
 from collections.abc import Sequence
@@ -31,9 +32,11 @@ def main() -> None:
     asked = parser.parse_args()
     if not asked.folder.is_dir():
         sys.exit(f"Refused: {asked.folder} is not a folder.")
-    found = [results.best(experiment, asked.folder) for experiment in results.experiments()]
+    found = [results.every(experiment, asked.folder) for experiment in results.experiments()]
     try:
-        sys.exit(_audit(found, asked.folder)) if asked.audit else _write(found, asked.folder)
+        if asked.audit:
+            sys.exit(_audit(list(itertools.chain(*found)), asked.folder))
+        _write([own[0] for own in found], asked.folder)
     except Refusal as refusal:
         sys.exit(f"Refused: {refusal}")
 

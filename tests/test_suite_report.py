@@ -57,7 +57,7 @@ def draw(folder):
     (folder / "figures" / "strip.png").write_bytes(b"\x89PNG")
 
 
-def make(folder, name, inputs=()):
+def make(folder, name, inputs=(), session=SESSION):
     """Write the results of an experiment as `memo.commands.experiment` does."""
     draw(folder)
     made = Report(
@@ -75,7 +75,7 @@ def make(folder, name, inputs=()):
         not_shown=[f"What {name} left out."],
         summary=Figure("figures/curves.svg", "In short", "All of it.", "The finding."),
     )
-    report.write(made, folder, [SESSION], f"python -m experiments.{name}", DRAWN, inputs)
+    report.write(made, folder, [session], f"python -m experiments.{name}", DRAWN, inputs)
 
 
 @pytest.fixture(scope="module")
@@ -522,8 +522,12 @@ def with_reference(folder):
     """Results of headline at `standard` and `reference`, where the sentence on slowness holds no longer."""
     make(folder / "headline", "headline")
     make(folder / "reference" / "headline", "headline")
-    place = folder / "reference" / "headline"
-    larger = claims.read(place / "claims.csv").assign(images=60_000)
+    judge_one_otherwise(folder / "reference" / "headline", 60_000)
+
+
+def judge_one_otherwise(place, images=1000):
+    """Change the verdict of one sentence of stored results, and the number of their images."""
+    larger = claims.read(place / "claims.csv").assign(images=images)
     slow = larger["claim"] == "slow"
     larger.loc[slow, ["measured", "low", "high"]] = [0.5, 0.4, 0.6]
     larger.loc[slow, ["verdict", "judged"]] = "not reproduced"
@@ -540,6 +544,27 @@ def test_verdicts_are_those_of_all_images_where_there_are(tmp_path):
     (tmp_path / "reference" / "headline" / "report.json").unlink()
     half = results.best(experiment("headline"), tmp_path)
     assert (half.folder, half.images, half.state) == ("headline", 1000, COMPLETE)
+
+
+def test_the_page_says_which_verdicts_change_with_the_data(tmp_path):
+    make(tmp_path / "headline", "headline")
+    place = tmp_path / "other_data" / "fashion_mnist" / "headline"
+    make(place, "headline", session=SESSION | {"data": {"fashion_mnist": {}}})
+    judge_one_otherwise(place)
+    suite_report.write([results.best(experiment("headline"), tmp_path)], tmp_path, COMMAND)
+    markdown = (tmp_path / "report.md").read_text()
+    assert "| headline | mnist | fashion\\_mnist |" in markdown and "What changes with the number" not in markdown
+    (row,) = [line for line in markdown.splitlines() if line.startswith("| headline is slow.")]
+    assert row == "| headline is slow. | holds in part | does not hold |"
+    assert "(other_data/fashion_mnist/headline/report.html)" in markdown
+    assert 'id="data"' in (tmp_path / "report.html").read_text()
+    assert [each.folder for each in results.every(experiment("headline"), tmp_path)] == [
+        "headline",
+        "other_data/fashion_mnist/headline",
+    ]
+    (place / "report.json").unlink()
+    suite_report.write([results.best(experiment("headline"), tmp_path)], tmp_path, COMMAND)
+    assert "What changes with the data" not in (tmp_path / "report.md").read_text()
 
 
 def test_the_page_says_which_verdicts_change_with_the_number_of_images(tmp_path):

@@ -24,6 +24,7 @@ from memo.storage import run_folders
 from memo.storage.run_folders import Tables
 
 REFERENCE, EARLIER = "reference", "earlier"  # folders below results/ that hold a folder for each experiment
+OTHER_DATA = "other_data"  # below it lie by data set folders for each experiment
 COMPLETE, HALF, MISSING = "complete", "half finished", "missing"
 _TEXTS = (
     "title",
@@ -135,6 +136,19 @@ def sizes(experiment: Experiment, folder: Path) -> list[tuple[int, pd.DataFrame]
             if len(usual):
                 found[int(usual.iloc[0])] = sentences.table(ledger)
     return sorted(found.items())
+
+
+def on_other_data(experiment: Experiment, folder: Path) -> list[Result]:
+    """Return what is stored of an experiment on other data than its own, below results/."""
+    places = sorted((folder / OTHER_DATA).glob(f"*/{experiment.name}"))
+    return [replace(read(experiment, place), place=place.relative_to(folder).as_posix()) for place in places]
+
+
+def every(experiment: Experiment, folder: Path) -> list[Result]:
+    """Return all results of an experiment below results/: first the `best`, then those of another scale or on other data."""
+    first = best(experiment, folder)
+    standard = [] if first.folder == experiment.name else [read(experiment, folder / experiment.name)]
+    return [first, *(each for each in standard if each.state != MISSING), *on_other_data(experiment, folder)]
 
 
 def read(experiment: Experiment, folder: Path) -> Result:

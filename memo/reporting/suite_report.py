@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from memo.reporting import claims, inline_images, multiplicity, sources, view
+from memo.reporting import claims, inline_images, multiplicity, sentences, sources, view
 from memo.reporting import results as stored
 from memo.reporting.report import number, templates
 from memo.reporting.results import COMPLETE, MISSING, Result
@@ -30,7 +30,8 @@ def write(results: Sequence[Result], folder: Path, command: str) -> None:
 
     Each file is written whole or not at all.
     """
-    shown = _view(results) | {"command": command, "scale_changes": _scale_changes(results, folder)}
+    changes = {"scale_changes": _scale_changes(results, folder), "data_changes": _data_changes(results, folder)}
+    shown = _view(results) | {"command": command} | changes
     page = templates()
     page.globals["embed"] = lambda name, file: inline_images.data_uri(folder / name / file)
     page.globals["size"] = lambda name, file: inline_images.size(folder / name / file)
@@ -133,17 +134,37 @@ def _scale_changes(results: Sequence[Result], folder: Path) -> list[dict[str, An
     """Return by experiment the sentences whose verdict differs between stored numbers of images, and how many do not."""
     found = []
     for result in results:
-        by_images = {images: table.set_index("sentence") for images, table in stored.sizes(result.experiment, folder)}
-        if len(by_images) < 2:
-            continue
-        verdicts = pd.DataFrame({images: table["verdict"] for images, table in by_images.items()}).dropna()
-        changed = verdicts[verdicts.nunique(axis=1) > 1]
-        statements = next(reversed(by_images.values()))["statement"]
-        rows = [{"statement": statements[id], "verdicts": own.tolist()} for id, own in changed.iterrows()]
-        found.append(
-            {"name": result.name, "images": list(verdicts), "rows": rows, "same": len(verdicts) - len(changed)}
-        )
-    return found
+        judged = stored.sizes(result.experiment, folder)
+        found.append(_differences(result.name, {f"{images:,} images": table for images, table in judged}))
+    return [each for each in found if each]
+
+
+def _data_changes(results: Sequence[Result], folder: Path) -> list[dict[str, Any]]:
+    """Return the same between an experiment's own data and other data, with the pages of the latter."""
+    found = []
+    for result in results:
+        others = [each for each in stored.on_other_data(result.experiment, folder) if each.state == COMPLETE]
+        judged = {_data(each): sentences.table(each.ledger) for each in [result, *others]}
+        each = _differences(result.name, judged)
+        found.append(each and each | {"pages": [f"{each.folder}/{each.page}" for each in others]})
+    return [each for each in found if each]
+
+
+def _data(result: Result) -> str:
+    """Return the names of the data sets that the networks of a result were trained on."""
+    return ", ".join(sorted({name for session in result.sessions for name in session["data"]}))
+
+
+def _differences(name: str, judged: Mapping[str, pd.DataFrame]) -> dict[str, Any] | None:
+    """Return what differs between the tables of judged sentences by setting; None where there is one setting at most."""
+    if len(judged) < 2:
+        return None
+    tables = {setting: table.set_index("sentence") for setting, table in judged.items()}
+    verdicts = pd.DataFrame({setting: table["verdict"] for setting, table in tables.items()}).dropna()
+    changed = verdicts[verdicts.nunique(axis=1) > 1]
+    statements = next(reversed(tables.values()))["statement"]
+    rows = [{"statement": statements[id], "verdicts": own.tolist()} for id, own in changed.iterrows()]
+    return {"name": name, "settings": list(verdicts), "rows": rows, "same": len(verdicts) - len(changed), "pages": []}
 
 
 def _figure_anchor(result: Result, file: str) -> str:
