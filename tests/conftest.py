@@ -20,6 +20,7 @@ from memo.data import datasets
 from memo.data.files import cache_folder
 from memo.training import machine
 
+pytest.register_assert_rewrite("tests.reports", "tests.builders")
 machine.use_every_core()
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -1,6 +1,5 @@
 """Local minima: every statistic of its chapters against known answers, its arms, and the command once."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +8,11 @@ import pytest
 
 from experiments.local_minima import barriers, curvature, minima, networks, structure
 from memo.commands import arms
-from memo.commands.audit import audit
 from memo.config import make_trials
-from memo.reporting import claims, declarations, results
+from memo.reporting import declarations
 from memo.reporting.answers import Answers
 from memo.storage.run_folders import Tables
-from tests import builders
-from tests.pages import NO_NUMBER, visible
+from tests import builders, reports
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -160,16 +157,5 @@ def report(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_every_claim_is_computed_again_from_committed_tables(report):
-    found = audit(results.read(results.Experiment("local_minima", "", ""), report), report)
-    assert found.numbers > 20 and found.mismatches == []
-    ledger = claims.read(report / "claims.csv")
-    assert set(ledger["figure"]) - {""} <= {path.stem for path in (report / "figures").iterdir()}
-    assert {template.sentence.id for template in declared().claims} == set(ledger["sentence"])
-
-
-@pytest.mark.slow
-def test_the_report_is_complete_and_its_words_are_numbers(report):
-    page = (report / "report.html").read_text()
-    assert not re.search(NO_NUMBER, visible(page))
-    assert page.count("<figure") == len(list((report / "figures").iterdir()))
+def test_the_report_is_whole_and_can_be_audited(report):
+    assert reports.check(report, "local_minima").numbers > 20
