@@ -135,6 +135,7 @@ def test_repetitions_are_interleaved_after_a_warm_up_of_each(tmp_path):
     assert [*journal(tmp_path).readings("setting", "a")] == [1, 2]  # and not the warm-up
 
 
+@pytest.mark.slow
 def test_an_interrupted_benchmark_goes_on(tmp_path):
     interrupted = Players("ab", {"a": (3, KeyboardInterrupt())})
     with pytest.raises(KeyboardInterrupt):
@@ -149,6 +150,7 @@ def test_an_interrupted_benchmark_goes_on(tmp_path):
     assert set(journal(tmp_path).readings("setting", "b")) == {1, 2, 3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "reason"),
     [

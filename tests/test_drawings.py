@@ -42,6 +42,7 @@ def one_of(networks, place):
     return jax.tree.map(lambda leaf: leaf[place], networks.layers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_rows_say_what_is_in_their_pixels(networks, loss):
     shown_to = networks(loss)
@@ -69,6 +70,7 @@ def test_rows_say_what_is_in_their_pixels(networks, loss):
     assert (rows["self_distance"] > rows["distance"]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_linear_network_draws_what_its_weights_say(loss):
     # One class against another: every pixel goes where its weight raises the digit, and stays there.
@@ -82,6 +84,7 @@ def test_a_linear_network_draws_what_its_weights_say(loss):
     np.testing.assert_array_equal(pixels, weights.T[np.asarray(digits)] > 0)
 
 
+@pytest.mark.slow
 def test_the_iteration_told_is_the_first_that_passes(monkeypatch):
     # Outputs 4 x and -4 x for x the sum of ten pixels that rise together.
     layers = (mlp.Layer(jnp.concatenate([jnp.full((10, 1), 4.0), jnp.full((10, 1), -4.0)], 1), jnp.zeros(2)),)
@@ -110,6 +113,7 @@ def test_objectives_are_those_of_the_docstring(loss, activate):
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_objective_rises(networks, loss):
     # Not always the confidence: of an untrained network's outputs, one may have to fall for the others to fall more.

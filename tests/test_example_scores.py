@@ -93,6 +93,7 @@ def test_margins_errors_and_maps_are_means_along_training():
     assert el2n(np.array([[0.0, 1.0], [1.0, 1.0]])).tolist() == [0.5, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("widths", [(), (7, 5)])
 def test_curvature_is_that_of_the_whole_hessian(rng, widths):
     static = builders.static((6, *widths, 4), "relu", "he")

@@ -112,6 +112,7 @@ def numpy_network(layers, pixels):
     return outputs - np.log(np.exp(outputs).sum(axis=1, keepdims=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -170,6 +171,7 @@ def test_without_them_the_program_reads_none(trials, small_mnist):
 SAMPLED = {"dataset.n_train": 900, "dataset.n_test": 400, "labels.kind": "random", "epochs": 6, "evaluations": 9}
 
 
+@pytest.mark.slow
 def test_curves_are_of_a_sample_and_final_values_of_all_images(trials, small_mnist):
     wanted = [SAMPLED | {"evaluation_images": count, "seeds": 2} for count in (130, None)]
     sampled, whole = (execution.train(plan(trials(own))[0], small_mnist) for own in wanted)
@@ -196,6 +198,7 @@ def test_curves_are_of_a_sample_and_final_values_of_all_images(trials, small_mni
             assert last["accuracy"] == pytest.approx(np.mean(found.argmax(1) == own), abs=1.5 / 130)
 
 
+@pytest.mark.slow
 def test_a_network_stops_when_all_images_are_fitted_not_when_the_sample_is(trials, small_mnist):
     """With the same steps: a sample of 20 images is fitted long before all 200 are."""
     own = {"dataset.n_train": 200, "labels.kind": "shuffled", "model.widths": [32], "optimizer.learning_rate": 0.1}

@@ -46,6 +46,7 @@ def test_a_figure_depends_on_no_setting_and_changes_none(tmp_path):
         assert matplotlib.rcParams == before
 
 
+@pytest.mark.slow
 def test_importing_the_figures_leaves_settings_and_backend_alone():
     code = """
 import matplotlib

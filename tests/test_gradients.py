@@ -96,6 +96,7 @@ def row_of(rows, network, layer=0):
     return {name: column[place] for name, column in rows.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
 def test_components_are_those_of_finite_differences(networks, loss):
     of = networks(static_of(loss=loss))
@@ -135,6 +136,7 @@ def fall_of(of, place, gradient, kept):
     return fall(of, place, move)
 
 
+@pytest.mark.slow
 def test_slopes_are_those_of_float64(networks):
     of = networks()
     rows = gradients.measure(of)
@@ -160,6 +162,7 @@ def test_slopes_are_those_of_float64(networks):
         assert row["slope_random_sd"] == pytest.approx(row["norm"] / np.sqrt(parameters.size), rel=0.3)
 
 
+@pytest.mark.slow
 def test_steps_move_the_components_that_they_name(networks):
     of = networks()
     rows = gradients.measure(of)
@@ -252,6 +255,7 @@ def test_a_diverged_network_gives_no_number_and_disturbs_no_other(networks, valu
         assert np.isnan(rows[name][lost]).all(), f"{name} of a diverged network is {rows[name][lost]}"
 
 
+@pytest.mark.slow
 def test_a_network_without_a_gradient_has_no_share_of_it(networks):
     of = only(networks(static_of(loss="squared_error")), 0)
     # Every sigmoid underflows, and its slope with it.

@@ -52,6 +52,7 @@ def whole(static, layers, pixels, labels):
     return jax.grad(loss)(flat), jax.hessian(loss)(flat)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("activation", "loss"), [("tanh", "cross_entropy"), ("relu", "squared_error")])
 def test_products_gradient_and_matrix_are_those_of_the_mean_loss(shown, activation, loss):
     sizes = (9, 5, 4)
@@ -96,6 +97,7 @@ def test_lanczos_of_full_length_has_the_spectrum():
     assert weights.sum() == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_lanczos_finds_the_ends_of_a_spectrum_once():
     spectrum = np.concatenate([[-0.5], np.zeros(300), np.linspace(0, 0.1, 196), [1, 5, 20]])
     values, _ = hessian.ritz(*hessian.lanczos(quadratic(spectrum), starts(1, 500)[0], 30))
@@ -112,6 +114,7 @@ def test_lanczos_stops_where_the_space_ends():
     assert weights.sum() == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_shares_of_a_spectrum_by_quadrature():
     spectrum = np.concatenate([np.linspace(-2, -1, 60), np.zeros(240), np.linspace(1, 6, 100)])
     multiply = quadratic(spectrum)
@@ -142,6 +145,7 @@ def columns(networks):
     return probe.measure(networks)
 
 
+@pytest.mark.slow
 def test_the_probe_agrees_with_the_matrix(networks, columns, small_mnist):
     pixels = small_mnist.at(None, 7).train_images.astype(np.float32) / 255
     for place in range(2):

@@ -152,6 +152,7 @@ def test_minimum_norm_interpolates_few_images(digits):
     np.testing.assert_allclose(images @ found.weights, targets, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_linear_kernel_cannot_interpolate_more_images_than_pixels(digits):
     images, targets = digits(1200)
     gram = images @ images.T

@@ -166,6 +166,7 @@ def test_random_directions_are_as_long_as_each_units_weights():
     assert (one[0].weights != other[0].weights).all()
 
 
+@pytest.mark.slow
 def test_a_plane_is_numpys(shown, monkeypatch):
     origin = network(0)
     across, up = (landscape.random_direction(np.random.default_rng(seed), origin) for seed in (1, 2))
@@ -182,6 +183,7 @@ def test_a_plane_is_numpys(shown, monkeypatch):
     np.testing.assert_allclose(in_batches, losses, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_plane_goes_through_its_three_networks(shown):
     three = [network(seed) for seed in range(3)]
     origin, across, up, coordinates = landscape.through_three(*three)

@@ -136,6 +136,7 @@ def ours(context, task, config):
     return Job(config).run(context, task)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [greeting, failing])
 @pytest.mark.parametrize(
     "overrides",

@@ -75,6 +75,7 @@ def test_loss_of_an_even_answer(loss, expected):
     np.testing.assert_allclose(LOSSES[loss].even(jnp.asarray(OUTPUTS, jnp.float32)), expected, rtol=1e-5)  # float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "even", "least"),
     [
@@ -94,6 +95,7 @@ def test_an_even_answer_is_the_one_minimum(loss, even, least):
         assert (LOSSES[loss].even(outputs[None] + jnp.asarray(size * directions, jnp.float32)) > least).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_loss_of_ones_own_needs_no_more_than_its_value_per_example(loss):
     own = make_loss(LOSSES[loss].per_example, LOSSES[loss].activate)

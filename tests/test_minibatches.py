@@ -11,7 +11,8 @@ KEYS = jax.random.split(jax.random.key(3), 2)
 EPOCHS = np.array([0, 1, 7], np.int32)
 
 
-@pytest.mark.parametrize("n", [1, 2, 19, 1625, 1627, 60_000])  # none, one and two rounds of sorting
+# None, one and two rounds of sorting.
+@pytest.mark.parametrize("n", [1, 19, 1627, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 1625, 60_000))])
 def test_sorting_on_the_host_gives_the_bits_of_jax(n):
     drawn = by_sorting(KEYS, EPOCHS, n)
     assert drawn.dtype == np.int32 and drawn.shape == (2, 3, n)
@@ -38,10 +39,17 @@ def sequence(n, batch, steps, keys=KEYS):
     return np.concatenate(found, axis=1)
 
 
+CASES = [
+    *((50, 7), (10, 25), (1, 3)),
+    *(pytest.param(*case, marks=pytest.mark.slow) for case in ((50, 10), (50, 50), (50, 49), (47, 10), (7, 50))),
+]
+
+
+# Positions: an epoch at a time, or as few as a minibatch needs; some; all.
 @pytest.mark.parametrize(
-    "at_once", [1, 150, 10**9]
-)  # positions: an epoch at a time, or as few as a minibatch needs; some; all
-@pytest.mark.parametrize(("n", "batch"), [(50, 10), (50, 50), (50, 7), (50, 49), (47, 10), (10, 25), (7, 50), (1, 3)])
+    "at_once", [pytest.param(1, marks=pytest.mark.slow), 150, pytest.param(10**9, marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize(("n", "batch"), CASES)
 def test_every_image_is_presented_once_in_each_epoch(n, batch, at_once, monkeypatch):
     """However the epochs are drawn: n presentations that follow a multiple of n are a permutation, that of jax.random."""
     monkeypatch.setitem(minibatches.AT_ONCE, "cpu", at_once)

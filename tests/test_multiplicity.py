@@ -31,6 +31,7 @@ def test_refuses_what_is_no_probability(adjust, p):
         adjust([0.5, p])
 
 
+@pytest.mark.slow
 def test_rates_of_false_claims():
     """Of 20 claims 12 are false. Holm: a family with any false one among the accepted; the other: their share, on average."""
     rng = np.random.default_rng(0)

@@ -39,6 +39,7 @@ def rows_of(columns):
     }
 
 
+@pytest.mark.slow
 def test_a_row_for_each_network_and_kind_as_the_probe_of_confidence_has_it(make):
     shown_to = make()
     rows, others = rows_of(out_of_distribution.measure(shown_to)), rows_of(confidence.measure(shown_to))

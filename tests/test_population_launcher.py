@@ -74,6 +74,7 @@ def run_python(code):
     return builders.python("-c", code, check=True).stdout.split()
 
 
+@pytest.mark.slow
 def test_other_applications_of_hydra_load_neither_the_suite_nor_jax():
     plugins = "import sys; from hydra.core.plugins import Plugins; Plugins.instance()"
     modules = run_python(f"{plugins}; print(*sys.modules)")

@@ -23,6 +23,7 @@ def request_of(tmp_path, small_mnist, monkeypatch):
     return Request({tmp_path / "run": trials}, ["confidence"], None, Execution())
 
 
+@pytest.mark.slow
 def test_it_counts_what_is_stored_and_says_how_long_the_rest_takes(tmp_path, request_of, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(progress_file.time, "monotonic", lambda: now[0])

@@ -40,6 +40,7 @@ def compose(*overrides):
 # Exact checks
 
 
+@pytest.mark.slow
 def test_shuffled_pixels_are_true_labels_for_an_mlp(small_mnist):
     """Renamed pixels with first-layer weights renamed alike give the same training; initial weights have no order."""
     order = generator(0, "inputs").permutation(784)
@@ -207,6 +208,7 @@ def test_arms_are_the_papers():
     assert max(cells.values()) / min(cells.values()) < 1.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", ["standard", "paper"])
 def test_the_papers_decay_by_steps_is_0_95_every_390(scale):
     [config] = arms.arms(compose(f"scale={scale}"))["literal_steps"]
@@ -386,6 +388,7 @@ def nothing_learned(tables):
     stall(tables, tables.trials["trial"])
 
 
+@pytest.mark.slow
 def test_answers_of_poor_runs(measured, evidence_of):
     ledger = ledger_of(changed(measured, evidence_of(one_diverged)))
     assert ledger.loc["Z1-chance-3", "n"] == 4

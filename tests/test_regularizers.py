@@ -125,6 +125,7 @@ def test_noise_images_weigh_as_much_as_images_and_are_to_be_answered_evenly(loss
     assert found == pytest.approx((np.take(each, labels).sum() + 3 * even) / 7, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_noise_images_are_uniform_and_new_in_every_step_and_seed():
     """Of black images and one of noise, a linear network's gradient is that of the noise: pixels times a known factor."""
     layers = (mlp.Layer(jnp.zeros((784, 10)), jnp.arange(10.0)),)
@@ -146,6 +147,7 @@ def test_noise_images_are_uniform_and_new_in_every_step_and_seed():
     np.testing.assert_array_equal(noise(1, 4), shown[14])
 
 
+@pytest.mark.slow
 def test_the_gradient_sees_one_draw_of_each_disturbance():
     """Dropped pixels have no gradient, and are others in another step."""
     minibatch_loss = program.make_minibatch_loss(static((784, 10), disturbances=("input_dropout",)))
@@ -160,6 +162,7 @@ def test_the_gradient_sees_one_draw_of_each_disturbance():
     assert not np.array_equal(seen(0), seen(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_adversarial_images_are_moved_against_the_network_before_it_learns(loss):
     """Against the same by hand, image by image; the move itself has no gradient."""

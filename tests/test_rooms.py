@@ -99,6 +99,7 @@ def test_no_circle_inside_a_room():
     assert left == {}
 
 
+@pytest.mark.slow
 def test_the_core_runs_without_tables_hydra_and_plotting(tmp_path):
     blocked = {"hydra", "omegaconf", "pandas", "pyarrow", "matplotlib", "seaborn", "jinja2", "tqdm", "yaml"}
     core = [name for name in MODULES if name.startswith(tuple(f"memo.{part}" for part in CORE))]

@@ -262,6 +262,7 @@ def _write_trials(folder, names):
         write(folder, tables(name), PROVENANCE)
 
 
+@pytest.mark.slow
 def test_processes_that_write_at_once_lose_nothing(tmp_path):
     names = [[f"{process}-{number}" for number in range(6)] for process in range(4)]
     context = multiprocessing.get_context("forkserver")

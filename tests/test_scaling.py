@@ -102,6 +102,7 @@ def test_losses_are_those_of_scaled_images(colours, kind):
             assert losses[place] == pytest.approx(-values[np.arange(len(labels)), labels].mean(), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["per_image", "global"])
 def test_steps_are_those_on_images_that_were_scaled_before(colours, kind, monkeypatch):
     def before(generator, train, test, statistics):
@@ -114,6 +115,7 @@ def test_steps_are_those_on_images_that_were_scaled_before(colours, kind, monkey
         np.testing.assert_allclose(layer.weights, expected.weights, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("treatment", ["gaussian", "random_pixels", "shuffled_pixels"])
 def test_treated_images_are_scaled_as_well(colours, treatment):
     found = trained(colours, "per_image", **{"inputs.kind": treatment})

@@ -51,6 +51,7 @@ def losses_in_numpy(images, labels, start, unravel, batches, times):
     return np.stack([found[time] for time in times])
 
 
+@pytest.mark.slow
 def test_the_derivative_is_that_of_retraining_with_another_pixel(data):
     images, labels = data
     times = (1, 4, 9)
@@ -80,6 +81,7 @@ def test_the_derivative_is_that_of_retraining_with_another_pixel(data):
         np.testing.assert_allclose(found[:, image, pixel], expected, rtol=2e-3, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_measure_sums_pixels_and_averages_classes(data):
     images, labels = data
     keys, orders = [jax.random.key(1)], [jax.random.key(2)]
@@ -97,6 +99,7 @@ def test_measure_sums_pixels_and_averages_classes(data):
     assert found.train_loss[0, 1] < found.train_loss[0, 0]
 
 
+@pytest.mark.slow
 def test_updates_that_never_saw_an_image_leave_its_own_term(data):
     """One update on five of twelve images: the others move the loss only by their own share of it."""
     images, labels = (jnp.asarray(part) for part in data)
@@ -113,6 +116,7 @@ def test_updates_that_never_saw_an_image_leave_its_own_term(data):
     np.testing.assert_allclose(found[0, unseen], jax.grad(own)(images)[unseen], atol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_network_that_is_lost_has_no_sensitivity(data):
     images, labels = data
     hot = sensitivity.measure(

@@ -56,6 +56,7 @@ def test_images_that_are_all_black_or_all_white():
         np.testing.assert_allclose(sparse.product(images, weights), plain(images, weights), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_side_by_side_is_one_after_the_other():
     images = sparse_images(3, 20, 60)
     weights = jax.random.normal(jax.random.key(0), (3, 4, 60, 16))
@@ -67,6 +68,7 @@ def test_side_by_side_is_one_after_the_other():
     np.testing.assert_array_equal(packs_of_one, np.array(alone)[:, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("widths", [[], [16, 8]])
 def test_networks_train_to_the_same_weights(trials, small_mnist, monkeypatch, widths):
     (group,) = plan(trials(LOUD | {"model.widths": widths, "seeds": 2}, {}, {"labels.kind": "shuffled"}))

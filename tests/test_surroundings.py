@@ -145,6 +145,7 @@ def test_a_platform_that_is_not_there_is_refused(monkeypatch, error):
         machine.worker_devices()
 
 
+@pytest.mark.slow
 def test_trained_networks_do_not_depend_on_modes_of_jax(trials, small_mnist):
     group = memo.plan(trials({"seeds": 1, "epochs": 1, "optimizer.learning_rate": 1e30}))[0]
     expected = memo.train(group, small_mnist)
