@@ -92,6 +92,7 @@ class NetworkData(NamedTuple):
     strengths: Strengths
     draws: mlp.Array  # [] key of the disturbances of its training
     stop_at: mlp.Array  # [] float32 training accuracy; above 1 never stops
+    trained: Any = None  # [layers] float32, 1 where a layer trains and 0 where it stays; None: all train
 
 
 class State(NamedTuple):
@@ -315,6 +316,8 @@ def _make_update(static: Static, arithmetic: Arithmetic) -> Callable[..., State]
             first = gradients[0]
             gradients = (first._replace(weights=first.weights * seen), *gradients[1:])
         updates, moments = optimizer(network.hyper).update(gradients, state.optimizer, state.layers)
+        if network.trained is not None:  # of the updates, not of the gradients, to which weight decay is added
+            updates = tuple(mlp.Layer(*(own * leaf for leaf in layer)) for own, layer in zip(network.trained, updates))
         layers = jax.tree.map(jnp.add, state.layers, updates)
         failed = (state.diverged_at < 0) & ~jnp.isfinite(value)
         return State(layers, moments, state.active, jnp.where(failed, step, state.diverged_at))

@@ -20,6 +20,7 @@ from memo.training.inputs import TrainingData
 from memo.training.machine import own_modes, this_machine, use_every_core, worker_devices
 from memo.training.population import Layout, Population, lay_out, require_memory, slabs
 from memo.training.slab import Slab, Trained
+from memo.training.starts import Start, require_fit
 
 
 class Checkpoints(Protocol):
@@ -39,20 +40,30 @@ def train(
     execution: Execution | None = None,
     checkpoints: Checkpoints | None = None,
     observed: Collection[int] = (),
+    start: Start | None = None,
 ) -> Trained:
     """Train a population and return everything in the order of its trials; holds all networks in memory.
 
     `dataset` is the one that its recipes name, whole (`memo.data.datasets.load`). On CPUs every core trains, unless JAX
     has run in this process before: then each of its devices does. `observed` numbers the evaluations whose weights are
     returned as well (`Trained.snapshots`), which `memo.training.measurement.measure` needs for probes along training.
+    `start` has the layers that networks start from instead of those that their seeds draw (`memo.training.starts`).
+
+    Raises:
+        Refusal: networks that need more memory than there is.
+        ValueError: a start whose arrays are not those of these networks.
     """
+    if start is not None:
+        require_fit(start, population)
     use_every_core()
     execution = execution or Execution()
     machine = this_machine(execution)
     layout = lay_out(population, machine, execution)
     require_memory(population, machine, layout)
     parts: dict[int, Trained] = {}
-    seconds = train_slabs(population, layout, dataset, parts.__setitem__, checkpoints=checkpoints, observed=observed)
+    seconds = train_slabs(
+        population, layout, dataset, parts.__setitem__, checkpoints=checkpoints, observed=observed, start=start
+    )
     positions = np.concatenate([places[places >= 0] for places in slabs(population, layout)])
     return _joined(population, [parts[number] for number in sorted(parts)], np.argsort(positions), seconds)
 
@@ -112,7 +123,7 @@ class Prepared(NamedTuple):
 
 
 @own_modes()
-def prepare(population: Population, layout: Layout, dataset: Dataset) -> Prepared:
+def prepare(population: Population, layout: Layout, dataset: Dataset, start: Start | None = None) -> Prepared:
     """Arrange the data of a population and compile its programs: while another one trains, if that is asked in a thread."""
     started = time.perf_counter()
     data = TrainingData(population.signature, dataset)
@@ -120,7 +131,7 @@ def prepare(population: Population, layout: Layout, dataset: Dataset) -> Prepare
     first = slabs(population, layout)[0]
     for device in dict.fromkeys(worker_devices()[: layout.workers]):
         with jax.default_device(device):
-            Slab(population, first, data, device).compile()
+            Slab(population, first, data, device, start=start).compile()
     return Prepared(data, {"prepare": arranged - started, "compile": time.perf_counter() - arranged})
 
 
@@ -135,6 +146,7 @@ def train_slabs(
     checkpoints: Checkpoints | None = None,
     advanced: Callable[[int, int, np.ndarray], None] = lambda slab, step, accuracies: None,
     observed: Collection[int] = (),
+    start: Start | None = None,
 ) -> dict[str, float]:
     """Train the slabs of a population but those in `skip`; return seconds to prepare, compile, train, and in it evaluate.
 
@@ -142,7 +154,7 @@ def train_slabs(
     the networks that train on)` where it resumes and after each chunk. `observed` numbers the evaluations whose weights are handed over as
     well (`Trained.snapshots`). An exception in any worker stops the others after their chunk.
     """
-    data, seconds = prepared or prepare(population, layout, dataset)
+    data, seconds = prepared or prepare(population, layout, dataset, start)
     started = time.perf_counter()
     arranged = [(number, places) for number, places in enumerate(slabs(population, layout)) if number not in skip]
     waiting, taking, stopped = iter(arranged), threading.Lock(), threading.Event()
@@ -156,7 +168,7 @@ def train_slabs(
                 return
             with jax.default_device(device), own_modes():
                 kept = checkpoints.restore(number) if checkpoints else None
-                slab = Slab(population, places, data, device, observed, kept)
+                slab = Slab(population, places, data, device, observed, kept, start)
                 if _train_slab(slab, number, checkpoints, advanced, stopped):
                     finish(number, slab.result())
                 evaluating.append(slab.evaluation_seconds)

@@ -15,6 +15,7 @@ from memo.config import Recipe, Trial
 from memo.data import label_files, treatments
 from memo.data.datasets import Dataset
 from memo.data.randomness import generator, purpose_key
+from memo.networks import initial
 from memo.networks.disturbances import Strengths
 from memo.networks.optimizers import Hyperparameters
 from memo.networks.program import Images, LeftOut, NetworkData, PackData, as_pixels
@@ -67,7 +68,7 @@ class TrainingData:
             images=images,
             packs=packs,
             networks=_own(trials, labels, _keys_of(own_seeds.ravel(), "regularization").reshape(own_seeds.shape)),
-            keys=_keys_of(own_seeds.ravel(), "initialisation").reshape(own_seeds.shape),
+            keys=initial.keys(own_seeds),
             orders=_keys_of(np.array([self._order_seed(seed) for seed in seeds], np.int32), "order"),
             labels_changed=np.mean(labels != true, axis=-1),
             left_out=LeftOut(left_rows, left_labels),

@@ -24,7 +24,7 @@ from jax.stages import Compiled
 
 from memo.config import Trial
 from memo.data.treatments import PixelStatistics
-from memo.networks import mlp, program
+from memo.networks import initial, mlp, program
 from memo.networks.mlp import Layers
 from memo.networks.optimizers import Hyperparameters
 from memo.networks.program import Evaluation, Images, LeftOut, NetworkData, PackData, State, Static
@@ -33,6 +33,7 @@ from memo.training.inputs import TrainingData
 from memo.training.machine import SPEED, arithmetic, platform_of
 from memo.training.minibatches import Minibatches
 from memo.training.population import Population, step_flop
+from memo.training.starts import Start
 
 # The operations of a chunk, about five seconds of a worker: the most that lies between two looks at the clock, and so is
 # lost in a crash.
@@ -154,8 +155,9 @@ class Slab:
         device: jax.Device,
         observed: Collection[int] = (),
         kept: dict[str, np.ndarray] | None = None,
+        start: Start | None = None,
     ):
-        """Start at step 0, or where the `arrays` that were kept of it were.
+        """Start at step 0, or where the `arrays` that were kept of it were; from the layers of `start`, or from drawn ones.
 
         `places` [packs, members] are positions among the trials, -1 for an empty place; `observed` numbers the evaluations
         whose weights are wanted.
@@ -167,15 +169,18 @@ class Slab:
         self._statistics = data.statistics
         self.evaluation_seconds = 0.0
         self._data = data.slab(_read_by(places, population.trials), device)
+        given = None if start is None else start.at(places)
+        if given is not None and given.trained is not None:
+            self._data = self._data._replace(networks=self._data.networks._replace(trained=given.trained))
         if kept is None:
-            self._state = self._start()
+            self._state = self._start(None if given is None else given.layers)
         else:
             state = jax.eval_shape(partial(_initialise, self._static), self._data.keys, self._data.networks)
             self._state = SlabState.from_arrays(kept, jax.tree.structure(state))
         self._take_up()
 
-    def _start(self) -> SlabState:
-        state = _initialise(self._static, self._data.keys, self._data.networks)
+    def _start(self, layers: Layers | None) -> SlabState:
+        state = _initialise(self._static, self._data.keys, self._data.networks, layers)
         return SlabState(
             step=0,
             places=np.arange(self._places.size).reshape(self._places.shape),
@@ -421,20 +426,14 @@ def _smaller(active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return rows, columns
 
 
-def _initialise(static: Static, keys: jax.Array, networks: NetworkData) -> State:
-    layers = _draw(static.sizes, static.init, static.receptive_field)(keys)
+def _initialise(static: Static, keys: jax.Array, networks: NetworkData, layers: Layers | None = None) -> State:
+    """Return networks before their first step, leaves [packs, members, ...]: of the layers given, or of those drawn by the keys."""
+    if layers is None:
+        # Apart from what follows, because the drawing compiles slowly, and populations of the same sizes share it.
+        layers = initial.drawing(static.sizes, static.init, static.receptive_field)(keys)
     # What a start does not depend on is set aside: populations with the same optimiser share this program too.
     shared = replace(static, activation="", loss="", batch_size=0, disturbances=(), noise_images=0, adversarial=False)
     return _start(shared)(layers, networks)
-
-
-@lru_cache(maxsize=16)
-def _draw(*choices: Any) -> Callable[[jax.Array], Layers]:
-    # Mapped, not vmapped: it runs once, and the program of one network compiles several times faster. Apart from what
-    # follows, because the drawing compiles slowly, and populations of the same sizes share it.
-    return jax.jit(
-        lambda keys: jax.lax.map(lambda pack: jax.lax.map(lambda key: mlp.initialise(key, *choices), pack), keys)
-    )
 
 
 @lru_cache(maxsize=16)
