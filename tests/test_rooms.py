@@ -31,6 +31,7 @@ ORDER = [
         "experiments.compare",
         "experiments.digits",
         "experiments.headline",
+        "experiments.inside",
         "experiments.local_minima",
         "experiments.noise_confidence",
         "experiments.per_example",

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from memo.config import Trial, make_recipe
 from memo.measures import tangent_kernel
-from memo.networks import mlp
+from memo.networks import initial, mlp
+from memo.training.execution import train
+from memo.training.population import plan
+from memo.training.shown import shown
 from tests import builders
 
 IMAGES, CLASSES = 12, 3
@@ -62,9 +66,9 @@ def test_linearised_training_is_training_where_the_network_is_linear(pixels):
     static, layers = builders.static(sizes), network(sizes)
     rng = np.random.default_rng(1)
     labels = rng.integers(0, CLASSES, (2, IMAGES))
-    minibatches = np.stack([rng.permutation(IMAGES)[:4] for _ in range(40)])
+    minibatches = np.stack([rng.permutation(IMAGES)[:4] for _ in range(10)])
     matrix, outputs = tangent_kernel.kernel(static, layers, pixels)
-    found = tangent_kernel.train(static, matrix, outputs, labels, minibatches, 0.3, 0.8)
+    found = tangent_kernel.train(static, matrix, outputs, labels, minibatches, 0.3, 0.8, np.arange(11))
     for place, own in enumerate(labels):
         now, moved = layers, jax.tree.map(jnp.zeros_like, layers)
         for step, batch in enumerate(minibatches):
@@ -86,6 +90,28 @@ def test_one_image_against_its_differential_equation():
     """Two classes at equal outputs: the margin m of one image follows m' = 2 k / (1 + e^m), whose solution is m + e^m = 1 + 2 k t."""
     static, steps, rate, k = builders.static((1, 2)), 4000, 1e-3, 0.7
     minibatches = np.zeros((steps, 1), int)
-    found = tangent_kernel.train(static, np.array([[k]]), np.zeros((1, 2)), np.array([[0]]), minibatches, rate, 0.0)
+    found = tangent_kernel.train(
+        static, np.array([[k]]), np.zeros((1, 2)), np.array([[0]]), minibatches, rate, 0.0, np.array([0, steps])
+    )
+    assert found.loss.shape == (2, 1)
     margin = -np.log(np.expm1(found.loss[-1, 0]))
     assert margin + np.exp(margin) == pytest.approx(1 + 2 * k * rate * steps, rel=5e-3)
+
+
+def test_softmax_regression_in_the_suite_is_its_own_linearisation(mnist):
+    """On the images, labels and minibatches that the network is shown, at each of its evaluations."""
+    settings = {"dataset.n_train": 90, "dataset.n_test": 50, "model.widths": [], "batch_size": 40, "epochs": 6}
+    recipe = make_recipe(settings | {"labels.kind": "random", "evaluations": 6, "stop_at_train_accuracy": None})
+    trial = Trial(recipe, 3)
+    [population] = plan([trial])
+    trained = train(population, mnist)
+    static = population.signature.static
+    seen = shown(trial, mnist, static.steps)
+    np.testing.assert_array_equal(seen.labels, trained.labels[0])
+    np.testing.assert_array_equal(seen.pixels, mnist.train_images[trained.rows[0]])
+    layers = jax.tree.map(lambda leaf: leaf[0], initial.by_seed(static, [3]))
+    matrix, outputs = tangent_kernel.kernel(static, layers, seen.pixels)
+    rates = recipe.optimizer.learning_rate, recipe.optimizer.momentum
+    found = tangent_kernel.train(static, matrix, outputs, seen.labels[None], seen.minibatches, *rates, trained.steps)
+    np.testing.assert_allclose(found.loss[:, 0], trained.curves.train_loss[0], rtol=1e-3)
+    np.testing.assert_allclose(found.accuracy[:, 0], trained.curves.train_accuracy[0], atol=0.02)

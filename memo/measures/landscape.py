@@ -37,7 +37,7 @@ def line(
     `pixels` [n, pixels] are float32 or bytes, `labels` [n]. Networks with numbers that are not finite give NaN losses.
     """
     along = np.linspace(0, 1, points)
-    return _at(static, (a, b), np.stack([1 - along, along], axis=1), pixels, labels)
+    return mixtures(static, (a, b), np.stack([1 - along, along], axis=1), pixels, labels)
 
 
 def lines(
@@ -94,11 +94,11 @@ def plane(
     alphas, betas = np.asarray(alphas), np.asarray(betas)
     grid = np.stack(np.meshgrid(alphas, betas, indexing="ij"), axis=-1).reshape(-1, 2)
     coordinates = np.concatenate([np.ones((len(grid), 1)), grid], axis=1)
-    losses, _ = _at(static, (origin, across, up), coordinates, pixels, labels)
+    losses, _ = mixtures(static, (origin, across, up), coordinates, pixels, labels)
     return losses.reshape(len(alphas), len(betas))
 
 
-def _at(
+def mixtures(
     static: Static, basis: Sequence[Layers], coordinates: np.ndarray, pixels: ArrayLike, labels: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return losses and accuracies [S] of the sums of K networks that coordinates [S, K] weigh."""

@@ -30,7 +30,7 @@ class Spectrum(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """The training of k linearised networks: loss and accuracy on all n images before each step and after the last, [steps + 1, k]."""
+    """The training of k linearised networks: loss and accuracy on all n images at the steps looked at, [looks, k]."""
 
     loss: np.ndarray
     accuracy: np.ndarray
@@ -105,16 +105,19 @@ def train(
     minibatches: np.ndarray,
     learning_rate: float,
     momentum: float,
+    looks: np.ndarray,
 ) -> Fit:
     """Train linearised networks with this kernel [n, n] from the same outputs [n, classes], one for each row of `labels` [k, n].
 
     By gradient descent with momentum on `minibatches` [steps, batch] of places among the images, and the loss of the recipe: each step moves
-    the output at image i by what the kernel says of i and the images of the minibatch, so that no weights are needed.
+    the output at image i by what the kernel says of i and the images of the minibatch, so that no weights are needed. `looks` are
+    numbers of steps from 0, ascending, the last at most all.
     """
     data = jnp.asarray(matrix, jnp.float32), jnp.asarray(outputs, jnp.float32), jnp.asarray(labels, jnp.int32)
     rates = jnp.float32(learning_rate), jnp.float32(momentum)
-    loss, accuracy = _train(static.loss, *data, jnp.asarray(minibatches, jnp.int32), *rates)
-    return Fit(np.asarray(loss), np.asarray(accuracy))
+    looked = np.isin(np.arange(len(minibatches) + 1), looks)
+    loss, accuracy = _train(static.loss, *data, jnp.asarray(minibatches, jnp.int32), jnp.asarray(looked[:-1]), *rates)
+    return Fit(np.asarray(loss)[looked], np.asarray(accuracy)[looked])
 
 
 @partial(jax.jit, static_argnums=0)
@@ -124,26 +127,30 @@ def _train(
     outputs: jax.Array,
     labels: jax.Array,
     minibatches: jax.Array,
+    looked: jax.Array,
     learning_rate: jax.Array,
     momentum: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
+    """Return losses and accuracies [steps + 1, k] before each step and after the last, NaN before one that is not `looked` at."""
     per_example = LOSSES[loss].per_example
+    unseen = jnp.full(labels.shape[0], jnp.nan, jnp.float32)
 
     def look(outputs: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
         hits = (jnp.argmax(outputs, axis=-1) == labels).astype(jnp.float32)
         return jnp.mean(per_example(outputs, labels)), jnp.mean(hits)
 
-    def step(state: tuple[jax.Array, jax.Array], places: jax.Array) -> tuple[Any, Any]:
-        now, moved = state  # [k, n, classes]
+    def step(state: tuple[jax.Array, jax.Array], one: tuple[jax.Array, jax.Array]) -> tuple[Any, Any]:
+        (now, moved), (places, look_now) = state, one  # [k, n, classes]
 
         def slopes(now: jax.Array, labels: jax.Array) -> jax.Array:
             return jax.grad(lambda at: jnp.mean(per_example(at, labels[places])))(now[places])
 
         pull = jnp.einsum("bn,kbc->knc", matrix[places], jax.vmap(slopes)(now, labels))
         moved = momentum * moved + pull
-        return (now - learning_rate * moved, moved), jax.vmap(look)(now, labels)
+        found = lax.cond(look_now, lambda at: jax.vmap(look)(at, labels), lambda at: (unseen, unseen), now)
+        return (now - learning_rate * moved, moved), found
 
     start = jnp.broadcast_to(outputs[None], (labels.shape[0], *outputs.shape))
-    (last, _), (losses, accuracies) = lax.scan(step, (start, jnp.zeros_like(start)), minibatches)
+    (last, _), (losses, accuracies) = lax.scan(step, (start, jnp.zeros_like(start)), (minibatches, looked))
     ends = jax.vmap(look)(last, labels)
     return jnp.concatenate([losses, ends[0][None]]), jnp.concatenate([accuracies, ends[1][None]])
