@@ -89,7 +89,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     facts = {
         "images": answers.images,
         "seeds": table["seed"].nunique(),
-        "true": answers["stable-start"],
+        "learned": answers["stable-start"],
         "random": {
             name: answers[claim]
             for name, claim in (("start", "unstable-start"), ("half", "unstable-half"), ("late", "stable-late"))
