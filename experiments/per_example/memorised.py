@@ -18,6 +18,7 @@ from memo.storage.run_folders import Tables
 
 # From which Feldman and Zhang count an example as memorised.
 MEMORISED = 0.25
+HALF = 0.5  # below which a wrong label counts as not fitted
 SHOWN = 32  # images in the gallery
 GROUPS = {
     "redrawn": Mark("redrawn labels", palette.VERMILION, dashes=palette.DASHED),
@@ -76,6 +77,7 @@ def answer(tables: Tables, answers: Answers) -> None:
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     """Draw the distribution of memorisation, the images of its tail, and test accuracy without them."""
     table, text = tables["images"], Text("experiments.per_example", "memorised")
+    wrong = redrawn(table)
     counts = {arm: len(evidence.of(arm)) for arm in (NOISY, CLEAN)}
     trained = float(evidence.of(NOISY)["dataset.share"].iloc[0])
     most = table.dropna(subset="memorisation_true_labels").nlargest(SHOWN, "memorisation_true_labels")
@@ -88,11 +90,12 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "bounds": {arm: error_bound(trained, count) ** 0.5 for arm, count in counts.items()},
         "share": trained,
         "images": len(table),
-        "wrong": int(redrawn(table).sum()),
+        "wrong": int(wrong.sum()),
         "shown": len(most),
-        "least": most["memorisation_true_labels"].min(),
         "error": table["memorisation_error"].median(),
         "threshold": MEMORISED,
+        "weak": (table.loc[wrong, "memorisation"].dropna() < HALF).mean(),
+        "beside": (table.loc[~wrong, "memorisation"].dropna() >= MEMORISED).mean(),
         "left_out": int(len(table) - tables["removal"]["images"].iloc[0]),
         "retrained": tables["removal"]["seed"].nunique(),
     }
