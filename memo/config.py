@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from memo.data import datasets, label_files
-from memo.data.treatments import INPUTS, LABELS
+from memo.data.treatments import INPUTS, LABEL_KINDS
 from memo.errors import Refusal
 from memo.networks.losses import LOSSES
 from memo.networks.mlp import ACTIVATIONS, INITIALISERS, describe_widths
@@ -55,6 +55,8 @@ ADDED = {
     "regularization.noise_images": 0.0,
     "regularization.adversarial": 0.0,
     "regularization.adversarial_radius": 0.1,
+    "regularization.early_learning": 0.0,
+    "regularization.early_learning_memory": 0.7,
 }
 
 # The folder of configurations: inside the installed package, or beside it in a clone.
@@ -201,9 +203,15 @@ class Labels:
     """The treatment of the training labels; test labels are unchanged."""
 
     kind: str = _choice(
-        "true", LABELS, "treatment of the training labels: shuffled (a permutation), random (redrawn uniformly)"
+        "true",
+        LABEL_KINDS,
+        "treatment of the training labels: shuffled (a permutation), random (redrawn uniformly), symmetric (another class, all equally "
+        "likely), pair (the next class), similar (the class whose mean image is nearest), fresh (as random, but redrawn whenever an "
+        "image is presented)",
     )
-    fraction: float = _number(1.0, 0, 1, about="share of the labels that are permuted, or probability of being redrawn")
+    fraction: float = _number(
+        1.0, 0, 1, about="share of the labels that are permuted, or probability of being replaced"
+    )
     seed: int | None = _seed_of_its_own("seed of the treatment")
     stratified: bool = _key(
         False,
@@ -269,7 +277,7 @@ def _rate(about: str) -> Any:
 
 @dataclass
 class Regularization:
-    """Disturbances of training, absent in evaluation."""
+    """Disturbances of training, absent in evaluation, and additions to its loss."""
 
     dropout: float = _rate("probability that an activation of a hidden layer is dropped, the others scaled up")
     input_dropout: float = _rate("probability that a pixel is dropped, the others scaled up")
@@ -287,6 +295,18 @@ class Regularization:
     adversarial_radius: float = _number(
         0.1, 0, about="by how much each pixel of those is moved; white is 1", open_low=True
     )
+    early_learning: float = _number(
+        0.0,
+        0,
+        about="weight of the early-learning regulariser (Liu et al. 2020), which draws a network's answer to each training image to "
+        "the moving average of its earlier answers to it",
+    )
+    early_learning_memory: float = _key(
+        0.7,
+        "a number from 0 to below 1",
+        lambda v: 0 <= _as_float32(v) < 1,
+        "share of that average that is kept when an image is presented again",
+    )
 
 
 @dataclass
@@ -300,7 +320,8 @@ class Recipe:
     loss: str = _choice(
         "cross_entropy",
         LOSSES,
-        "cross_entropy follows a softmax; squared_error (quadratic) and sigmoid_cross_entropy are Nielsen's costs on sigmoid outputs",
+        "cross_entropy and generalised_cross_entropy (Zhang and Sabuncu, q = 0.7) follow a softmax; squared_error (quadratic) and "
+        "sigmoid_cross_entropy are Nielsen's costs on sigmoid outputs; linear_squared_error is that of the outputs themselves",
     )
     optimizer: Optimizer = field(default_factory=Optimizer)
     regularization: Regularization = field(default_factory=Regularization)
@@ -697,6 +718,8 @@ def _check_together(recipe: Recipe) -> None:
             raise Refusal(
                 f"regularization.{name} is {strength}; with inputs.scaling={recipe.inputs.scaling} allowed is 0."
             )
+    if recipe.regularization.early_learning > 0:
+        _check_early_learning(recipe)
     if recipe.labels.stratified and recipe.labels.kind != "shuffled":
         raise Refusal(f"labels.stratified is true; with labels.kind={recipe.labels.kind} allowed is false.")
     noise = recipe.regularization.noise_images
@@ -708,6 +731,19 @@ def _check_together(recipe: Recipe) -> None:
     steps = math.ceil(recipe.epochs * trained / recipe.batch_size)
     if steps >= 2**31:
         raise Refusal(f"epochs is {recipe.epochs}, which is {steps} steps; allowed are fewer than {2**31} steps.")
+
+
+def _check_early_learning(recipe: Recipe) -> None:
+    """Raise Refusal where the early-learning regulariser does not fit with the loss, or with images that are not of the training set."""
+    asked, weight = recipe.regularization, recipe.regularization.early_learning
+    if not LOSSES[recipe.loss].of_softmax:
+        allowed = ", ".join(name for name, loss in LOSSES.items() if loss.of_softmax)
+        raise Refusal(f"loss is {recipe.loss}; with regularization.early_learning={weight} allowed is {allowed}.")
+    for name in ("noise_images", "adversarial"):
+        if (strength := getattr(asked, name)) > 0:
+            raise Refusal(
+                f"regularization.{name} is {strength}; with regularization.early_learning={weight} allowed is 0."
+            )
 
 
 def _canonical(recipe: Recipe) -> Recipe:
@@ -724,6 +760,8 @@ def _canonical(recipe: Recipe) -> Recipe:
     strengths = {key.name: float(getattr(recipe.regularization, key.name)) for key in fields(Regularization)}
     if strengths["adversarial"] == 0:
         strengths["adversarial_radius"] = Regularization.adversarial_radius
+    if strengths["early_learning"] == 0:
+        strengths["early_learning_memory"] = Regularization.early_learning_memory
     shape, dataset, model = datasets.shape(recipe.dataset.name), replace(recipe.dataset), replace(recipe.model)
     model.widths = [int(width) for width in model.widths]
     dataset.crop = None if dataset.crop == shape.side else dataset.crop

@@ -70,6 +70,8 @@ REFUSED = [
     ("regularization.noise_images", 11.0, "0 to 10"),
     ("regularization.adversarial", 1.1, "0 to 1"),
     ("regularization.adversarial_radius", 0.0, "above 0"),
+    ("regularization.early_learning", -1.0, "from 0"),
+    ("regularization.early_learning_memory", 1.0, "0 to below 1"),
     ("batch_size", 0, "from 1"),
     ("epochs", 0, "from 1"),
     ("stop_at_train_accuracy", 0.0, "null to never stop"),
@@ -132,6 +134,8 @@ OTHER = {
     "regularization.noise_images": 0.25,
     "regularization.adversarial": 0.5,
     "regularization.adversarial_radius": 0.2,
+    "regularization.early_learning": 3.0,
+    "regularization.early_learning_memory": 0.9,
     "batch_size": 64,
     "epochs": 99,
     "stop_at_train_accuracy": None,
@@ -251,6 +255,8 @@ def test_each_recipe_key_changes_the_id(name):
     common = {} if name.endswith(".kind") else needs
     if name == "regularization.adversarial_radius":
         common = {"regularization.adversarial": 0.5}
+    if name == "regularization.early_learning_memory":
+        common = {"regularization.early_learning": 3.0}
     assert trial_id(common | {name: OTHER[name]}) != trial_id(common)
 
 
@@ -309,8 +315,8 @@ def test_flatten_gives_the_recipe_under_dotted_names():
 
 
 def test_a_recipe_comes_back_from_its_flat_form():
-    # Noise on pixels is for those that are not scaled, and a seed for a subset that is drawn.
-    drawn = OTHER | {"inputs.scaling": "unit", "dataset.subset": "random"}
+    # Noise on pixels is for those that are not scaled, a seed for a subset that is drawn, early learning for training images alone.
+    drawn = OTHER | {"inputs.scaling": "unit", "dataset.subset": "random", "regularization.early_learning": 0.0}
     for settings in ({}, drawn, {"dataset.subset": "first"}, {"inputs.scaling": "global"}):
         recipe = make_recipe(config(settings))
         assert unflatten(json.loads(json.dumps(flatten(recipe)))) == recipe

@@ -22,6 +22,8 @@ def per_example(loss, outputs, labels):
         ("cross_entropy", -np.log(SOFTMAX[np.arange(6), LABELS])),
         ("squared_error", ((SIGMOID - ONE_HOT) ** 2).sum(1) / 2),
         ("sigmoid_cross_entropy", -np.log(np.where(ONE_HOT, SIGMOID, 1 - SIGMOID)).sum(1)),
+        ("linear_squared_error", ((OUTPUTS - ONE_HOT) ** 2).sum(1) / 2),
+        ("generalised_cross_entropy", (1 - SOFTMAX[np.arange(6), LABELS] ** 0.7) / 0.7),
     ],
 )
 def test_closed_form(loss, expected):
@@ -37,8 +39,14 @@ def test_known_values():
 @pytest.mark.parametrize("loss", LOSSES)
 def test_large_outputs_stay_finite(loss):
     outputs = np.array([[1e4, -1e4], [-1e4, 1e4]])
-    expected = {"cross_entropy": [0, 2e4], "squared_error": [0, 1], "sigmoid_cross_entropy": [0, 2e4]}
-    np.testing.assert_allclose(per_example(loss, outputs, [0, 0]), expected[loss])
+    expected = {
+        "cross_entropy": [0, 2e4],
+        "squared_error": [0, 1],
+        "sigmoid_cross_entropy": [0, 2e4],
+        "linear_squared_error": [(9999**2 + 1e8) / 2, (10_001**2 + 1e8) / 2],
+        "generalised_cross_entropy": [0, 1 / 0.7],
+    }
+    np.testing.assert_allclose(per_example(loss, outputs, [0, 0]), expected[loss], rtol=1e-6)
     gradients = jax.grad(lambda outputs: per_example(loss, outputs, [0, 0]).sum())(jnp.asarray(outputs, jnp.float32))
     assert np.isfinite(gradients).all()
 
@@ -49,6 +57,9 @@ def test_large_outputs_stay_finite(loss):
         ("cross_entropy", SOFTMAX - ONE_HOT),
         ("squared_error", (SIGMOID - ONE_HOT) * SIGMOID * (1 - SIGMOID)),
         ("sigmoid_cross_entropy", SIGMOID - ONE_HOT),
+        ("linear_squared_error", OUTPUTS - ONE_HOT),
+        # The gradient of cross-entropy, weighted by the probability of the label to the power q.
+        ("generalised_cross_entropy", (SOFTMAX[np.arange(6), LABELS] ** 0.7)[:, None] * (SOFTMAX - ONE_HOT)),
     ],
 )
 def test_gradient_is_the_analytic_one(loss, expected):
@@ -57,7 +68,14 @@ def test_gradient_is_the_analytic_one(loss, expected):
 
 
 @pytest.mark.parametrize(
-    ("loss", "expected"), [("cross_entropy", SOFTMAX), ("squared_error", SIGMOID), ("sigmoid_cross_entropy", SIGMOID)]
+    ("loss", "expected"),
+    [
+        ("cross_entropy", SOFTMAX),
+        ("squared_error", SIGMOID),
+        ("sigmoid_cross_entropy", SIGMOID),
+        ("linear_squared_error", OUTPUTS),
+        ("generalised_cross_entropy", SOFTMAX),
+    ],
 )
 def test_confidence_is_read_from(loss, expected):
     np.testing.assert_allclose(LOSSES[loss].activate(jnp.asarray(OUTPUTS, jnp.float32)), expected, rtol=1e-5)
@@ -69,6 +87,8 @@ def test_confidence_is_read_from(loss, expected):
         ("cross_entropy", -np.log(SOFTMAX).mean(1)),
         ("squared_error", ((SIGMOID - 0.1) ** 2).sum(1) / 2),
         ("sigmoid_cross_entropy", -(0.1 * np.log(SIGMOID) + 0.9 * np.log(1 - SIGMOID)).sum(1)),
+        ("linear_squared_error", ((OUTPUTS - 0.1) ** 2).sum(1) / 2),
+        ("generalised_cross_entropy", ((1 - SOFTMAX**0.7) / 0.7).mean(1)),
     ],
 )
 def test_loss_of_an_even_answer(loss, expected):
@@ -82,6 +102,8 @@ def test_loss_of_an_even_answer(loss, expected):
         ("cross_entropy", 0.0, np.log(10)),
         ("squared_error", -np.log(9), 0),
         ("sigmoid_cross_entropy", -np.log(9), -10 * (0.1 * np.log(0.1) + 0.9 * np.log(0.9))),
+        ("linear_squared_error", 0.1, 0),
+        ("generalised_cross_entropy", 0.0, (1 - 0.1**0.7) / 0.7),
     ],
 )
 def test_an_even_answer_is_the_one_minimum(loss, even, least):

@@ -20,7 +20,7 @@ from memo.training.population import plan
 from tests import builders
 
 STRENGTHS = {"dropout": 0.5, "input_dropout": 0.3, "hidden_noise": 0.5, "input_noise": 0.2}
-ATTACK = {"adversarial", "adversarial_radius"}
+OF_THE_LOSS = {"adversarial", "adversarial_radius", "early_learning", "early_learning_memory"}
 REGULARIZED = {f"regularization.{name}": value for name, value in STRENGTHS.items()} | {
     "regularization.noise_images": 0.5
 }
@@ -39,7 +39,7 @@ def disturbed(name, value, values, key=0, depth=None):
 
 
 def test_every_strength_has_its_disturbance():
-    assert set(DISTURBANCES) == set(Strengths._fields) - ATTACK == set(STRENGTHS)
+    assert set(DISTURBANCES) == set(Strengths._fields) - OF_THE_LOSS == set(STRENGTHS)
 
 
 @pytest.mark.parametrize("name", ["dropout", "input_dropout"])
@@ -118,6 +118,12 @@ def test_noise_images_weigh_as_much_as_images_and_are_to_be_answered_evenly(loss
     elif loss == "sigmoid_cross_entropy":
         on, off = np.log1p(np.exp(-biases)), np.log1p(np.exp(biases))  # of an output that should fire, and should not
         each, even = [(target * on + (1 - target) * off).sum() for target in np.eye(10)], (0.1 * on + 0.9 * off).sum()
+    elif loss == "generalised_cross_entropy":
+        each = (1 - (np.exp(biases) / np.exp(biases).sum()) ** 0.7) / 0.7
+        even = each.mean()
+    elif loss == "linear_squared_error":
+        each = [((biases - target) ** 2).sum() / 2 for target in np.eye(10)]
+        even = ((biases - 0.1) ** 2).sum() / 2
     else:
         firing = 1 / (1 + np.exp(-biases))
         each = [((firing - target) ** 2).sum() / 2 for target in np.eye(10)]

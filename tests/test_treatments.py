@@ -53,6 +53,66 @@ def test_random_labels_are_uniform_whatever_the_true_label(mnist):
     assert ((table - expected) ** 2 / expected).sum() < 90 + 5 * 13.4
 
 
+def table_of(given, true):
+    table = np.zeros((10, 10))
+    np.add.at(table, (true, given), 1)
+    return table / table.sum(1, keepdims=True)
+
+
+def test_symmetric_noise_takes_every_other_class_equally_often(mnist):
+    found = table_of(treat_labels("symmetric", mnist.train_labels, 0.4), mnist.train_labels)
+    expected = np.where(np.eye(10, dtype=bool), 0.6, 0.4 / 9)
+    least = np.bincount(mnist.train_labels).min()
+    np.testing.assert_array_less(abs(found - expected), 5 * np.sqrt(expected / least))  # 5 binomial sd
+    assert (treat_labels("symmetric", mnist.train_labels, 1.0) != mnist.train_labels).all()
+
+
+@pytest.mark.parametrize("kind", ["pair", "similar"])
+def test_flips_give_each_class_the_label_of_one_other(mnist, kind):
+    nearest = mnist.nearest_classes
+    others = (np.arange(10) + 1) % 10 if kind == "pair" else nearest
+    own, true = generator(0, "labels"), mnist.train_labels
+    given = treatments.treat_labels(kind, own, true, 0.3, 10, False, lambda: nearest)
+    assert given.dtype == np.uint8
+    changed = given != true
+    np.testing.assert_array_equal(given[changed], others[true[changed]])
+    shares = np.bincount(true[changed]) / np.bincount(true)
+    np.testing.assert_allclose(shares, 0.3, atol=5 * np.sqrt(0.21 / np.bincount(true).min()))
+    whole = treatments.treat_labels(kind, generator(0, "labels"), true, 1.0, 10, False, lambda: nearest)
+    np.testing.assert_array_equal(whole, others[true])
+
+
+def test_the_nearest_class_has_the_nearest_mean_image(mnist):
+    means = [mnist.train_images[mnist.train_labels == own].astype(float).mean(0) for own in range(10)]
+    for own, found in enumerate(mnist.nearest_classes):
+        distances = [np.linalg.norm(means[own] - mean) if other != own else np.inf for other, mean in enumerate(means)]
+        assert found == np.argmin(distances)
+    assert mnist.nearest_classes[[4, 7, 9]].tolist() == [9, 9, 4]  # the digits that people confuse
+
+
+def test_similarity_noise_needs_the_similarity_of_classes(mnist):
+    with pytest.raises(ValueError, match=r"labels\.kind=similar needs the class most similar to each"):
+        treatments.treat_labels("similar", generator(0, "labels"), mnist.train_labels, 0.3, 10, False)
+
+
+def test_labels_redrawn_at_each_presentation_are_those_of_random_labels():
+    """By frequency; independent draws by key; and none where the share is 0."""
+    true = np.repeat(np.arange(10, dtype=np.uint8), 20_000)
+    redraw = jax.jit(treatments.AT_PRESENTATION["fresh"], static_argnums=3)
+    first, second = (np.asarray(redraw(jax.random.key(seed), true, np.float32(0.5), 10)) for seed in (0, 1))
+    expected = np.where(np.eye(10, dtype=bool), 0.55, 0.05)
+    np.testing.assert_array_less(abs(table_of(first, true) - expected), 5 * np.sqrt(expected / 20_000))
+    # Wrong in both draws as often as independent ones are.
+    both = np.mean((first != true) & (second != true))
+    assert both == pytest.approx(0.45**2, abs=5 * np.sqrt(0.45**2 / len(true)))
+    np.testing.assert_array_equal(redraw(jax.random.key(0), true, np.float32(0), 10), true)
+
+
+def test_fresh_labels_are_true_ones_until_they_are_presented(mnist):
+    given = treatments.treat_labels("fresh", generator(0, "labels"), mnist.train_labels, 0.9, 10, False)
+    np.testing.assert_array_equal(given, mnist.train_labels)
+
+
 @pytest.mark.parametrize(
     ("returned", "named"),
     [

@@ -40,6 +40,15 @@ class Dataset:
         mean, sd = zip(*(_mean_and_sd(channels[:, channel]) for channel in range(self.channels)))
         return mean, sd
 
+    @cached_property
+    def nearest_classes(self) -> np.ndarray:
+        """The class whose mean training image is nearest to that of each class, by Euclidean distance, [classes] uint8."""
+        classes = entry(self.name).shape.classes if self.name in REGISTRY else int(self.train_labels.max()) + 1
+        means = np.stack([self.train_images[self.train_labels == own].mean(axis=0) for own in range(classes)])
+        apart = np.square(means[:, None] - means[None]).sum(axis=-1)
+        np.fill_diagonal(apart, np.inf)
+        return apart.argmin(axis=1).astype(np.uint8)
+
     def at(self, crop: int | None, side: int | None) -> "Dataset":
         """Return the data set with its images cut to their centre of `crop` pixels a side, then averaged down to `side`.
 

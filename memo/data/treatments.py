@@ -4,9 +4,12 @@ Every treatment draws from the generator it is given, so the same seed draws the
 networks. Test labels are never changed.
 """
 
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from memo.data.randomness import generator as generator_of
@@ -46,16 +49,73 @@ def stratified_shuffle(generator: np.random.Generator, labels: np.ndarray, fract
     return shuffled
 
 
+def _symmetric_noise(generator: np.random.Generator, labels: np.ndarray, fraction: float, classes: int) -> np.ndarray:
+    """Replace each label with probability `fraction` by one of the other classes, all equally likely (Nakkiran et al. 2020)."""
+    chosen = generator.random(len(labels)) < fraction
+    others = (labels + generator.integers(1, max(classes, 2), len(labels))) % classes
+    return np.where(chosen, others, labels).astype(labels.dtype)
+
+
+def _pair_flips(generator: np.random.Generator, labels: np.ndarray, fraction: float, classes: int) -> np.ndarray:
+    """Replace each label with probability `fraction` by the next class, the last by the first (Han et al. 2018)."""
+    return flipped(generator, labels, fraction, (np.arange(classes) + 1) % classes)
+
+
+def flipped(generator: np.random.Generator, labels: np.ndarray, fraction: float, others: np.ndarray) -> np.ndarray:
+    """Replace each label [n] with probability `fraction` by the one class that `others` [classes] has for it."""
+    chosen = generator.random(len(labels)) < fraction
+    return np.where(chosen, others[labels], labels).astype(labels.dtype)
+
+
+def _redrawn(key: jax.Array, labels: jax.Array, fraction: jax.Array, classes: int) -> jax.Array:
+    """Redraw each label uniformly with probability `fraction`, as `random` does once for all."""
+    chosen, drawn = jax.random.split(key)
+    others = jax.random.randint(drawn, labels.shape, 0, classes)
+    return jnp.where(jax.random.bernoulli(chosen, fraction, labels.shape), others, labels.astype(jnp.int32))
+
+
 # (generator, labels [n] uint8, fraction 0..1, number of classes) -> labels [n] uint8
 LabelTreatment = Callable[[np.random.Generator, np.ndarray, float, int], np.ndarray]
-LABELS: dict[str, LabelTreatment] = {"true": _true_labels, "shuffled": _shuffled_labels, "random": _random_labels}
+LABELS: dict[str, LabelTreatment] = {
+    "true": _true_labels,
+    "shuffled": _shuffled_labels,
+    "random": _random_labels,
+    "symmetric": _symmetric_noise,
+    "pair": _pair_flips,
+}
+# (generator, labels [n] uint8, fraction 0..1, the class most similar to each [classes] uint8) -> labels [n] uint8
+SimilarityTreatment = Callable[[np.random.Generator, np.ndarray, float, np.ndarray], np.ndarray]
+BY_SIMILARITY: dict[str, SimilarityTreatment] = {"similar": flipped}
+# Drawn anew whenever a minibatch presents an image, inside the compiled program, from true labels:
+# (key, labels [batch], fraction 0..1, number of classes) -> labels [batch]
+Presentation = Callable[[jax.Array, jax.Array, jax.Array, int], jax.Array]
+AT_PRESENTATION: dict[str, Presentation] = {"fresh": _redrawn}
+# Of all three: the values of `labels.kind`.
+LABEL_KINDS: Mapping[str, object] = ChainMap[str, object](AT_PRESENTATION, BY_SIMILARITY, LABELS)  # type: ignore[arg-type]
 
 
 def treat_labels(
-    kind: str, generator: np.random.Generator, labels: np.ndarray, fraction: float, classes: int, stratified: bool
+    kind: str,
+    generator: np.random.Generator,
+    labels: np.ndarray,
+    fraction: float,
+    classes: int,
+    stratified: bool,
+    nearest: Callable[[], np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Return labels [n] uint8 as a treatment leaves them; Refusal where it returns anything else than n classes."""
-    treated = np.asarray((stratified_shuffle if stratified else LABELS[kind])(generator, labels, fraction, classes))
+    """Return labels [n] uint8 as a treatment leaves them; Refusal where it returns anything else than n classes.
+
+    `nearest` returns the class most similar to each [classes] uint8, for a kind of BY_SIMILARITY. A kind of AT_PRESENTATION
+    leaves them as they are: it changes what a minibatch reads.
+    """
+    if kind in AT_PRESENTATION:
+        return labels
+    if kind in BY_SIMILARITY:
+        if nearest is None:
+            raise ValueError(f"labels.kind={kind} needs the class most similar to each.")
+        treated = np.asarray(BY_SIMILARITY[kind](generator, labels, fraction, nearest()))
+    else:
+        treated = np.asarray((stratified_shuffle if stratified else LABELS[kind])(generator, labels, fraction, classes))
     _require(treated.shape == labels.shape, "labels", kind, f"the shape {treated.shape}", f"{labels.shape}")
     _require(treated.dtype.kind in "iu", "labels", kind, f"the type {treated.dtype}", "whole numbers")
     least, most = int(treated.min()), int(treated.max())

@@ -13,7 +13,7 @@ from memo.networks.mlp import Array
 
 
 class Strengths(NamedTuple):
-    """Per network, float32 scalars: the strength of each disturbance, and of adversarial training; 0 is none."""
+    """Per network, float32 scalars: the strength of each disturbance and of what is added to the loss; 0 is none."""
 
     dropout: Array  # probability
     input_dropout: Array  # probability
@@ -21,6 +21,8 @@ class Strengths(NamedTuple):
     input_noise: Array  # standard deviation, on the scale where white is 1
     adversarial: Array  # weight of the loss on adversarial images
     adversarial_radius: Array  # by how much a pixel is moved
+    early_learning: Array  # weight of the regulariser of memo.networks.early_learning
+    early_learning_memory: Array  # share of its averages that is kept
 
 
 def _drop(key: jax.Array, rate: Array, values: jax.Array) -> jax.Array:
@@ -32,8 +34,8 @@ def _add_gaussian(key: jax.Array, sd: Array, values: jax.Array) -> jax.Array:
     return values + sd * jax.random.normal(key, values.shape)
 
 
-# By the names of Strengths: whether it acts on the images (or else on the hidden layers), and how. Adversarial training is
-# not among them: it acts on the loss (memo.networks.program).
+# By the names of Strengths: whether it acts on the images (or else on the hidden layers), and how. Adversarial training and
+# the early-learning regulariser are not among them: they act on the loss (memo.networks.program).
 DISTURBANCES: dict[str, tuple[bool, Callable[..., jax.Array]]] = {
     "dropout": (False, _drop),
     "input_dropout": (True, _drop),

@@ -13,6 +13,10 @@ import optax
 PerExample = Callable[[jax.Array, jax.Array], jax.Array]
 OfOutputs = Callable[[jax.Array], jax.Array]
 
+GENERALISED_Q = (
+    0.7  # of Zhang and Sabuncu 2018, arXiv:1805.07836: between cross-entropy (0) and the mean absolute error (1)
+)
+
 
 class Loss(NamedTuple):
     """`per_example(outputs [batch, classes], labels [batch]) -> [batch]`; `activate(outputs) -> [batch, classes]`.
@@ -70,6 +74,28 @@ def _cross_entropy_of_even(outputs: jax.Array) -> jax.Array:
     return -jnp.mean(jax.nn.log_softmax(outputs), axis=-1)
 
 
+def _generalised_cross_entropy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
+    """Return (1 − p^q) / q of the probability p of each label: cross-entropy at q → 0, mean absolute error at q = 1."""
+    return (1 - jnp.exp(GENERALISED_Q * _log_softmax(outputs, labels))) / GENERALISED_Q
+
+
+def _generalised_cross_entropy_of_even(outputs: jax.Array) -> jax.Array:
+    return jnp.mean(1 - jnp.exp(GENERALISED_Q * jax.nn.log_softmax(outputs)), axis=-1) / GENERALISED_Q
+
+
+def _half_squared_distance_of_outputs(outputs: jax.Array, labels: jax.Array) -> jax.Array:
+    targets = jax.nn.one_hot(labels, outputs.shape[-1], dtype=outputs.dtype)
+    return 0.5 * jnp.sum(jnp.square(outputs - targets), axis=-1)
+
+
+def _half_squared_distance_of_outputs_to_even(outputs: jax.Array) -> jax.Array:
+    return 0.5 * jnp.sum(jnp.square(outputs - 1 / outputs.shape[-1]), axis=-1)
+
+
+def _as_they_are(outputs: jax.Array) -> jax.Array:
+    return outputs
+
+
 def _sigmoid_cross_entropy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
     targets = jax.nn.one_hot(labels, outputs.shape[-1], dtype=outputs.dtype)
     return jnp.sum(optax.sigmoid_binary_cross_entropy(outputs, targets), axis=-1)
@@ -91,6 +117,8 @@ def _log_one_hot(outputs: jax.Array, classes: jax.Array) -> jax.Array:
 
 # squared_error and sigmoid_cross_entropy: Nielsen's quadratic and cross-entropy costs, on the sigmoid of the outputs. The
 # gradient of the squared error vanishes where a sigmoid saturates, so an image of a class is drawn by log probabilities.
+# linear_squared_error: the squared loss of the outputs themselves on one-hot labels, as Belkin et al. 2019 have it; its outputs are no
+# probabilities, and an image of a class is drawn by raising that output. generalised_cross_entropy: Zhang and Sabuncu 2018.
 LOSSES: dict[str, Loss] = {
     "cross_entropy": make_loss(
         optax.softmax_cross_entropy_with_integer_labels, jax.nn.softmax, _cross_entropy_of_even, _log_softmax
@@ -99,4 +127,10 @@ LOSSES: dict[str, Loss] = {
         _sigmoid_cross_entropy, jax.nn.sigmoid, _sigmoid_cross_entropy_of_even, _log_one_hot
     ),
     "squared_error": make_loss(_half_squared_distance, jax.nn.sigmoid, _half_squared_distance_to_even, _log_one_hot),
+    "linear_squared_error": make_loss(
+        _half_squared_distance_of_outputs, _as_they_are, _half_squared_distance_of_outputs_to_even, of_class
+    ),
+    "generalised_cross_entropy": make_loss(
+        _generalised_cross_entropy, jax.nn.softmax, _generalised_cross_entropy_of_even, _log_softmax
+    ),
 }

@@ -23,7 +23,8 @@ import numpy as np
 import optax
 from jax import lax
 
-from memo.networks import mlp
+from memo.data.treatments import AT_PRESENTATION
+from memo.networks import early_learning, mlp
 from memo.networks.arithmetic import PLAIN, Arithmetic
 from memo.networks.disturbances import Strengths, disturb
 from memo.networks.losses import LOSSES
@@ -50,6 +51,8 @@ class Static:
     disturbances: tuple[str, ...] = ()  # by their names in memo.networks.disturbances
     noise_images: int = 0  # of uniform noise in every minibatch, with the uniform distribution as target
     adversarial: bool = False  # also trains on images moved by the fast gradient sign method
+    early_learning: bool = False  # whether averages of a network's answers to its training images are kept
+    presentation: str | None = None  # how labels are redrawn whenever an image is presented (memo.data.treatments)
     momentum: bool = True  # whether it is above 0
     scaling: str = "unit"  # of the pixels, by its name in memo.networks.scaling
     overall: Overall | None = (
@@ -84,6 +87,13 @@ class LeftOut(NamedTuple):
     labels: np.ndarray  # [T, k] uint8, those that it would have been trained on
 
 
+class Redrawn(NamedTuple):
+    """The labels that a network is given anew whenever an image is presented."""
+
+    key: mlp.Array  # [] of all draws; a step has its own
+    fraction: mlp.Array  # [] float32, of the labels
+
+
 class NetworkData(NamedTuple):
     """Data of a single network."""
 
@@ -93,6 +103,7 @@ class NetworkData(NamedTuple):
     draws: mlp.Array  # [] key of the disturbances of its training
     stop_at: mlp.Array  # [] float32 training accuracy; above 1 never stops
     trained: Any = None  # [layers] float32, 1 where a layer trains and 0 where it stays; None: all train
+    redrawn: Redrawn | None = None  # None where the labels stay
 
 
 class State(NamedTuple):
@@ -102,6 +113,7 @@ class State(NamedTuple):
     optimizer: Any  # optax's state
     active: jax.Array  # [] bool: still training
     diverged_at: jax.Array  # [] int32: first step with a non-finite loss, -1 where there was none
+    averages: Any = ()  # [n, classes] of answers (memo.networks.early_learning), or nothing
 
 
 class Evaluation(NamedTuple):
@@ -166,7 +178,9 @@ def make_start(static: Static) -> Callable[[Layers, NetworkData], State]:
 
     def start(layers: Layers, network: NetworkData) -> State:
         layers = mlp.turned(layers)
-        return State(layers, optimizer(network.hyper).init(layers), jnp.array(True), jnp.array(-1, jnp.int32))
+        averages = jnp.zeros((len(network.labels), static.sizes[-1])) if static.early_learning else ()
+        moments = optimizer(network.hyper).init(layers)
+        return State(layers, moments, jnp.array(True), jnp.array(-1, jnp.int32), averages)
 
     return start
 
@@ -299,19 +313,49 @@ def make_minibatch_loss(static: Static, arithmetic: Arithmetic = PLAIN) -> Calla
     return minibatch_loss
 
 
+def make_remembering_loss(static: Static, arithmetic: Arithmetic = PLAIN) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """Return the loss of a minibatch with the early-learning regulariser.
+
+    `loss(layers, pixels [batch, pixels], labels [batch], network, step, averages [batch, classes]) -> ([], averages)`, those after
+    this step. Noise and adversarial images, which are no training images, have no part in it.
+    """
+    loss = LOSSES[static.loss]
+
+    def remembering_loss(
+        layers: Layers, pixels: jax.Array, labels: jax.Array, network: NetworkData, step: jax.Array, averages: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        disturbing, _ = jax.random.split(jax.random.fold_in(network.draws, step))  # as in `make_minibatch_loss`
+        read = disturb(static.disturbances, network.strengths, disturbing)
+        outputs = mlp.apply(layers, pixels, static.activation, read, arithmetic.product)
+        answers = loss.activate(outputs)
+        averages = early_learning.remember(averages, answers, jnp.asarray(network.strengths.early_learning_memory))
+        added = network.strengths.early_learning * early_learning.penalty(answers, averages)
+        return jnp.mean(loss.per_example(outputs, labels) + added), averages
+
+    return remembering_loss
+
+
 def _make_update(static: Static, arithmetic: Arithmetic) -> Callable[..., State]:
-    """Return `update(state, network, step, pixels, labels) -> state`: one step of a network, laid out as its products ask."""
+    """Return `update(state, network, step, places, pixels, labels) -> state`: one step of a network, laid out as its products ask."""
     optimizer = _optimizer(static)
-    minibatch_loss = make_minibatch_loss(static, arithmetic)
+    make_loss = make_remembering_loss if static.early_learning else make_minibatch_loss
+    minibatch_loss = make_loss(static, arithmetic)
     seen = None if static.receptive_field is None else mlp.patches(static.sizes, static.receptive_field).T
 
-    def turned_loss(layers: Layers, *arguments: Any) -> jax.Array:
+    def turned_loss(layers: Layers, *arguments: Any) -> Any:
         return minibatch_loss(mlp.turned(arithmetic.laid_out(layers)), *arguments)
 
-    def update(state: State, network: NetworkData, step: jax.Array, pixels: jax.Array, labels: jax.Array) -> State:
-        value, gradients = jax.value_and_grad(turned_loss)(
-            state.layers, pixels, labels.astype(jnp.int32), network, step
-        )
+    def update(
+        state: State, network: NetworkData, step: jax.Array, places: jax.Array, pixels: jax.Array, labels: jax.Array
+    ) -> State:
+        read, averages = (pixels, labels.astype(jnp.int32), network, step), state.averages
+        if static.early_learning:
+            before = averages[places]
+            (value, after), gradients = jax.value_and_grad(turned_loss, has_aux=True)(state.layers, *read, before)
+            # As changes: an image that stands twice in a minibatch, at the end of an epoch, has both.
+            averages = averages.at[places].add(after - before)
+        else:
+            value, gradients = jax.value_and_grad(turned_loss)(state.layers, *read)
         if seen is not None:  # weights outside of the patches are 0 and stay so
             first = gradients[0]
             gradients = (first._replace(weights=first.weights * seen), *gradients[1:])
@@ -320,7 +364,7 @@ def _make_update(static: Static, arithmetic: Arithmetic) -> Callable[..., State]
             updates = tuple(mlp.Layer(*(own * leaf for leaf in layer)) for own, layer in zip(network.trained, updates))
         layers = jax.tree.map(jnp.add, state.layers, updates)
         failed = (state.diverged_at < 0) & ~jnp.isfinite(value)
-        return State(layers, moments, state.active, jnp.where(failed, step, state.diverged_at))
+        return State(layers, moments, state.active, jnp.where(failed, step, state.diverged_at), averages)
 
     return update
 
@@ -340,6 +384,14 @@ def _laid_out(state: State, arithmetic: Arithmetic) -> State:
 def _make_run(static: Static, arithmetic: Arithmetic) -> Callable[..., State]:
     """Return `run(images, pack, network, state, minibatches [S, batch], since, first, last) -> state`: a network's steps."""
     update = _make_update(static, arithmetic)
+    redraw = None if static.presentation is None else AT_PRESENTATION[static.presentation]
+
+    def labels_at(network: NetworkData, step: jax.Array, places: jax.Array) -> jax.Array:
+        labels = network.labels[places]
+        if redraw is None or network.redrawn is None:
+            return labels
+        key, fraction = network.redrawn
+        return redraw(jax.random.fold_in(key, step), jnp.asarray(labels), jnp.asarray(fraction), static.sizes[-1])
 
     def run(
         images: Images,
@@ -354,7 +406,7 @@ def _make_run(static: Static, arithmetic: Arithmetic) -> Callable[..., State]:
         def run_step(step: jax.Array, state: State) -> State:
             places = lax.dynamic_index_in_dim(minibatches, step - since, keepdims=False)
             pixels = _read(images.train, images.train_scaling, pack.source, pack.rows[places], arithmetic)
-            return update(state, network, step, pixels, network.labels[places])
+            return update(state, network, step, places, pixels, labels_at(network, step, places))
 
         return _laid_out(lax.fori_loop(first, last, run_step, _laid_out(state, arithmetic)), arithmetic)
 

@@ -18,7 +18,7 @@ from memo.data.randomness import generator, purpose_key
 from memo.networks import initial
 from memo.networks.disturbances import Strengths
 from memo.networks.optimizers import Hyperparameters
-from memo.networks.program import Images, LeftOut, NetworkData, PackData, as_pixels
+from memo.networks.program import Images, LeftOut, NetworkData, PackData, Redrawn, as_pixels
 from memo.networks.scaling import SCALINGS, numbers
 from memo.training.population import Signature
 
@@ -67,10 +67,12 @@ class TrainingData:
         return SlabData(
             images=images,
             packs=packs,
-            networks=_own(trials, labels, _keys_of(own_seeds.ravel(), "regularization").reshape(own_seeds.shape)),
+            networks=_own(
+                trials, labels, _keys_of(own_seeds.ravel(), "regularization").reshape(own_seeds.shape)
+            )._replace(redrawn=self._redrawn(trials)),
             keys=initial.keys(own_seeds),
             orders=_keys_of(np.array([self._order_seed(seed) for seed in seeds], np.int32), "order"),
-            labels_changed=np.mean(labels != true, axis=-1),
+            labels_changed=np.mean(labels != true, axis=-1) + self._changed_at_presentation(trials),
             left_out=LeftOut(left_rows, left_labels),
         )
 
@@ -169,8 +171,30 @@ class TrainingData:
         true = labels[self._pool(trial.seed)]
         own = generator(trial.seed if asked.seed is None else asked.seed, "labels")
         return treatments.treat_labels(
-            asked.kind, own, true, asked.fraction, self._common.static.sizes[-1], asked.stratified
+            asked.kind,
+            own,
+            true,
+            asked.fraction,
+            self._common.static.sizes[-1],
+            asked.stratified,
+            lambda: self._dataset.nearest_classes,
         )
+
+    def _redrawn(self, trials: Sequence[Sequence[Trial]]) -> Redrawn | None:
+        """Return what redraws the labels of the networks of `trials` [P][m] at each presentation, leading axes [P, m]; None if nothing."""
+        if self._common.static.presentation is None:
+            return None
+        asked = [[(trial.recipe.labels, trial.seed) for trial in pack] for pack in trials]
+        seeds = np.array([[seed if own.seed is None else own.seed for own, seed in pack] for pack in asked], np.int32)
+        fractions = np.array([[own.fraction for own, _ in pack] for pack in asked], np.float32)
+        return Redrawn(_keys_of(seeds.ravel(), "labels").reshape(seeds.shape), fractions)
+
+    def _changed_at_presentation(self, trials: Sequence[Sequence[Trial]]) -> np.ndarray | float:
+        """Return the share [P, m] of presentations at which a label redrawn there is wrong, on average over draws."""
+        if self._common.static.presentation is None:
+            return 0.0
+        fractions = np.array([[trial.recipe.labels.fraction for trial in pack] for pack in trials])
+        return fractions * (1 - 1 / self._common.static.sizes[-1])
 
     def _natural_images(self, device: jax.Device) -> Images:
         with self._copying:

@@ -17,6 +17,7 @@ import numpy as np
 
 from memo.config import Execution, Trial, trained_images
 from memo.data import datasets
+from memo.data.treatments import AT_PRESENTATION
 from memo.errors import Refusal
 from memo.networks import mlp, program
 from memo.networks.disturbances import DISTURBANCES, Strengths
@@ -111,6 +112,8 @@ def signature(trial: Trial) -> Signature:
         disturbances=tuple(name for name in DISTURBANCES if getattr(recipe.regularization, name) > 0),
         noise_images=round(recipe.regularization.noise_images * recipe.batch_size),
         adversarial=recipe.regularization.adversarial > 0,
+        early_learning=recipe.regularization.early_learning > 0,
+        presentation=recipe.labels.kind if recipe.labels.kind in AT_PRESENTATION else None,
         momentum=recipe.optimizer.momentum > 0,
         scaling=recipe.inputs.scaling,
     )
