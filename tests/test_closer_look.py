@@ -18,7 +18,7 @@ from experiments.closer_look import (
     talk,
 )
 from experiments.closer_look.analysis import analyse
-from memo.commands import arms, experiment
+from memo.commands import arms, experiment, mislabelled
 from memo.config import make_recipe
 from memo.reporting import claims, declarations, figures
 from memo.reporting.answers import Answers
@@ -277,10 +277,10 @@ def test_a_rise_is_from_the_best_test_accuracy_to_the_end():
 
 def test_shares_of_wrong_labels():
     true, given = np.array([0, 1, 2, 3]), np.array([0, 5, 6, 3])
-    found = early_learning.shares(np.array([[9, 1, 2, 9], [0, 5, 2, 3], [0, 5, 6, 3]]), given, true)
+    found = mislabelled.shares(np.array([[9, 1, 2, 9], [0, 5, 2, 3], [0, 5, 6, 3]]), given, true)
     assert found["true_class"].tolist() == [1, 0.5, 0]
     assert found["given_label"].tolist() == [0, 0.5, 1]
-    assert np.isnan(early_learning.shares(np.zeros((2, 4)), true, true)["true_class"]).all()
+    assert np.isnan(mislabelled.shares(np.zeros((2, 4)), true, true)["true_class"]).all()
     along = pd.DataFrame(
         {
             "arm": "noise_labels",

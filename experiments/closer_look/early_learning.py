@@ -1,12 +1,11 @@
 """Early learning: mislabelled images are first classified as their true class, and only later as the given one."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from experiments.closer_look.networks import DIVERGED, images_of, mean_share, present, treated
+from memo.commands import mislabelled
 from memo.commands.evidence import Evidence
 from memo.data.mnist import MNIST
 from memo.probes.training_answers import WATCHED
@@ -30,31 +29,18 @@ LINEAR_MARK = Mark("their wrong label, softmax regression", palette.ORANGE, dash
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Return by network with noisy labels and evaluation the shares of mislabelled images assigned their true and their given class."""
-    parts = [part for arm in present(evidence, (ARM, LINEAR, FULL)) for part in _of_arm(evidence, arm)]
-    columns = ["arm", "trial", "seed", "step", "epoch", "level", "true_class", "given_label"]
-    found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    columns = ["trial", "seed", "step", "epoch", "arm", "level", "true_class", "given_label"]
+    parts = [_with_levels(evidence, arm) for arm in present(evidence, (ARM, LINEAR, FULL))]
+    parts = [part for part in parts if len(part)]
+    found = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
     curves = evidence.tables.curves[["trial", "step", "test_accuracy"]].drop_duplicates(["trial", "step"])
     return {"early_learning": found.merge(curves, on=["trial", "step"]), "networks": treated(evidence, [FULL])}
 
 
-def _of_arm(evidence: Evidence, arm: str) -> Iterator[pd.DataFrame]:
-    """Yield the shares of each network of an arm along its training."""
-    rows = evidence.of(arm, "training_answers_along")
-    levels, sets = evidence.of(arm).set_index("trial")["labels.fraction"], evidence.training_sets(arm)
-    for trial, own in rows.groupby("trial"):
-        places, given = (values[:WATCHED] for values in sets[trial])
-        answers = np.stack([np.frombuffer(row, np.uint8) for row in own["training_answers"]])
-        seen = shares(answers, given, evidence.dataset.train_labels[places])
-        yield own[["trial", "seed", "step", "epoch"]].assign(arm=arm, level=levels[trial], **seen)
-
-
-def shares(answers: np.ndarray, given: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
-    """Return shares of the mislabelled images [n] to which answers [E, n] assign their true class and their given label."""
-    wrong = given != true
-    if not wrong.any():
-        return dict.fromkeys(("true_class", "given_label"), np.full(len(answers), np.nan))
-    seen = answers[:, wrong]
-    return {"true_class": (seen == true[wrong]).mean(axis=1), "given_label": (seen == given[wrong]).mean(axis=1)}
+def _with_levels(evidence: Evidence, arm: str) -> pd.DataFrame:
+    """Return the shares of each network of an arm along its training, with the share of its labels that is redrawn."""
+    found = mislabelled.along(evidence, arm)
+    return found.assign(level=found["trial"].map(evidence.of(arm).set_index("trial")["labels.fraction"]))
 
 
 def turning_points(tables: Tables, arm: str = ARM) -> pd.DataFrame:

@@ -1,7 +1,6 @@
 """The networks of the noise, capacity, regulariser and talk arms: their treatments and the outcomes of training."""
 
 from collections.abc import Collection, Iterable, Sequence
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from memo.reporting import palette
 from memo.reporting.chapter import percent
 from memo.reporting.palette import Mark
 from memo.statistics.curve_summary import BY_VALIDATION, outcomes
-from memo.statistics.intervals import mean_interval
+from memo.statistics.intervals import mean_share
 from memo.statistics.over_seeds import Answer, over_seeds
 
 # Epochs to these training accuracies, in addition to other statistics of a curve.
@@ -23,7 +22,6 @@ KINDS = {
     "labels": Mark("noise on labels", palette.VERMILION, "s", palette.DASHED),
 }
 DIVERGED = "a diverged network"
-mean_share = partial(mean_interval, bounds=(0, 1))
 
 
 def treated(evidence: Evidence, arms: Collection[str], also: Sequence[str] = ()) -> pd.DataFrame:

@@ -99,6 +99,11 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95, *, bounds: Bounds
     return Estimate(float(values[0]), math.nan, math.nan, n)
 
 
+def mean_share(values: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Return `mean_interval` of shares [n], one per seed, which lie between 0 and 1."""
+    return mean_interval(values, confidence, bounds=(0, 1))
+
+
 def geometric_mean(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     """Return the geometric mean of values [n] above 0, one per seed, with Student's t interval of their logarithms.
 
