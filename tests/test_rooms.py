@@ -32,6 +32,7 @@ ORDER = [
         "experiments.digits",
         "experiments.headline",
         "experiments.inside",
+        "experiments.label_noise",
         "experiments.local_minima",
         "experiments.noise_confidence",
         "experiments.per_example",

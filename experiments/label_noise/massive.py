@@ -1,0 +1,104 @@
+"""Massive noise: labels redrawn whenever an image is presented against labels redrawn once, at the same share of true ones."""
+
+import pandas as pd
+from matplotlib.figure import Figure as Drawing
+
+from experiments.label_noise.networks import BATCHES, DIVERGED, FIXED, FRESH
+from memo.commands.evidence import Evidence
+from memo.reporting import figures, palette, panels
+from memo.reporting.answers import Answers
+from memo.reporting.chapter import Chapter, Text
+from memo.reporting.palette import Mark
+from memo.statistics.intervals import mean_share
+from memo.statistics.over_seeds import Answer, over_pairs, over_seeds
+from memo.storage.run_folders import Tables
+
+FEWEST = 10
+COPIES = (FEWEST, 20, 100)
+AT = 20  # copies, where batches are compared
+SMALL, LARGE = 32, 1024
+KINDS = {
+    FRESH: Mark("redrawn at every presentation", palette.BLUE, "o", palette.SOLID),
+    FIXED: Mark("redrawn once", palette.VERMILION, "s", palette.DASHED),
+}
+
+
+def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """Return by network how many random copies there are of each clean image, and its minibatch."""
+    own = evidence.trials[evidence.trials["arm"].isin([FRESH, FIXED, BATCHES])]
+    share = own["labels.fraction"]
+    copies = (share / (1 - share)).round()
+    return {"networks": own[["trial", "arm", "seed"]].assign(copies=copies, batch=own["batch_size"])}
+
+
+def accuracy(networks: pd.DataFrame, arms: tuple[str, ...], copies: float, batch: int | None = None) -> pd.Series:
+    """Return the final test accuracy by seed of some arms at a number of copies, and with one size of minibatch."""
+    own = networks[networks["arm"].isin(arms) & (networks["copies"] == copies)]
+    own = own if batch is None else own[own["batch"] == batch]
+    return own.set_index("seed")["final_test_accuracy"].astype(float)
+
+
+def batch_effect(networks: pd.DataFrame) -> Answer:
+    """Return how much more accurate networks trained with LARGE minibatches are than those with SMALL ones, at AT copies."""
+    large, small = (accuracy(networks, (FRESH, BATCHES), AT, size) for size in (LARGE, SMALL))
+    return over_pairs(large, small, DIVERGED) if len(large) and len(small) else (None, "no such minibatches")
+
+
+def answer(tables: Tables, answers: Answers) -> None:
+    """Answer how accurate networks are under massive noise, whether it must be fresh, and whether larger minibatches help."""
+    networks = tables["networks"]
+    answers.trained_on(networks[networks["arm"] == FRESH])
+    has = {arm: set(networks.loc[networks["arm"] == arm, "copies"].dropna().astype(int)) for arm in KINDS}
+    answers.conditions(copies=sorted(has[FRESH] & set(COPIES)))
+    for copies in COPIES:
+        own = accuracy(networks, (FRESH,), copies)
+        found = over_seeds(own, DIVERGED, estimate=mean_share) if len(own) else (None, "no such copies")
+        if copies == FEWEST:
+            answers.give("massive-ten", found)
+        elif len(own):
+            answers.give("massive-{copies}", found, copies=copies)
+    for copies in sorted(has[FRESH] & has[FIXED] & set(COPIES)):
+        fresh, fixed = (accuracy(networks, (arm,), copies) for arm in KINDS)
+        answers.give("fresh-{copies}", over_pairs(fresh, fixed, DIVERGED), copies=copies)
+    answers.give("batches", batch_effect(networks))
+
+
+def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
+    """Draw test accuracy by number of random copies, and by size of minibatch."""
+    networks, text = tables["networks"], Text("experiments.label_noise", "massive")
+    known = [copies for copies in COPIES if f"massive-{copies}" in answers]
+    facts = {
+        "massive": {FEWEST: answers["massive-ten"]} | {copies: answers[f"massive-{copies}"] for copies in known},
+        "fresh": {copies: answers[f"fresh-{copies}"] for copies in COPIES if f"fresh-{copies}" in answers},
+        "batches": answers["batches"],
+        "at": AT,
+        "small": SMALL,
+        "large": LARGE,
+        "images": int(networks.loc[networks["arm"] == FRESH, "images"].max()),
+        "recipe": evidence.asked_trials(FRESH)[0].recipe,
+        "seeds": networks.loc[networks["arm"] == FRESH, "seed"].nunique(),
+    }
+    return Chapter(
+        title="Massive noise",
+        findings=[text.block("finding", **facts)],
+        figures=[text.figure(figures.save(draw_accuracy(networks), evidence.folder, "massive"), **facts)],
+        methods=[text.block("methods", **facts)],
+    )
+
+
+def draw_accuracy(networks: pd.DataFrame) -> Drawing:
+    """Return test accuracy by random copies of each clean image, and by minibatch at AT copies, with intervals over seeds."""
+    figure, [[left, right]] = figures.grid(1, 2, width=3.6, height=3.0)
+    for arm, mark in KINDS.items():
+        own = networks[networks["arm"] == arm].dropna(subset="copies")
+        values = {copies: each["final_test_accuracy"] for copies, each in own.groupby("copies")}
+        panels.means(left, values, mark, joined=True, estimate=mean_share)
+    figures.count_axis(left, sorted(int(each) for each in networks["copies"].dropna().unique()))
+    left.set(xlabel="random copies of each clean image", ylabel="final test accuracy")
+    figures.legend(left, title="labels", title_fontsize=8)
+    own = networks[networks["arm"].isin([FRESH, BATCHES]) & (networks["copies"] == AT)]
+    values = {int(size): each["final_test_accuracy"] for size, each in own.groupby("batch")}
+    panels.means(right, values, KINDS[FRESH], joined=True, seeds=True, estimate=mean_share)
+    figures.count_axis(right, sorted(values))
+    right.set(xlabel="images per minibatch", ylabel="final test accuracy", title=f"{AT} random copies")
+    return figure
