@@ -102,7 +102,6 @@ def test_every_claim_is_answered(answers):
         ("batches", 0.09),
         ("peak-rises", 0.1),
         ("peak-falls", 0.15),
-        ("peak-width", 50),
         ("peak-noise", 0.15 - 950 / 1e5),
         ("stopped-rises", 0.05),
         ("stopped-gains", 0.175),
@@ -123,6 +122,12 @@ def test_without_the_widths_that_are_compared_claims_on_them_have_no_estimate(ta
     found = Answers(declared(), 100)
     descent.answer(Tables(networks=few[few["width"].isin([8, 12]) | few["width"].isna()]), found)
     assert found["peak-rises"] is None and found["peak-width"] is None and found["epochs-falls-loss"] is None
+
+
+def test_a_peak_between_widths_is_found():
+    widths = np.array([12, 25, 50, 100, 1000.0])
+    assert descent.vertex(widths, 1 - (np.log(widths) - np.log(60)) ** 2) == pytest.approx(60)
+    assert descent.vertex(widths, np.array([1, 2, 3, 4, 5.0])) == 1000  # no peak inside
 
 
 def test_turning_points_are_those_of_validation():

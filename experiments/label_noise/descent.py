@@ -1,5 +1,6 @@
 """Double descent: test loss by width and by epoch, with true and with partly wrong labels, at the end and where validation would stop."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
@@ -93,12 +94,24 @@ def _mean(values: pd.Series) -> Answer:
 
 
 def peak_width(losses: pd.DataFrame) -> Answer:
-    """Return the width from BELOW on at which each seed's test loss is highest, geometric mean over seeds whose peak is inside the range."""
+    """Return the width from BELOW on at which each seed's test loss is highest, between those trained; geometric mean over seeds."""
     beyond = losses[[width for width in losses if width >= BELOW]].dropna()
     if beyond.shape[1] < 3 or beyond.empty:
         return None, LACKING
-    widths = beyond.idxmax(axis=1).astype(float)
-    return over_seeds(widths.to_numpy(), DIVERGED, estimate=geometric_mean, asked=len(losses))
+    peaks = [vertex(beyond.columns.to_numpy(float), own) for own in beyond.to_numpy()]
+    return over_seeds(peaks, DIVERGED, estimate=geometric_mean, asked=len(losses))
+
+
+def vertex(widths: np.ndarray, losses: np.ndarray) -> float:
+    """Return where the parabola through the highest of the losses [n] and its neighbours is highest, over the logarithm of widths [n].
+
+    The highest of them lies on a grid, on which seeds agree exactly; at the end of the grid it is that end.
+    """
+    top = int(losses.argmax())
+    if not 0 < top < len(losses) - 1:
+        return float(widths[top])
+    square, slope, _ = np.polyfit(np.log(widths[top - 1 : top + 2]), losses[top - 1 : top + 2], 2)
+    return float(np.exp(-slope / (2 * square))) if square < 0 else float(widths[top])
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:

@@ -107,6 +107,6 @@ def draw_shares(along: pd.DataFrame) -> Drawing:
         figures.epoch_axis(axes, own["epoch"].max())
         axes.set(ylim=(0, 1.02))
         axes.set_title(name.replace(", ", ",\n").replace("early-learning ", "early-learning\n"), fontsize=9)
-    row[0].set_ylabel("share of\nmislabelled images")
+    row[0].set_ylabel("share of images")
     figures.shared_legend(figure, row[0])
     return figure

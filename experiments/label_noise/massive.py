@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from experiments.label_noise.networks import BATCHES, DIVERGED, FIXED, FRESH
+from experiments.label_noise.networks import BATCHES, DIVERGED, FIXED, FRESH, share_gap
 from memo.commands.evidence import Evidence
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
@@ -15,6 +15,7 @@ from memo.storage.run_folders import Tables
 
 FEWEST = 10
 COPIES = (FEWEST, 20, 100)
+BOTH = (FEWEST, 20)  # at which labels redrawn once are trained on, too
 AT = 20  # copies, where batches are compared
 SMALL, LARGE = 32, 1024
 KINDS = {
@@ -41,15 +42,18 @@ def accuracy(networks: pd.DataFrame, arms: tuple[str, ...], copies: float, batch
 def batch_effect(networks: pd.DataFrame) -> Answer:
     """Return how much more accurate networks trained with LARGE minibatches are than those with SMALL ones, at AT copies."""
     large, small = (accuracy(networks, (FRESH, BATCHES), AT, size) for size in (LARGE, SMALL))
-    return over_pairs(large, small, DIVERGED) if len(large) and len(small) else (None, "no such minibatches")
+    return (
+        over_pairs(large, small, DIVERGED, estimate=share_gap)
+        if len(large) and len(small)
+        else (None, "no such minibatches")
+    )
 
 
 def answer(tables: Tables, answers: Answers) -> None:
     """Answer how accurate networks are under massive noise, whether it must be fresh, and whether larger minibatches help."""
     networks = tables["networks"]
     answers.trained_on(networks[networks["arm"] == FRESH])
-    has = {arm: set(networks.loc[networks["arm"] == arm, "copies"].dropna().astype(int)) for arm in KINDS}
-    answers.conditions(copies=sorted(has[FRESH] & set(COPIES)))
+    answers.conditions(copies=[copies for copies in COPIES if len(accuracy(networks, (FRESH,), copies))])
     for copies in COPIES:
         own = accuracy(networks, (FRESH,), copies)
         found = over_seeds(own, DIVERGED, estimate=mean_share) if len(own) else (None, "no such copies")
@@ -57,9 +61,9 @@ def answer(tables: Tables, answers: Answers) -> None:
             answers.give("massive-ten", found)
         elif len(own):
             answers.give("massive-{copies}", found, copies=copies)
-    for copies in sorted(has[FRESH] & has[FIXED] & set(COPIES)):
-        fresh, fixed = (accuracy(networks, (arm,), copies) for arm in KINDS)
-        answers.give("fresh-{copies}", over_pairs(fresh, fixed, DIVERGED), copies=copies)
+        if copies in BOTH and len(own):
+            more = over_pairs(own, accuracy(networks, (FIXED,), copies), DIVERGED, estimate=share_gap)
+            answers.give("fresh-{copies}", more, copies=copies)
     answers.give("batches", batch_effect(networks))
 
 

@@ -1,12 +1,14 @@
 """The networks of all chapters: their arms, and what each answers where it would be stopped by validation images, and at its end."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from memo.commands import mislabelled
 from memo.commands.evidence import Evidence
+from memo.statistics.intervals import paired_difference
 from memo.statistics.over_seeds import Answer, over_pairs, over_seeds
 
 CLEAN, NOISY, ELR, GCE = "clean", "noisy", "elr", "gce"
@@ -15,6 +17,7 @@ FRESH, FIXED, BATCHES = "fresh", "fixed", "batches"
 WIDTHS, WIDTHS_NOISY = "widths", "widths_noisy"
 SYMMETRIC, PAIR, SIMILAR = "symmetric", "pair", "similar"
 DIVERGED = "a diverged network"
+share_gap = partial(paired_difference, bounds=(-1, 1))
 ANSWERED = ("test_accuracy", "true_class", "given_label")
 
 
@@ -48,8 +51,8 @@ def by_seed(networks: pd.DataFrame, arm: str, column: str) -> pd.Series:
 
 
 def difference(networks: pd.DataFrame, one: tuple[str, str], other: tuple[str, str]) -> Answer:
-    """Return the mean over seeds of one (arm, column) minus another."""
-    return over_pairs(by_seed(networks, *one), by_seed(networks, *other), DIVERGED)
+    """Return the mean over seeds of one (arm, column) of shares minus another."""
+    return over_pairs(by_seed(networks, *one), by_seed(networks, *other), DIVERGED, estimate=share_gap)
 
 
 def mean(networks: pd.DataFrame, arm: str, column: str, **options: Any) -> Answer:
