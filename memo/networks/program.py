@@ -317,7 +317,7 @@ def make_remembering_loss(static: Static, arithmetic: Arithmetic = PLAIN) -> Cal
     """Return the loss of a minibatch with the early-learning regulariser.
 
     `loss(layers, pixels [batch, pixels], labels [batch], network, step, averages [batch, classes]) -> ([], averages)`, those after
-    this step. Noise and adversarial images, which are no training images, have no part in it.
+    this step. Noise and adversarial images, which are no training images, have no part in it. Probes measure the loss without it.
     """
     loss = LOSSES[static.loss]
 
