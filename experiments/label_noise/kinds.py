@@ -108,6 +108,6 @@ def draw_kinds(networks: pd.DataFrame, along: pd.DataFrame) -> Drawing:
     left.set_ylabel("test accuracy")
     for axes, name in ((middle, "true class"), (right, "wrong label")):
         figures.epoch_axis(axes, along["epoch"].max())
-        axes.set(ylim=(0, 1.02), ylabel=f"share of mislabelled images\nanswered with their {name}")
+        axes.set(ylim=(0, 1.02), title=f"answered with their {name}", ylabel="share of mislabelled images")
     figures.shared_legend(figure, middle)
     return figure
