@@ -9,7 +9,7 @@ from scipy import stats
 from memo.measures.per_example.consistency import consistency
 from memo.measures.per_example.data_map import data_map
 from memo.measures.per_example.error_norm import el2n
-from memo.measures.per_example.forgetting import first_learned, forgetting_events, never_forgotten
+from memo.measures.per_example.forgetting import first_learned, forgetting_events, lost_for_good, never_forgotten
 from memo.measures.per_example.input_curvature import curvature
 from memo.measures.per_example.margin_area import area_under_the_margin
 from memo.measures.per_example.membership import attack_scores, true_positive_rate
@@ -74,6 +74,14 @@ def test_consistency_averages_over_shares_however_many_networks_each_has(rng):
     assert (errors > 0).all()
     members[shares == 0.8, 2] = True
     assert np.isnan(consistency(correct, members, shares)[0][2])
+
+
+def test_an_example_is_lost_for_good_after_its_last_correct_answer(rng):
+    correct, times = rng.random((3, 6, 50)) < 0.4, np.array([0, 1, 2, 3, 5, 8])
+    for network, found in zip(correct, lost_for_good(correct, times)):
+        for example, time in zip(network.T, found):
+            later = [own for place, own in enumerate(times) if not example[place:].any()]
+            assert time == (later[0] if later else np.inf)
 
 
 def test_events_of_forgetting_and_first_learning():

@@ -4,9 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.per_example import agreement, attack, forgetting, held_out, influence, memorised, scores, widths
+from experiments.per_example import (
+    agreement,
+    attack,
+    forgetting,
+    held_out,
+    influence,
+    memorised,
+    scores,
+    second_split,
+    widths,
+)
 from memo.commands import arms
-from memo.config import make_trials
+from memo.config import make_recipe, make_trials
 from memo.data import datasets
 from memo.probes.image_record import Record
 from memo.reporting import claims, declarations
@@ -117,6 +127,8 @@ def test_every_claim_is_answered(answers):
         ("noisy-forgotten", 1.0),
         ("never-forgotten", np.mean([0.9, 0.95, 0.92])),
         ("permuted", 0.0),
+        ("injected-found-second_split", 1.0),
+        ("rare-later", 1.0),
         ("injected-found-aum", 1.0),
         ("cheap-el2n", 1.0),
         ("reliable-memorisation", 0.9),
@@ -162,6 +174,19 @@ def test_arms_draw_from_one_pool():
             assert (recipe.labels.kind, recipe.labels.seed) in [("true", None), ("random", 0)], name
     shares = {trial.recipe.dataset.share for trial in trials["noisy"]}
     assert len(shares) == 1 and shares.isdisjoint(trial.recipe.dataset.share for trial in trials["shares"])
+
+
+@pytest.mark.slow
+def test_redrawn_labels_are_lost_first_on_the_other_half(small_mnist):
+    rows, wrong = np.arange(400), np.arange(400) % 10 == 0
+    labels = np.where(wrong, (small_mnist.train_labels[:400] + 3) % 10, small_mnist.train_labels[:400]).astype(np.uint8)
+    asked = {"dataset.n_train": 400, "dataset.n_test": 100, "model.widths": [32], "epochs": 20, "batch_size": 20}
+    recipe = make_recipe(asked | {"stop_at_train_accuracy": None})
+    found = second_split.forgotten(small_mnist, recipe, rows, labels, 2, 6)
+    assert found.columns.tolist() == ["0", "1"] and len(found) == 400
+    assert found.isin(range(8)).all(axis=None) and (found == 7).any(axis=None)
+    assert (found[wrong].mean() < found[~wrong].mean() - 2).all()
+    pd.testing.assert_frame_equal(found, second_split.forgotten(small_mnist, recipe, rows, labels, 2, 6))
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,12 @@
 """Example by example: what is memorised, and how can one tell?
 
-    python -m experiments.per_example                  about 13 minutes on two cores (estimated)
+    python -m experiments.per_example                  an estimated 16 minutes on two cores
     python -m experiments.per_example scale=quick      under a minute: the pipeline, not the finding
     python -m experiments.per_example scale=reference  an hour (estimated): 1,000 networks on noisy labels
 
 Networks are trained on random shares of one pool of images, a tenth of whose labels is redrawn; others on the whole pool. Every image
 is scored: memorisation (what networks trained on it know about it beyond the others), C-score, forgetting, EL2N, area under the
-margin, data map, curvature, exposure to membership inference. `scores.parquet` has all scores by the image's place in the data set's
+margin, data map, curvature, second-split forgetting, exposure to membership inference. `scores.parquet` has all scores by the image's place in the data set's
 files:
 
     import pandas as pd

@@ -7,16 +7,25 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from experiments.per_example import scores
-from experiments.per_example.memorised import GROUPS
+from experiments.per_example.memorised import GROUPS, MEMORISED
 from experiments.per_example.scores import NO_REDRAWN, PERMUTED, WHOLE, WHOLE_CLEAN, answered, auroc_of, redrawn
 from memo.commands.evidence import Evidence
 from memo.measures.per_example.forgetting import forgetting_events, never_forgotten
-from memo.reporting import figures
+from memo.reporting import figures, palette
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
-from memo.statistics.intervals import mean_interval
+from memo.reporting.palette import Mark
+from memo.statistics.intervals import Estimate, mean_interval
 from memo.statistics.over_seeds import over_pairs, over_seeds
+from memo.statistics.rank_agreement import separation
 from memo.storage.run_folders import Tables
+
+# Groups of images by the kind of their label.
+SECOND_SPLIT = {
+    "redrawn": GROUPS["redrawn"],
+    "rare": Mark("true labels, memorised", palette.PURPLE, dashes=palette.DASH_DOTTED),
+    "others": Mark("other true labels", palette.GREEN, dashes=palette.DOTTED),
+}
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
@@ -51,8 +60,22 @@ def answer(tables: Tables, answers: Answers) -> None:
         "never-forgotten", over_seeds(clean["never_forgotten"], estimate=partial(mean_interval, bounds=(0, 1)))
     )
     answers.give("noisy-forgotten", over_pairs(whole["events_redrawn"], whole["events_true"], NO_REDRAWN))
-    answers.give("injected-found-forgetting", answered(auroc_of(tables["images"], "forgetting"), NO_REDRAWN))
+    for name in ("forgetting", "second_split"):
+        answers.give(f"injected-found-{name}", answered(auroc_of(tables["images"], name), NO_REDRAWN))
+    answers.give(
+        "rare-later", answered(redrawn_first(tables["images"]), "no label was redrawn, or no true one is memorised")
+    )
     answers.give("permuted", over_pairs(permuted["never_forgotten"], clean["never_forgotten"], "a diverged network"))
+
+
+def rare(table: pd.DataFrame) -> pd.Series:
+    """Return which images of a table have their true label, and are memorised where all have."""
+    return ~redrawn(table) & (table["memorisation_true_labels"] >= MEMORISED)
+
+
+def redrawn_first(table: pd.DataFrame) -> Estimate:
+    """Return the share of pairs of a redrawn label and a memorised true one in which second-split forgetting loses the former first."""
+    return separation(*(table.loc[own, "second_split"].dropna() for own in (rare(table), redrawn(table))))
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
@@ -64,12 +87,17 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "permuted": answers["permuted"],
         "networks": len(evidence.of(WHOLE)),
         "evaluations": len(scores.along(evidence, WHOLE)[0]),
+        "found": answers["injected-found-second_split"],
+        "later": answers["rare-later"],
+        "halves": evidence.settings["second_split"],
+        "threshold": MEMORISED,
     }
+    drawn = {"forgetting": draw_events(table), "second_split": draw_second_split(table)}
     return Chapter(
         title="Forgetting",
-        findings=[text.block("finding", **facts)],
-        figures=[text.figure(figures.save(draw_events(table), evidence.folder, "forgetting"), **facts)],
-        methods=[text.block("methods", **facts)],
+        findings=[text.block("finding", **facts), text.block("finding_second_split", **facts)],
+        figures=[text.figure(figures.save(each, evidence.folder, name), **facts) for name, each in drawn.items()],
+        methods=[text.block("methods", **facts), text.block("methods_second_split", **facts)],
     )
 
 
@@ -87,5 +115,19 @@ def draw_events(table: pd.DataFrame) -> Drawing:
                 own["forgetting"], edges, weights=weights, histtype="step", linewidth=1.6, label=label, **mark.line
             )
     axes.set(xlabel="forgetting events of an image, mean of networks", ylabel="share of images")
+    figures.legend(axes)
+    return figure
+
+
+def draw_second_split(table: pd.DataFrame) -> Drawing:
+    """Return the share of images lost by each epoch on the other half of the pool: redrawn labels, memorised and other true ones."""
+    figure, [[axes]] = figures.grid(1, 1, width=4.6, height=3.0)
+    wrong, few = redrawn(table), rare(table)
+    for name, chosen in (("redrawn", wrong), ("rare", few), ("others", ~wrong & ~few)):
+        own = np.sort(table.loc[chosen, "second_split"].dropna())
+        if len(own):
+            shares = np.arange(1, len(own) + 1) / len(own)
+            axes.step(own, shares, where="post", label=SECOND_SPLIT[name].name, **SECOND_SPLIT[name].line)
+    axes.set(xlabel="epochs on the other half until lost for good, mean of networks", ylabel="share of images lost")
     figures.legend(axes)
     return figure

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from experiments.per_example import second_split
 from memo.commands.evidence import Evidence
 from memo.measures.per_example.consistency import consistency
 from memo.measures.per_example.data_map import data_map
@@ -59,6 +60,7 @@ SCORES = {
     "confidence": Score("confidence", -1),
     "variability": Score("variability", 1),
     "curvature": Score("curvature", 1),
+    "second_split": Score("second-split forgetting", -1),
 }
 CHEAP = [name for name in SCORES if name not in ("memorisation", "c_score")]
 
@@ -109,10 +111,11 @@ def held_out(evidence: Evidence, given: np.ndarray) -> Left:
 
 
 def cheap(evidence: Evidence, given: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the scores [N] along training, means over the networks trained on the whole pool."""
+    """Return the scores [N] from a few networks each, means over those."""
     epochs, found = along(evidence, WHOLE)
     return {name: values.mean(axis=0) for name, values in by_network(epochs, found, given).items()} | {
-        "curvature": curvatures(evidence).mean(axis=0)
+        "curvature": curvatures(evidence).mean(axis=0),
+        "second_split": lost_on_the_other_half(evidence).mean(axis=0),
     }
 
 
@@ -142,6 +145,17 @@ def curvatures(evidence: Evidence) -> np.ndarray:
     return read.reshape(rows["trial"].nunique(), -1, read.shape[-1]).mean(axis=1)
 
 
+def lost_on_the_other_half(evidence: Evidence) -> np.ndarray:
+    """Return the epochs of second-split forgetting of each seed's networks, [S, N]."""
+    sizes, trial = evidence.settings["second_split"], evidence.asked_trials(WHOLE)[0]
+    asked = [trial.id, *sizes.values()]
+
+    def compute() -> pd.DataFrame:
+        return second_split.forgotten(evidence.dataset, trial.recipe, *evidence.pool(WHOLE), **sizes)
+
+    return evidence.once("second_split", (second_split,), asked, compute).to_numpy().T
+
+
 def reliability(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
     """Return how each score from some of the networks agrees with that from others, of all images and of its tail.
 
@@ -168,7 +182,10 @@ def _parts(evidence: Evidence, given: np.ndarray, count: int) -> dict[str, list[
     """Return each score [N] from each of `count` parts of the networks, by their seeds; NaN from a part without any."""
     left, share = held_out(evidence, given), evidence.of(NOISY)["dataset.share"].to_numpy(float)[0]
     epochs, found = along(evidence, WHOLE)
-    trained = by_network(epochs, found, given) | {"curvature": curvatures(evidence)}
+    trained = by_network(epochs, found, given) | {
+        "curvature": curvatures(evidence),
+        "second_split": lost_on_the_other_half(evidence),
+    }
     parts: dict[str, list[np.ndarray]] = {name: [] for name in SCORES}
     for part in range(count):
         own = left.seeds % count == part
