@@ -128,6 +128,6 @@ def draw_second_split(table: pd.DataFrame) -> Drawing:
         if len(own):
             shares = np.arange(1, len(own) + 1) / len(own)
             axes.step(own, shares, where="post", label=SECOND_SPLIT[name].name, **SECOND_SPLIT[name].line)
-    axes.set(xlabel="epochs on the other half until lost for good, mean of networks", ylabel="share of images lost")
+    axes.set(xlabel="epochs on the other half until lost for good", ylabel="share of images lost")
     figures.legend(axes)
     return figure
