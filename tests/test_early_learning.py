@@ -10,7 +10,9 @@ from memo.errors import Refusal
 from memo.networks import early_learning, mlp, program
 from memo.networks.losses import LOSSES
 from memo.training import execution
+from memo.training.inputs import TrainingData
 from memo.training.population import network_bytes, plan
+from memo.training.slab import Slab
 from tests import builders
 from tests.test_regularizers import one_network
 from tests.test_regularizers import results as results_of
@@ -97,6 +99,28 @@ def test_a_network_does_not_depend_on_its_neighbours(trials, small_mnist, own):
     for one, leaf in zip(results_of(alone, 0), results_of(pair, 0), strict=True):
         np.testing.assert_allclose(one, leaf, atol=1e-5, rtol=0)
     assert np.abs(results_of(pair, 1)[0] - results_of(pair, 0)[0]).max() > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("own", [ELR, {"labels.kind": "fresh", "labels.fraction": 0.5}], ids=["elr", "fresh"])
+def test_a_network_goes_on_from_a_checkpoint_bit_for_bit(trials, small_mnist, own):
+    """Its averages are kept, and its draws depend on the step alone."""
+    (group,) = plan(trials(SMALL | own))
+    data, places, device = TrainingData(group.signature, small_mnist), np.array([[0]]), jax.devices()[0]
+
+    def ended(slab):
+        while not slab.finished:
+            slab.advance()
+        return slab.result()
+
+    slab = Slab(group, places, data, device)
+    for _ in range(3):
+        slab.advance()
+    kept = {name: np.array(leaf) for name, leaf in slab.arrays().items()}
+    assert 0 < slab.step < group.signature.static.steps
+    whole, resumed = ended(slab), ended(Slab(group, places, data, device, kept=kept))
+    jax.tree.map(np.testing.assert_array_equal, whole.layers, resumed.layers)
+    np.testing.assert_array_equal(whole.curves.train_loss, resumed.curves.train_loss)
 
 
 @pytest.mark.slow
