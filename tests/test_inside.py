@@ -57,13 +57,17 @@ def networks():
             own["inverse_energy"], own["top_energy"] = spread(7.0 * factor), 0.8 / factor
             if n == COUNTS[-1]:
                 own["aligned"], own["aligned_start"] = spread(2.0), spread(0.9)
-                own["dead_first"], own["dead_last"] = 0.0, 0.1 * factor
+                own["dead_first"], own["dead_last"], own["active_last"] = (
+                    0.0,
+                    0.1,
+                    0.8 / factor + 0.002 * factor * (np.arange(6) - 2.5),
+                )
             rows.append(own)
     for arm in ("half", "gaussian"):
         own = rows[2].assign(
             arm=arm, trial=[f"{arm}{s}" for s in SEEDS], t99=spread(10.0), linear_t99=spread(20.0 * 3**0.5)
         )
-        rows.append(own.drop(columns=["aligned", "aligned_start", "dead_first", "dead_last"]))
+        rows.append(own.drop(columns=["aligned", "aligned_start", "dead_first", "dead_last", "active_last"]))
     for labels, rate in (("true", 0.05), ("true", 0.1), ("random", 0.05), ("random", 0.1)):
         own = pd.DataFrame(
             {
@@ -176,17 +180,18 @@ def test_every_claim_is_answered(answers):
         ("explains-growth", 0),
         ("restored", 0.0525),
         ("deeper", 0.1),
-        ("redundant-most", 0.8),
+        ("redundant-most", 0.9025),
         ("redundant-last", 0.8025),
         ("not-last", 0.1),
         ("aligned-random", 2),
         ("aligned-start", 0.9),
         ("transfer-true", 2),
-        ("dead-late", 0.3),
-        ("stable-start", 0.003 * 1.025),
-        ("unstable-start", 0.3 * 1.025),
-        ("stable-late", 0.004 * 1.025),
-        ("curved-random", 0.01 * 1.025),
+        ("sparse-late", 0.6),
+        ("stable-start", 1),
+        ("unstable-start", 0),
+        ("unstable-half", 0),
+        ("stable-late", 1),
+        ("curved-random", 1),
         ("edge-random-0.1", 1.1),
         ("hover-true-0.1", 1),
     ],

@@ -16,14 +16,14 @@ from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
-from memo.statistics.intervals import Estimate, mean_interval
-from memo.statistics.over_seeds import Answer, over_seeds
+from memo.statistics.intervals import Estimate, mean_interval, share
+from memo.statistics.over_seeds import Answer, missing, over_seeds
 from memo.storage.run_folders import Tables
 
 WAYS = {LINE: Mark("straight line", palette.VERMILION, "s", palette.DASHED), CURVE: Mark("curve", palette.BLUE, "o")}
 NAMES = {"start": "before\ntraining", "half": "at 50 %", "late": "at 90 %", APART: "never\ntogether"}
 STABLE = 0.02  # from which Frankle et al. call a network unstable
-NOT_FINITE = "a network that diverged"
+NEVER = "a network that diverged, or never had the accuracy at which copies part"
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
@@ -33,7 +33,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
     code, parts = (sys.modules[__name__], copies, landscape, curves), []
     for kind, arm in BY_LABELS.items():
         trials = trials_of(evidence, arm, images)
-        for seed in both(evidence, images):
+        for seed in both(evidence, images)[: int(asked["seeds"])]:
             compute = partial(copies.between, trials[seed], evidence.dataset, points, steps)
             key = [trials[seed].id, points, steps]
             found = evidence.once(f"connectivity-{kind}-{seed}", code, key, compute)
@@ -55,29 +55,34 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
 
 def instability(table: pd.DataFrame, kind: str, parting: str, way: str = LINE, error: str = "train_error") -> pd.Series:
     """Return the largest error between two networks above the mean of its ends, by seed. Source: Frankle et al. 2020."""
-    own = table[(table["labels"] == kind) & (table["parting"] == parting) & (table["way"] == way)]
+    asked = table[table["labels"] == kind]
+    own = asked[(asked["parting"] == parting) & (asked["way"] == way)]
     rows = own.pivot(index="seed", columns="along", values=error).sort_index(axis=1).astype(float)
-    return (
-        rows.max(axis=1, skipna=False) - rows.iloc[:, [0, -1]].mean(axis=1, skipna=False)
-        if len(rows)
-        else pd.Series(dtype=float)
-    )
+    if rows.empty:
+        return pd.Series(np.nan, sorted(asked["seed"].unique()), dtype=float)
+    found = rows.max(axis=1, skipna=False) - rows.iloc[:, [0, -1]].mean(axis=1, skipna=False)
+    return found.reindex(sorted(asked["seed"].unique()))
 
 
-def mean(values: pd.Series) -> Answer:
-    """Return the mean of instabilities over seeds."""
-    return over_seeds(values, NOT_FINITE, estimate=partial(mean_interval, bounds=(-1, 1)))
+def stable(values: pd.Series) -> Answer:
+    """Return the share of instabilities, by seed, that are below the threshold, with its exact interval.
+
+    Not their mean, which has no interval where all of them are 0.
+    """
+    known = values.dropna()
+    return (share(known < STABLE) if len(known) else None), missing(len(values), len(known), NEVER)
 
 
 def answer(tables: Tables, answers: Answers) -> None:
     """Answer when copies of a network become linearly connected, and whether curves connect others."""
     table = tables["connectivity"]
     answers.images = int(table["images"].max()) if len(table) else answers.images
-    answers.give("stable-start", mean(instability(table, "true", "start", error="test_error")))
-    for claim, parting in (("unstable-start", "start"), ("unstable-half", "half"), ("stable-late", "late")):
-        answers.give(claim, mean(instability(table, "random", parting)))
+    answers.give("stable-start", stable(instability(table, "true", "start", error="test_error")))
+    for parting in ("start", "half"):
+        answers.give("unstable-{parting}", stable(instability(table, "random", parting)), parting=parting)
+    answers.give("stable-late", stable(instability(table, "random", "late")))
     for kind in BY_LABELS:
-        answers.give("curved-{labels}", mean(instability(table, kind, APART, CURVE)), labels=kind)
+        answers.give("curved-{labels}", stable(instability(table, kind, APART, CURVE)), labels=kind)
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
@@ -89,17 +94,15 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     facts = {
         "images": answers.images,
         "seeds": table["seed"].nunique(),
-        "learned": answers["stable-start"],
-        "random": {
-            name: answers[claim]
-            for name, claim in (("start", "unstable-start"), ("half", "unstable-half"), ("late", "stable-late"))
-        },
-        "line": {kind: estimate(instability(table, kind, APART)) for kind in BY_LABELS},
-        "curved": {kind: answers[f"curved-{kind}"] for kind in BY_LABELS},
-        "late": {kind: float(epochs[kind, "late"]) for kind in BY_LABELS},
+        "learned": counted(instability(table, "true", "start", error="test_error")),
+        "random": {name: counted(instability(table, "random", name)) for name in PARTINGS},
+        "risen": estimate(instability(table, "random", "start")),
+        "line": estimate(instability(table, "random", APART)),
+        "curve": estimate(instability(table, "random", APART, CURVE)),
+        "late": float(epochs.get(("random", "late"), np.nan)),
         "points": table["along"].nunique(),
         "steps": int(evidence.settings["connectivity"]["curve_steps"]),
-        "stable": STABLE,
+        "threshold": STABLE,
     }
     file = figures.save(draw_connectivity(table), evidence.folder, "connectivity")
     return Chapter(
@@ -110,9 +113,15 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     )
 
 
+def counted(values: pd.Series) -> str:
+    """Return how many of the known instabilities are below the threshold, as "5 of 6"."""
+    known = values.dropna()
+    return f"{int((known < STABLE).sum())} of {len(known)}"
+
+
 def estimate(values: pd.Series) -> Estimate | None:
     """Return the mean of instabilities over seeds, None where there is none."""
-    return mean(values)[0]
+    return over_seeds(values, NEVER, estimate=partial(mean_interval, bounds=(-1, 1)))[0]
 
 
 def draw_connectivity(table: pd.DataFrame) -> Drawing:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.inside.networks import one, stacked
-from memo.config import Trial, make_recipe
+from memo.config import Execution, Trial, make_recipe
 from memo.data.datasets import Dataset
 from memo.data.randomness import generator
 from memo.measures import curves, landscape
@@ -26,28 +26,32 @@ APART = "apart"  # from initial weights of their own
 LINE, CURVE = "line", "curve"
 # Added to a seed for the orders of its copies, which no other network has.
 ORDERS = (2_000_000, 3_000_000)
+LOOKS = 16  # evaluations of copies, whose curves nobody reads
+ONE_BY_ONE = Execution(pack_size=1)  # one program for all, however narrow
 
 
 def ends(trial: Trial, dataset: Dataset) -> tuple[dict[str, tuple[Layers, Layers]], dict[str, float]]:
-    """Return the pairs of trained networks by the step at which they part, and the epoch of each parting.
+    """Return the pairs of trained networks by the step at which they part, and the epoch of each parting that the network got to.
 
     Both copies are trained by the trial's recipe on its images and labels, each in an order of minibatches of its own.
     """
     [alone] = plan([trial])
     steps = alone.signature.evaluation_steps
-    parent = train(alone, dataset, observed=range(len(steps)))
+    parent = train(alone, dataset, ONE_BY_ONE, observed=range(len(steps)))
     accuracies = np.nan_to_num(np.asarray(parent.curves.train_accuracy)[0])
-    places = {name: int(np.argmax(accuracies >= level)) if level else 0 for name, level in PARTINGS.items()}
+    reached = {name: np.flatnonzero(accuracies >= level) for name, level in PARTINGS.items()}
+    places = {name: int(own[0]) for name, own in reached.items() if len(own)}
     begun = {name: one(parent.snapshots[place], 0) for name, place in places.items()}
     recipe = trial.recipe
     labels = recipe.labels if recipe.labels.kind == "true" else replace(recipe.labels, seed=trial.seed)
-    own = make_recipe(replace(recipe, dataset=replace(recipe.dataset, subset_seed=trial.seed), labels=labels))
+    data = replace(recipe.dataset, subset_seed=trial.seed)
+    own = make_recipe(replace(recipe, dataset=data, labels=labels, evaluations=min(LOOKS, recipe.evaluations)))
     pair = [Trial(own, trial.seed + order) for order in ORDERS]
     apart = initial.by_seed(alone.signature.static, [each.seed for each in pair])
-    starts = [begun[name] for name in PARTINGS for _ in pair] + [one(apart, place) for place in range(len(pair))]
-    population = Population(signature(pair[0]), tuple(pair) * (len(PARTINGS) + 1))
-    trained = jax.tree.map(np.asarray, train(population, dataset, start=Start(stacked(starts))).layers)
-    names = [*PARTINGS, APART]
+    starts = [begun[name] for name in places for _ in pair] + [one(apart, place) for place in range(len(pair))]
+    population = Population(signature(pair[0]), tuple(pair) * (len(places) + 1))
+    trained = jax.tree.map(np.asarray, train(population, dataset, ONE_BY_ONE, start=Start(stacked(starts))).layers)
+    names = [*places, APART]
     found = {name: (one(trained, 2 * place), one(trained, 2 * place + 1)) for place, name in enumerate(names)}
     per_epoch = float(alone.signature.static.steps_per_epoch)
     return found, {name: float(parent.curve_steps[0][place]) / per_epoch for name, place in places.items()}

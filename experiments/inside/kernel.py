@@ -91,7 +91,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
         )
         for case in cases(evidence)
     ]
-    columns = ["trial", "inverse_energy", "top_energy", "linear_t99", "linear_given"]
+    columns = ["trial", "linear_t99", "linear_given", "inverse_energy", "top_energy"]
     table = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
     return {"networks": times.merge(table, on="trial", how="left")}
 
@@ -104,26 +104,31 @@ def of_case(case: Case, dataset: Dataset, epochs: int) -> pd.DataFrame:
     seen = [shown(trial, dataset, steps) for trial in trials]
     layers = one(initial.by_seed(static, [case.seed]), 0)
     matrix, outputs = tangent_kernel.kernel(static, layers, seen[0].pixels)
-    found = tangent_kernel.spectrum(matrix)
     rates = trials[0].recipe.optimizer.learning_rate, trials[0].recipe.optimizer.momentum
     looks = evaluation_steps(static.steps_per_epoch, steps, LOOKS, "log")
     labels = np.stack([each.labels for each in seen])
     fit = tangent_kernel.train(static, matrix, outputs, labels, seen[0].minibatches, *rates, looks)
-    targets = [tangent_kernel.centred(own, static.sizes[-1]) for own in labels]
-    return pd.DataFrame(
-        {
-            "trial": [trial.id for trial in trials],
-            "inverse_energy": [tangent_kernel.inverse_energy(found, own) for own in targets],
-            "top_energy": [tangent_kernel.energy_in_top(found, own) for own in targets],
-            "linear_t99": [to_fit(looks / float(static.steps_per_epoch), own) for own in fit.accuracy.T],
-            "linear_given": float(epochs),
-        }
-    )
+    found = {
+        "trial": [trial.id for trial in trials],
+        "linear_t99": [to_fit(looks / float(static.steps_per_epoch), own) for own in fit.accuracy.T],
+        "linear_given": float(epochs),
+    }
+    return pd.DataFrame(found | (_energies(matrix, labels, static.sizes[-1]) if LEARNED in case.trials else {}))
+
+
+def _energies(matrix: np.ndarray, labels: np.ndarray, classes: int) -> dict[str, list[float]]:
+    """Return y' K^-1 y and the share of energy along the leading eigenvectors, of labels [k, n]."""
+    found = tangent_kernel.spectrum(matrix)
+    targets = [tangent_kernel.centred(own, classes) for own in labels]
+    return {
+        "inverse_energy": [tangent_kernel.inverse_energy(found, own) for own in targets],
+        "top_energy": [tangent_kernel.energy_in_top(found, own) for own in targets],
+    }
 
 
 def with_kernel(networks: pd.DataFrame) -> pd.DataFrame:
     """Return the networks whose kernel was computed."""
-    return networks[networks["inverse_energy"].notna()]
+    return networks[networks["linear_given"].notna()]
 
 
 def explained(networks: pd.DataFrame, arm: str, images: int) -> Answer:

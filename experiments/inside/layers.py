@@ -39,9 +39,7 @@ GROUPS = {
     "clean": Mark("true labels", palette.BLUE, "o"),
     "test": Mark("test images", palette.GREY, "^", palette.DOTTED),
 }
-HALF = 0.5  # of the wrong labels: a layer that leaves as many is redundant
 NONE_KEPT = "a network without wrong labels, or without weights from before memorisation"
-BOUNDS = (0, 1)
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
@@ -137,10 +135,8 @@ def answer(tables: Tables, answers: Answers) -> None:
     rewound = {layer: value(table, REWOUND, "noisy", layer) for layer in range(1, depth + 1)}
     answers.give("deeper", give(rewound[1], rewound[depth]))  # what the last one costs more than the first
     again = pd.DataFrame({layer: value(table, RETRAINED, "noisy", layer) for layer in range(1, depth + 1)})
-    redundant = (again >= HALF).mean(axis=1).where(again.notna().all(axis=1))
-    answers.give("redundant-most", over_seeds(redundant, NONE_KEPT, estimate=partial(mean_interval, bounds=BOUNDS)))
-    last = over_seeds(again[depth], NONE_KEPT, estimate=partial(mean_interval, bounds=BOUNDS))
-    answers.give("redundant-last", last)
+    for claim, values in (("redundant-most", again.median(axis=1, skipna=False)), ("redundant-last", again[depth])):
+        answers.give(claim, over_seeds(values, NONE_KEPT, estimate=partial(mean_interval, bounds=(0, 1))))
     others = pd.DataFrame({layer: own for layer, own in rewound.items() if layer < depth}).mean(axis=1, skipna=False)
     answers.give("not-last", give(rewound[depth], others))
 
@@ -172,7 +168,6 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "epochs": int(evidence.settings["layers"]["epochs"]),
         "before": BEFORE,
         "before_epoch": float(table["before_epoch"].mean()),
-        "half": HALF,
     }
     file = figures.save(draw_layers(table, depth), evidence.folder, "layers")
     return Chapter(

@@ -63,7 +63,7 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
         moved.append(evidence.once(f"transfer-{seed}", (sys.modules[__name__], transfer), trial.id, compute))
     columns = ["seed", "labels", "start", "t99", "test_accuracy", "status"]
     table = pd.concat(moved, ignore_index=True) if moved else pd.DataFrame(columns=columns)
-    known = ["trial", "arm", "seed", "aligned", "aligned_start", "dead_first", "dead_last"]
+    known = ["trial", "arm", "seed", "aligned", "aligned_start", "dead_first", "dead_last", "active_last"]
     return {"networks": pd.DataFrame(parts, columns=known), "transfer": table}
 
 
@@ -90,6 +90,7 @@ def _of_network(evidence: Evidence, arm: str, trial: Trial) -> dict[str, object]
         "aligned_start": over_random(start),
         "dead_first": float(np.mean(active[0] == 0)),
         "dead_last": float(np.mean(active[-1] == 0)),
+        "active_last": float(np.mean(active[-1])),
     }
 
 
@@ -118,8 +119,8 @@ def answer(tables: Tables, answers: Answers) -> None:
         answers.give("transfer-{labels}", found, labels=kind)
     start = by_seed(networks, LEARNED, images, "aligned_start")
     answers.give("aligned-start", over_pairs(start, start**0, estimate=paired_ratio))
-    dead = [by_seed(networks, arm, images, "dead_last") for arm in (MEMORISED, LEARNED)]
-    answers.give("dead-late", over_pairs(*dead, estimate=partial(paired_difference, bounds=(-1, 1))))
+    active = [by_seed(networks, arm, images, "active_last") for arm in (LEARNED, MEMORISED)]
+    answers.give("sparse-late", over_pairs(*active, estimate=partial(paired_difference, bounds=(-1, 1))))
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
@@ -135,7 +136,8 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "aligned": {kind: answers[f"aligned-{kind}"] for kind in BY_LABELS},
         "start": answers["aligned-start"],
         "transfer": {kind: answers[f"transfer-{kind}"] for kind in BY_LABELS},
-        "dead": answers["dead-late"],
+        "sparse": answers["sparse-late"],
+        "dead": {kind: float(by_seed(networks, arm, images, "dead_last").mean()) for kind, arm in BY_LABELS.items()},
         "percentile": PERCENTILE,
     }
     drawn = {"alignment": draw_alignment(networks), "transfer": draw_transfer(networks, table)}

@@ -97,7 +97,8 @@ def draw_edge(table: pd.DataFrame, rates: list[float]) -> Drawing:
             panels.mean_line(axes, own, "edge", "step", label=marks[rate].name, **marks[rate].line)
         axes.axhline(1, **palette.REFERENCE)
         figures.step_axis(axes, float(table["step"].max()))
-        axes.set(title=mark.name, ylim=(0, None))
+        axes.set_title(mark.name)
+    row[0].set_ylim(0, 1.1 * max(1.0, float(table["edge"].max())))  # of both
     row[0].set_ylabel("sharpness × learning rate / 2")
     figures.shared_legend(figure, row[0])
     return figure

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from operator import itemgetter
 from typing import Any
 
 import jax
@@ -36,5 +35,7 @@ def drawing(*choices: Any) -> Callable[[jax.Array], Layers]:
 
 def by_seed(static: Static, seeds: Sequence[int] | np.ndarray) -> Layers:
     """Return the layers, leaves [T, ...], that networks of T seeds start from."""
-    drawn = drawing(static.sizes, static.init, static.receptive_field)(keys(np.asarray(seeds)[None]))
-    return jax.tree.map(lambda leaf: jnp.asarray(itemgetter(0)(leaf)), drawn)
+    draw = drawing(static.sizes, static.init, static.receptive_field)
+    # One by one: a single program whatever their number.
+    drawn = [draw(keys(np.array([[seed]]))) for seed in seeds]
+    return jax.tree.map(lambda *leaves: jnp.concatenate([leaf[0] for leaf in leaves]), *drawn)
