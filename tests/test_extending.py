@@ -168,6 +168,12 @@ def test_training_from_python(package):
 
 
 @pytest.mark.slow
+def test_copies_from_python(package):
+    one, other = re.findall(r"0\.\d+", start(package, "copies.py").stdout)
+    assert one != other
+
+
+@pytest.mark.slow
 def test_storing_from_python(package):
     assert "final_test_accuracy" in start(package, "storing.py").stdout
     assert len(memo.load(package / "runs").trials) == 5

@@ -314,5 +314,6 @@ def test_the_report_is_complete_and_its_words_are_numbers(report):
 def test_copies_that_part_have_one_start_and_two_ends(report):
     table = pd.read_csv(report / "tables" / "connectivity.csv")
     assert set(table["parting"]) == {*PARTINGS, APART} and set(table["way"]) == {LINE, CURVE}
-    ends = table[table["along"].isin([0, 1])]
+    # Those that part late may have fitted all labels already.
+    ends = table[table["along"].isin([0, 1]) & table["parting"].isin(["start", APART])]
     assert ends.groupby(["labels", "seed", "parting", "way"])["train_loss"].nunique().min() == 2

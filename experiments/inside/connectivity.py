@@ -23,7 +23,7 @@ from memo.storage.run_folders import Tables
 WAYS = {LINE: Mark("straight line", palette.VERMILION, "s", palette.DASHED), CURVE: Mark("curve", palette.BLUE, "o")}
 NAMES = {"start": "before\ntraining", "half": "at 50 %", "late": "at 90 %", APART: "never\ntogether"}
 STABLE = 0.02  # from which Frankle et al. call a network unstable
-NEVER = "a network that diverged, or never had the accuracy at which copies part"
+NEVER = "a network that diverged, or had no evaluation between the accuracy at which copies part and its end"
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:

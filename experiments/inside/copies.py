@@ -38,8 +38,9 @@ def ends(trial: Trial, dataset: Dataset) -> tuple[dict[str, tuple[Layers, Layers
     [alone] = plan([trial])
     steps = alone.signature.evaluation_steps
     parent = train(alone, dataset, ONE_BY_ONE, observed=range(len(steps)))
-    accuracies = np.nan_to_num(np.asarray(parent.curves.train_accuracy)[0])
-    reached = {name: np.flatnonzero(accuracies >= level) for name, level in PARTINGS.items()}
+    accuracies = np.asarray(parent.curves.train_accuracy)[0]
+    running = accuracies[np.isfinite(accuracies)][:-1]  # copies of a network at its end would be equal
+    reached = {name: np.flatnonzero(running >= level) for name, level in PARTINGS.items()}
     places = {name: int(own[0]) for name, own in reached.items() if len(own)}
     begun = {name: one(parent.snapshots[place], 0) for name, place in places.items()}
     recipe = trial.recipe
