@@ -10,6 +10,6 @@ Neyshabur et al. 2017); the tangent kernel at the start, and the training that i
 (Maennel et al. 2020); copies of a network that part (Frankle et al. 2020) and curves between networks (Garipov et al. 2018); and full-batch
 gradient descent at the edge of stability (Cohen et al. 2021).
 
-Expected: with random labels the product of spectral norms is several times as large and margins per complexity are smaller; labels lie
+Expected from the sources: with random labels the product of spectral norms is several times as large and margins per complexity are smaller; labels lie
 outside of the kernel's leading eigenvectors.
 """
