@@ -37,6 +37,7 @@ def tables():
     own = {
         "noisy": (0.9, 0.7, 0.9, 0.02, 0.95),
         "elr": (0.92, 0.92, 0.9, 0.02, 0.03),
+        "elr_strong": (0.94, 0.94, 0.92, 0.01, 0.02),
         "gce": (0.9, 0.85, 0.9, 0.02, 0.2),
         "linear": (0.85, 0.8, 0.82, 0.03, 0.2),
         "linear_few": (0.7, 0.5, 0.6, 0.1, 0.8),
@@ -102,6 +103,9 @@ def test_every_claim_is_answered(answers):
         ("batches", 0.09),
         ("peak-rises", 0.1),
         ("peak-falls", 0.15),
+        ("kept-elr_strong", 0.0),
+        ("elsewhere-rises", 0.1),
+        ("elsewhere-falls", 0.15),
         ("peak-noise", 0.15 - 950 / 1e5),
         ("stopped-rises", 0.05),
         ("stopped-gains", 0.175),
@@ -115,6 +119,13 @@ def test_every_claim_is_answered(answers):
 )
 def test_answers_are_those_of_the_tables(answers, claim, value):
     assert answers[claim].value == pytest.approx(value)
+
+
+def test_a_peak_that_the_other_seeds_choose_is_none_of_noise():
+    noise = pd.DataFrame(np.random.default_rng(0).normal(size=(2000, 4)), columns=[12, 50, 100, 1000])
+    for found in descent.elsewhere(noise):
+        assert abs(found.mean()) < 0.1 and len(found) == 2000
+    assert descent.peak_width(noise)[0].value > 12  # while the highest of each seed is somewhere
 
 
 def test_without_the_widths_that_are_compared_claims_on_them_have_no_estimate(tables):

@@ -78,6 +78,9 @@ def answer(tables: Tables, answers: Answers) -> None:
     answers.give("peak-rises", _mean(excess(noisy, THRESHOLD, BELOW)))
     answers.give("peak-falls", _mean(excess(noisy, THRESHOLD, BEYOND)))
     answers.give("peak-width", peak_width(noisy))
+    rises, falls = elsewhere(noisy)
+    answers.give("elsewhere-rises", _mean(rises))
+    answers.give("elsewhere-falls", _mean(falls))
     more = over_pairs(excess(noisy, THRESHOLD, BEYOND), excess(clean, THRESHOLD, BEYOND), DIVERGED)
     answers.give("peak-noise", more if {THRESHOLD, BEYOND} <= set(noisy) & set(clean) else (None, LACKING))
     answers.give("stopped-rises", _mean(excess(stopped, THRESHOLD, BELOW)))
@@ -102,6 +105,22 @@ def peak_width(losses: pd.DataFrame) -> Answer:
     return over_seeds(peaks, DIVERGED, estimate=geometric_mean, asked=len(losses))
 
 
+def elsewhere(losses: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Return by seed the loss at the width from BELOW on where that of the others is highest, minus where theirs is lowest before, and minus BEYOND.
+
+    Chosen by the other seeds, a peak is none by choice. Both are empty where BEYOND or all other seeds are missing.
+    """
+    known = losses[[width for width in losses if width >= BELOW]].dropna()
+    if BEYOND not in known or len(known) < 2:
+        return pd.Series(dtype=float), pd.Series(dtype=float)
+    rises, falls = {}, {}
+    for seed, own in known.iterrows():
+        others = known.drop(index=seed).mean()
+        top = others.idxmax()
+        rises[seed], falls[seed] = own[top] - own[others[:top].idxmin()], own[top] - own[BEYOND]
+    return pd.Series(rises), pd.Series(falls)
+
+
 def vertex(widths: np.ndarray, losses: np.ndarray) -> float:
     """Return where the parabola through the highest of the losses [n] and its neighbours is highest, over the logarithm of widths [n].
 
@@ -123,6 +142,8 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "rises": answers["peak-rises"],
         "falls": answers["peak-falls"],
         "width": answers["peak-width"],
+        "up": answers["elsewhere-rises"],
+        "down": answers["elsewhere-falls"],
         "noise": answers["peak-noise"],
         "stopped": answers["stopped-rises"],
         "gains": answers["stopped-gains"],

@@ -1,11 +1,14 @@
 """Early learning: wrong labels are answered with the true class before they are memorised, and losses that keep it so."""
 
+import itertools
+
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from experiments.label_noise.networks import (
     CLEAN,
     ELR,
+    ELR_STRONG,
     GCE,
     LINEAR,
     LINEAR_FEW,
@@ -28,6 +31,7 @@ from memo.storage.run_folders import Tables
 ARMS = {
     NOISY: "cross-entropy",
     ELR: "early-learning regulariser",
+    ELR_STRONG: "the same, larger weight",
     GCE: "generalised cross-entropy",
     LINEAR: "softmax regression",
     LINEAR_FEW: "softmax regression, few images",
@@ -56,7 +60,7 @@ def answer(tables: Tables, answers: Answers) -> None:
     few = networks[networks["arm"] == LINEAR_FEW]
     memorises = difference(networks, (LINEAR_FEW, "last_given_label"), (LINEAR_FEW, "stopped_given_label"))
     answers.give("linear-late", memorises, int(few["images"].max()) if len(few) else None)
-    for arm in (ELR, GCE):
+    for arm in (ELR, ELR_STRONG, GCE):
         last, stopped = (arm, "last_test_accuracy"), (arm, "stopped_test_accuracy")
         answers.give(f"kept-{arm}", difference(networks, last, stopped))
         answers.give(f"memorised-{arm}", mean(networks, arm, "last_given_label", estimate=mean_share))
@@ -76,6 +80,8 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "linear_late": answers["linear-late"],
         "memorised": answers[f"memorised-{ELR}"],
         "kept": answers[f"kept-{ELR}"],
+        "kept_strong": answers[f"kept-{ELR_STRONG}"],
+        "strong": evidence.asked_trials(ELR_STRONG)[0].recipe.regularization.early_learning,
         "kept_gce": answers[f"kept-{GCE}"],
         "beyond": answers[f"beyond-{ELR}"],
         "beyond_gce": answers[f"beyond-{GCE}"],
@@ -99,14 +105,15 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
 
 def draw_shares(along: pd.DataFrame) -> Drawing:
     """Return the shares of mislabelled images by epoch, a panel for each arm: means over seeds, with bands over all of them."""
-    figure, [row] = figures.grid(1, len(ARMS), width=2.35, height=2.7, sharey=True)
-    for axes, (arm, name) in zip(row, ARMS.items()):
+    figure, rows = figures.grid(2, 3, width=3.2, height=2.4, sharey=True)
+    for axes, (arm, name) in zip(itertools.chain(*rows), ARMS.items()):
         own = along[along["arm"] == arm]
         for column, mark in SHARES.items():
             panels.mean_line(axes, own, column, label=mark.name, **mark.line)
         figures.epoch_axis(axes, own["epoch"].max())
         axes.set(ylim=(0, 1.02))
-        axes.set_title(name.replace(", ", ",\n").replace("early-learning ", "early-learning\n"), fontsize=9)
-    row[0].set_ylabel("share of images")
-    figures.shared_legend(figure, row[0])
+        axes.set_title(name)
+    for row in rows:
+        row[0].set_ylabel("share of images")
+    figures.shared_legend(figure, rows[0][0])
     return figure

@@ -11,7 +11,7 @@ from memo.commands.evidence import Evidence
 from memo.statistics.intervals import paired_difference
 from memo.statistics.over_seeds import Answer, over_pairs, over_seeds
 
-CLEAN, NOISY, ELR, GCE = "clean", "noisy", "elr", "gce"
+CLEAN, NOISY, ELR, ELR_STRONG, GCE = "clean", "noisy", "elr", "elr_strong", "gce"
 LINEAR, LINEAR_FEW = "linear", "linear_few"
 FRESH, FIXED, BATCHES = "fresh", "fixed", "batches"
 WIDTHS, WIDTHS_NOISY = "widths", "widths_noisy"
