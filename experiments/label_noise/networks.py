@@ -13,7 +13,7 @@ from memo.statistics.over_seeds import Answer, over_pairs, over_seeds
 
 CLEAN, NOISY, ELR, ELR_STRONG, GCE = "clean", "noisy", "elr", "elr_strong", "gce"
 LINEAR, LINEAR_FEW = "linear", "linear_few"
-FRESH, FIXED, BATCHES = "fresh", "fixed", "batches"
+FRESH, FRESH_100, FIXED, BATCHES, RATES = "fresh", "fresh_100", "fixed", "batches", "rates"
 WIDTHS, WIDTHS_NOISY = "widths", "widths_noisy"
 SYMMETRIC, PAIR, SIMILAR = "symmetric", "pair", "similar"
 DIVERGED = "a diverged network"
