@@ -78,11 +78,15 @@ def answer(tables: Tables, answers: Answers) -> None:
     answers.give("peak-rises", _mean(excess(noisy, THRESHOLD, BELOW)))
     answers.give("peak-falls", _mean(excess(noisy, THRESHOLD, BEYOND)))
     answers.give("peak-width", peak_width(noisy))
-    rises, falls = elsewhere(noisy)
-    answers.give("elsewhere-rises", _mean(rises))
-    answers.give("elsewhere-falls", _mean(falls))
-    more = over_pairs(excess(noisy, THRESHOLD, BEYOND), excess(clean, THRESHOLD, BEYOND), DIVERGED)
-    answers.give("peak-noise", more if {THRESHOLD, BEYOND} <= set(noisy) & set(clean) else (None, LACKING))
+    peaks = chosen(noisy)
+    highest = at(noisy, peaks["top"])
+    answers.give("elsewhere-rises", _mean(highest - at(noisy, peaks["low"])))
+    falls = {
+        name: at(own, peaks["top"]) - own.get(BEYOND, np.nan) for name, own in (("noisy", noisy), ("clean", clean))
+    }
+    answers.give("elsewhere-falls", _mean(falls["noisy"].reindex(peaks.index)))
+    more = over_pairs(falls["noisy"].reindex(peaks.index), falls["clean"].reindex(peaks.index), DIVERGED)
+    answers.give("peak-noise", more if len(peaks) and BEYOND in clean else (None, LACKING))
     answers.give("stopped-rises", _mean(excess(stopped, THRESHOLD, BELOW)))
     answers.give("stopped-gains", _mean((noisy - stopped)[THRESHOLD] if THRESHOLD in noisy else noisy.sum(axis=1)[:0]))
     wide = networks[(networks["arm"] == WIDTHS_NOISY) & (networks["width"] == BEYOND)].set_index("seed")
@@ -105,20 +109,25 @@ def peak_width(losses: pd.DataFrame) -> Answer:
     return over_seeds(peaks, DIVERGED, estimate=geometric_mean, asked=len(losses))
 
 
-def elsewhere(losses: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Return by seed the loss at the width from BELOW on where that of the others is highest, minus where theirs is lowest before, and minus BEYOND.
+def chosen(losses: pd.DataFrame) -> pd.DataFrame:
+    """Return by seed two widths from BELOW on: `top`, where the mean loss of the other seeds is highest, and `low`, where it is lowest before.
 
-    Chosen by the other seeds, a peak is none by choice. Both are empty where BEYOND or all other seeds are missing.
+    Chosen by the other seeds, a peak is none by choice. Empty where BEYOND or all other seeds are missing.
     """
     known = losses[[width for width in losses if width >= BELOW]].dropna()
     if BEYOND not in known or len(known) < 2:
-        return pd.Series(dtype=float), pd.Series(dtype=float)
-    rises, falls = {}, {}
-    for seed, own in known.iterrows():
-        others = known.drop(index=seed).mean()
-        top = others.idxmax()
-        rises[seed], falls[seed] = own[top] - own[others[:top].idxmin()], own[top] - own[BEYOND]
-    return pd.Series(rises), pd.Series(falls)
+        return pd.DataFrame(columns=["top", "low"])
+    others = {seed: known.drop(index=seed).mean() for seed in known.index}
+    return pd.DataFrame.from_dict(
+        {seed: (own.idxmax(), own[: own.idxmax()].idxmin()) for seed, own in others.items()},
+        orient="index",
+        columns=["top", "low"],
+    )
+
+
+def at(losses: pd.DataFrame, widths: pd.Series) -> pd.Series:
+    """Return by seed the loss at a width of its own; NaN where the seed or the width is missing."""
+    return pd.Series({seed: losses[width].get(seed, np.nan) for seed, width in widths.items()}, dtype=float)
 
 
 def vertex(widths: np.ndarray, losses: np.ndarray) -> float:
