@@ -224,7 +224,7 @@ def draw_energies(networks: pd.DataFrame, sizes: list[int]) -> Drawing:
     figures.log_axis(inverse)
     share.axhline(0.1, **palette.REFERENCE)
     inverse.set_ylabel("y′ H⁻¹ y")
-    share.set(ylabel="share of label energy along\nthe first tenth of eigenvectors", ylim=(0, 1))
+    share.set(ylabel="share of label energy in\nthe first tenth", ylim=(0, 1))
     for axes in (inverse, share):
         figures.count_axis(axes, sizes)
         axes.set_xlabel("training images, n")
