@@ -324,7 +324,7 @@ def test_texts(page):
 def test_markdown_is_short_and_what_it_links_to_exists(written):
     text = (written / "report.md").read_text()
     for sentence in (
-        "Networks &lt;fit&gt; labels. (Zhang et al. 2017) — **holds in part**",
+        "Networks &lt;fit&gt; labels. (Zhang et al. 2017): *holds in part*",
         "digits is slow. (ours",
     ):
         assert sentence in text
