@@ -519,6 +519,7 @@ def test_the_report_holds_no_path_of_this_machine_and_no_gap(quick):
     assert not {"nan", "None", "<NA>", "inf"} & set(re.findall(r"[\w<>]+", text))
 
 
+@pytest.mark.slow
 def test_the_committed_report_is_that_of_the_committed_readings(tmp_path):
     committed = ROOT / "results" / "benchmark"
     shutil.copy(committed / FILE, tmp_path)

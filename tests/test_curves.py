@@ -42,6 +42,7 @@ def test_a_curve_through_the_mean_is_the_straight_line(shown):
     np.testing.assert_array_equal(found[1], line[1])
 
 
+@pytest.mark.slow
 def test_one_step_by_hand(shown):
     """The gradient at a place t of the curve, times 2 t (1 - t)."""
     a, b = network(1), network(2)

@@ -131,6 +131,7 @@ def test_the_objective_rises(networks, loss):
     assert set(rows["iterations"]) <= set(range(-1, drawings.STEPS + 1))
 
 
+@pytest.mark.slow
 def test_networks_side_by_side_draw_as_one_does(networks):
     # Where the gradient of a pixel is near 0, its sign may differ by rounding.
     together = networks("cross_entropy")

@@ -44,6 +44,7 @@ def test_the_penalty_in_closed_form():
     assert np.isfinite(early_learning.penalty(certain, early_learning.remember(certain, certain, 0.9))).all()
 
 
+@pytest.mark.slow
 def test_the_loss_of_a_minibatch_and_its_gradient():
     """Of a network that sees nothing, by its biases; the gradient of the averages themselves is left out, as in the source."""
     static = builders.static((4, 10), early_learning=True)

@@ -141,6 +141,7 @@ def test_validation_is_a_full_pass_over_images_held_out_with_their_true_labels(t
         assert np.isfinite(curves.validation_loss[place]).all()
 
 
+@pytest.mark.slow
 def test_images_held_out_change_no_bit_of_what_else_is_measured(trials, small_mnist):
     with_them, without = (
         execution.train(plan(trials(settings | {"labels.kind": "shuffled"}))[0], small_mnist)

@@ -192,6 +192,7 @@ def test_minibatches_are_of_the_recipes_size(networks):
     assert np.isnan(row_of(gradients.measure(networks(step=None)), 1)["step_length"])
 
 
+@pytest.mark.slow
 def test_a_linear_softmax_has_the_textbook_gradient(networks):
     of = only(networks(static_of(sizes=(36, 4))), 0)
     rows = gradients.measure(of)
@@ -243,6 +244,7 @@ def test_weights_outside_of_a_receptive_field_do_not_count(networks):
     assert row["slope_random_sd"] == pytest.approx(row["norm"] / np.sqrt(len(part)), rel=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_diverged_network_gives_no_number_and_disturbs_no_other(networks, value):
     whole = networks()

@@ -163,6 +163,7 @@ def test_the_probe_agrees_with_the_matrix(networks, columns, small_mnist):
     assert columns["exact"].tolist() == [True, True, False]
 
 
+@pytest.mark.slow
 def test_by_lanczos_alone_it_is_nearly_the_same(networks, columns, monkeypatch):
     monkeypatch.setattr(probe, "EXACT", 0)
     found = probe.measure(networks)

@@ -78,6 +78,7 @@ def test_scaling_the_weights_does_not_change_margins_per_complexity(drawn):
     np.testing.assert_allclose(normalised(twice), normalised(bare), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_probe_along_training(mnist):
     """Before training nothing has moved; margins are those of the layers and images; the start is that of its seed."""
     settings = {"dataset.n_train": 100, "dataset.n_test": 50, "model.widths": [8], "batch_size": 50, "epochs": 4}

@@ -105,6 +105,7 @@ def one_network(seed=0, **each):
     return NetworkData(jnp.zeros(1, jnp.uint8), hyper, own, purpose_key(seed, "regularization"), jnp.float32(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_noise_images_weigh_as_much_as_images_and_are_to_be_answered_evenly(loss):
     """A network that sees nothing answers every image by its biases alone, so the loss has a closed form."""

@@ -86,6 +86,7 @@ def test_a_measurement_that_knows_no_statistics_is_refused():
         as_seen(builders.static((4, 2), scaling="per_image"), jnp.zeros((1, 4)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EXPECTED)
 def test_losses_are_those_of_scaled_images(colours, kind):
     found = trained(colours, kind)

@@ -41,6 +41,7 @@ def ordinary(mnist):
     return own, train(own, mnist, observed=range(4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packs", [1, 2])
 def test_from_the_ordinary_start_it_is_ordinary_training(mnist, ordinary, packs):
     """To the bit, whatever the layout, which may leave a place empty."""

@@ -60,6 +60,7 @@ def test_energies_in_closed_form():
     np.testing.assert_allclose(tangent_kernel.centred(np.array([1, 0]), 2), [[-0.5, 0.5], [0.5, -0.5]])
 
 
+@pytest.mark.slow
 def test_linearised_training_is_training_where_the_network_is_linear(pixels):
     """Softmax regression, momentum and minibatches: outputs by the kernel are those by the weights."""
     sizes = (5, CLASSES)
@@ -98,6 +99,7 @@ def test_one_image_against_its_differential_equation():
     assert margin + np.exp(margin) == pytest.approx(1 + 2 * k * rate * steps, rel=5e-3)
 
 
+@pytest.mark.slow
 def test_softmax_regression_in_the_suite_is_its_own_linearisation(mnist):
     """On the images, labels and minibatches that the network is shown, at each of its evaluations."""
     settings = {"dataset.n_train": 90, "dataset.n_test": 50, "model.widths": [], "batch_size": 40, "epochs": 6}
