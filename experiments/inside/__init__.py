@@ -1,7 +1,7 @@
 """What is different inside a network when it memorises: norms and margins, kernels, layers, transfer, valleys, sharpness.
 
     python -m experiments.inside                  about 13 minutes on two cores
-    python -m experiments.inside scale=quick      under a minute: the pipeline, not the finding
+    python -m experiments.inside scale=quick      about a minute: the pipeline, not the finding
     python -m experiments.inside scale=reference  three hours (estimated): up to all images, width 512
 
 Networks on true and on random labels of 1,000 to 10,000 images: norms and margins at equal training loss (Bartlett et al. 2017,
