@@ -42,13 +42,13 @@ def audit(result: Result, folder: Path) -> Audit | None:
     try:
         found = analysis.answers(Tables({name: table for name, table in tables.items() if name != "claims"}))
     except (KeyError, AttributeError) as error:  # a column or a table that the experiment had not when it was run
-        lacking = f"the tables lack what today's analysis reads ({error}); {result.experiment.command} makes them anew."
+        lacking = f"the tables lack what today's analysis reads ({error}); {result.command or result.experiment.command} makes them anew."
         return Audit(result.folder, len(result.ledger), numbers, [lacking])
     again = found.ledger(result.scale)
     mismatches = _differences(result.ledger, again)
     stored = read_table((folder / "sentences.csv").read_text(encoding="utf-8"))
     if not stored.astype(str).equals(sentences.table(result.ledger).astype(str)):
-        mismatches.append(f"{result.name}: sentences.csv does not follow from claims.csv.")
+        mismatches.append(f"{result.folder}: sentences.csv does not follow from claims.csv.")
     return Audit(result.folder, len(result.ledger), numbers, mismatches)
 
 
