@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from experiments.local_minima.networks import KINDS, width_axis, widths_of, with_width
+from experiments.local_minima.networks import KINDS, noted, of_arms, width_axis, widths_of, with_width
 from memo.commands.evidence import Evidence
 from memo.data.pixels import area_average
 from memo.data.randomness import generator
@@ -96,16 +96,15 @@ def answer(tables: Tables, answers: Answers) -> None:
     """Answer how high barriers are, the share that matching removes, and how much higher they are with shuffled labels."""
     frame = barriers(tables["lines"])
     answers.conditions(width=widths_of(frame))
+    answers.trained_on(of_arms(tables, ARM))
     for width in widths_of(frame):
         for labels in KINDS:
             before, after = (_of(frame, width, labels, way) for way in WAYS)
             estimate, note = over_seeds(before, NONE, unit="pairs")
-            answers.give(f"barrier-{labels}-{{width}}", (estimate, "; ".join(filter(None, (PAIRS, note)))), width=width)
+            answers.give(f"barrier-{labels}-{{width}}", (estimate, noted(PAIRS, note)), width=width)
             removed = (1 - after / before).where(before > 0)
             estimate, note = over_seeds(removed, NONE, unit="pairs")
-            answers.give(
-                f"matching-{labels}-{{width}}", (estimate, "; ".join(filter(None, (PAIRS, note)))), width=width
-            )
+            answers.give(f"matching-{labels}-{{width}}", (estimate, noted(PAIRS, note)), width=width)
         for way in WAYS:
             gap = over_pairs(_of(frame, width, "shuffled", way), _of(frame, width, "true", way))
             answers.give("barrier-gap-{way}-{width}", gap, way=way, width=width)

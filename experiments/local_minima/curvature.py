@@ -1,24 +1,23 @@
 """The type of critical points found by training: the share of negative eigenvalues of the Hessian."""
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from experiments.local_minima.networks import KINDS, of_arms, width_axis, widths_of
+from experiments.local_minima.networks import KINDS, noted, of_arms, width_axis, widths_of
 from memo.commands.evidence import Evidence
 from memo.probes.hessian import ZERO, eigenvalues
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
-from memo.statistics.intervals import mean_interval
+from memo.statistics.intervals import mean_interval, share
 from memo.statistics.over_seeds import over_seeds
 from memo.storage.run_folders import Tables
 
 ARMS = ("index_10", "index_25", "index_wider")
 DIVERGED = "a diverged network"
+FEW = 0.02  # share of negative eigenvalues that counts as almost none
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
@@ -67,10 +66,11 @@ def answer(tables: Tables, answers: Answers) -> None:
     """Answer how many directions of negative curvature remain, and how near to a critical point training ended."""
     networks = read(tables)
     answers.conditions(width=widths_of(networks))
+    answers.trained_on(networks)
     for (labels, width), own in networks.groupby(["labels", "width"]):
         exact = "all eigenvalues" if (own["exact"] == True).all() else "estimated by Lanczos quadrature"  # noqa: E712
-        estimate, note = over_seeds(own["negative"], DIVERGED, estimate=partial(mean_interval, bounds=(0, 1)))
-        answers.give(f"index-{labels}-{{width}}", (estimate, "; ".join(filter(None, (exact, note)))), width=int(width))
+        estimate, note = over_seeds(own["negative"], DIVERGED, estimate=lambda shares: share(shares <= FEW))
+        answers.give(f"index-{labels}-{{width}}", (estimate, noted(exact, note)), width=int(width))
         answers.give(f"gradient-{labels}-{{width}}", over_seeds(own["gradient_share"], DIVERGED), width=int(width))
     for labels in KINDS:
         before = networks[networks["labels"] == labels]["negative_start"].dropna()
@@ -136,5 +136,5 @@ def _shares(axes: Axes, networks: pd.DataFrame) -> None:
             face = mark.color if exact else "none"
             panels.intervals(axes, {width: mean_interval(values)}, mark, factor=shift, markerfacecolor=face)
     width_axis(axes, widths_of(networks))
-    axes.set(title="at the end of training", ylabel="share negative, of those beyond ±0.001")
+    axes.set(title="at the end of training", ylabel="share of negative ones")
     axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))

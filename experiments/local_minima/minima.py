@@ -65,6 +65,7 @@ def answer(tables: Tables, answers: Answers) -> None:
     """Answer how a population of minima changes with width."""
     losses = losses_of(tables)
     answers.conditions(width=losses)
+    answers.trained_on(of_arms(tables, ARM))
     test = {width: values[1] for width, values in losses.items()}
     notes = {width: noted(UNIT, lost(tables, ARM, width)) for width in losses}
     _spreads(answers, test, notes)
@@ -123,6 +124,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "unlucky": {"first": answers["unlucky-small"], "last": answers["unlucky-large"]},
         "rho": {width: correlation(values) for width, values in losses.items()},
         "gap": answers["correlation-ends"],
+        "losses": {width: float(values[0].mean()) for width, values in losses.items()},
         "paper": {width: value for width, value in PAPER.items() if width in losses},
     }
     distributions = figures.save(draw_distributions(losses), evidence.folder, "distributions")
@@ -133,7 +135,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         title="Minima by width",
         findings=[text.block("quality", **facts), text.block("correlation", **facts)],
         figures=[text.figure(distributions, **facts), text.figure(correlations, **facts)],
-        methods=[text.block("methods")],
+        methods=[text.block("methods", **facts)],
     )
 
 

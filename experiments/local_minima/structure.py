@@ -66,6 +66,7 @@ def answer(tables: Tables, answers: Answers) -> None:
     """Answer how much longer shuffled labels take, and how much sharper and more spread their networks are."""
     frame, final = tables["at_matched_loss"], of_arms(tables, ARM)
     answers.conditions(width=widths_of(frame))
+    answers.trained_on(final)
     for width in widths_of(frame):
         note = noted(PAIRS, lost(tables, ARM, width))
         at = {level: frame[frame["level"] == level] for level in LEVELS}
