@@ -87,8 +87,9 @@ def answer(tables: Tables, answers: Answers) -> None:
     answers.give("elsewhere-falls", _mean(falls["noisy"].reindex(peaks.index)))
     more = over_pairs(falls["noisy"].reindex(peaks.index), falls["clean"].reindex(peaks.index), DIVERGED)
     answers.give("peak-noise", more if len(peaks) and BEYOND in clean else (None, LACKING))
-    answers.give("stopped-rises", _mean(excess(stopped, THRESHOLD, BELOW)))
-    answers.give("stopped-gains", _mean((noisy - stopped)[THRESHOLD] if THRESHOLD in noisy else noisy.sum(axis=1)[:0]))
+    when_stopped = at(stopped, peaks["top"])
+    answers.give("stopped-peak", _mean((when_stopped - stopped.get(BEYOND, np.nan)).reindex(peaks.index)))
+    answers.give("stopped-gains", _mean(highest - when_stopped))
     wide = networks[(networks["arm"] == WIDTHS_NOISY) & (networks["width"] == BEYOND)].set_index("seed")
     for name in MEASURES:
         for what, one, other in (("rises", "highest", "stopped"), ("falls", "highest", "last")):
@@ -154,7 +155,8 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "up": answers["elsewhere-rises"],
         "down": answers["elsewhere-falls"],
         "noise": answers["peak-noise"],
-        "stopped": answers["stopped-rises"],
+        "stopped": answers["stopped-peak"],
+        "lowest": {name: losses(networks, WIDTHS_NOISY, f"{name}_loss").mean() for name in ("last", "stopped")},
         "gains": answers["stopped-gains"],
         "again": answers["epochs-falls-loss"],
         "again_error": answers["epochs-falls-error"],

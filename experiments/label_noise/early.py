@@ -25,7 +25,7 @@ from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
-from memo.statistics.intervals import mean_share
+from memo.statistics.intervals import mean_share, share
 from memo.storage.run_folders import Tables
 
 ARMS = {
@@ -36,6 +36,7 @@ ARMS = {
     LINEAR: "softmax regression",
     LINEAR_FEW: "softmax regression, few images",
 }
+MOST = 0.9  # share of its mislabelled images that a network has memorised in the end, at least
 SHARES = {
     "true_class": Mark("answered with their true class", palette.BLUE, dashes=palette.SOLID),
     "given_label": Mark("answered with their wrong label", palette.VERMILION, dashes=palette.DASHED),
@@ -56,7 +57,7 @@ def answer(tables: Tables, answers: Answers) -> None:
     for arm, name in ((NOISY, "first"), (LINEAR, "linear")):
         answers.give(f"{name}-true", mean(networks, arm, "stopped_true_class", estimate=mean_share))
         answers.give(f"{name}-memorised", mean(networks, arm, "stopped_given_label", estimate=mean_share))
-    answers.give("late-memorised", mean(networks, NOISY, "last_given_label", estimate=mean_share))
+    answers.give("late-memorised", mean(networks, NOISY, "last_given_label", estimate=lambda shares: share(shares >= MOST)))
     few = networks[networks["arm"] == LINEAR_FEW]
     memorises = difference(networks, (LINEAR_FEW, "last_given_label"), (LINEAR_FEW, "stopped_given_label"))
     answers.give("linear-late", memorises, int(few["images"].max()) if len(few) else None)
@@ -75,7 +76,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     facts = {
         "first": answers["first-true"],
         "first_memorised": answers["first-memorised"],
-        "last": answers["late-memorised"],
+        "last": mean(networks, NOISY, "last_given_label", estimate=mean_share)[0],
         "linear": answers["linear-true"],
         "linear_late": answers["linear-late"],
         "memorised": answers[f"memorised-{ELR}"],
