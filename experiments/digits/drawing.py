@@ -44,7 +44,7 @@ def answer(tables: Tables, answers: Answers) -> None:
         sure = over_arm(networks, MAIN, f"drawn_confidence_{start}", (0, 1))
         answers.give("draws-confidently-{start}", sure, images, start=start)
         agreed = over_arm(networks, MAIN, f"drawn_agreed_{start}", (0, 1))
-        answers.give("draws-unreadably-{start}", agreed, images, start=start)
+        answers.give("drawings-read-{start}", agreed, images, start=start)
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
@@ -52,7 +52,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     text = Text("experiments.digits", "drawing")
     facts = {
         "sure": {start: answers[f"draws-confidently-{start}"] for start in STARTS},
-        "agreed": {start: answers[f"draws-unreadably-{start}"] for start in STARTS},
+        "agreed": {start: answers[f"drawings-read-{start}"] for start in STARTS},
         "steps": drawings.STEPS,
         "step": drawings.STEP,
     }

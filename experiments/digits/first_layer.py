@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from experiments.digits.networks import RECIPES, between, by_seed, images_of, over_arm
+from experiments.digits.networks import RECIPES, between, by_seed, images_of, over_arm, share_of
 from memo.commands.evidence import Evidence
 from memo.probes import first_layer
 from memo.reporting import figures, palette, panels
@@ -29,7 +29,9 @@ MARKS = {
 }
 CHANGES = {"decay": "weight decay", "dropout": "dropout", "patches": "local receptive fields"}
 TRUE = {arm: RECIPES[arm] for arm in ("nielsen", "chosen")}
-ARMS = TRUE | {"shuffled": "shuffled labels"} | CHANGES
+FEW = {"few": "500 images", "shuffled": "500 images,\nshuffled labels"}
+ARMS = TRUE | FEW | CHANGES
+FITTED = 0.9  # share of its shuffled labels that a network must fit, for its patterns to be theirs
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
@@ -67,7 +69,12 @@ def answer(tables: Tables, answers: Answers) -> None:
         answers.give(
             "not-edges-{arm}", over_arm(networks, arm, "participation_end", (0, 1)), images_of(networks, arm), arm=arm
         )
-    answers.give("patterns-need-labels", between(networks, "chosen", "shuffled", "autocorrelation_end"))
+    fits = by_seed(networks, "shuffled", "final_train_accuracy")
+    fitting = share_of(networks, "shuffled", (fits >= FITTED).astype(float).mask(fits.isna()))
+    answers.give("shuffled-fits", fitting, images_of(networks, "shuffled"))
+    labels = between(networks, *FEW, "autocorrelation_change")
+    unfitted = (None, "the networks do not fit the shuffled labels")
+    answers.give("patterns-need-labels", labels if fits.mean() >= FITTED else unfitted, images_of(networks, *FEW))
     for arm in CHANGES:
         answers.give("smoother-{change}", between(networks, arm, "chosen", "autocorrelation_end"), change=arm)
         answers.give("no-worse-{change}", between(networks, arm, "chosen", "final_test_accuracy"), change=arm)
@@ -94,7 +101,8 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         ("nielsen", "change"): "Nielsen's recipe,\nchange by training",
         ("chosen", "start"): "tuned recipe,\nbefore training",
         ("chosen", "end"): "tuned recipe,\nafter training",
-        ("shuffled", "end"): "the same on\nshuffled labels",
+        ("few", "change"): "500 images,\nchange by training",
+        ("shuffled", "change"): "the same on\nshuffled labels",
     }
     changed = {
         (arm, "end"): f"{ARMS[arm]}\naccuracy {means.loc[arm, 'final_test_accuracy']:.3f}"
