@@ -15,6 +15,7 @@ from memo.statistics.over_seeds import Answer, over_seeds, twins, where
 from memo.storage.run_folders import Tables
 
 WIDE = 64  # units in the narrowest layer from which a network is expected to memorise
+FITTED = 0.993  # of the labels: the least of the paper's two MLPs, as third parties note it
 UNFITTED: Answer = (None, "not every network fitted its shuffled labels")
 SOFTMAX = "softmax"  # softmax regression, where the widths of networks stand
 LINEAR_MARK = Mark("softmax regression, shuffled labels", palette.GREY, "X", palette.DASH_DOTTED)
@@ -53,10 +54,10 @@ def answer(tables: Tables, answers: Answers) -> None:
 
 
 def _fitting(networks: pd.DataFrame) -> Answer:
-    """Return the share of networks that fit every label; a diverged one does not."""
+    """Return the share of networks that fit their labels; a diverged one does not."""
     if networks.empty:
         return None, f"no network has {WIDE} units per layer and more"
-    return share(networks["final_train_accuracy"] == 1), ""
+    return share(networks["final_train_accuracy"] >= FITTED), ""
 
 
 def _across(networks: pd.DataFrame, whole: list[str]) -> Answer:
@@ -76,6 +77,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     facts = {
         "images": int(networks["images"].max()),
         "seeds": networks["seed"].nunique(),
+        "epochs": int(evidence.tables.trials["epochs"].max()),
         "widths": widths,
         "memorised": whole,
         "reached": shuffled.groupby("width")["final_train_accuracy"].mean().to_dict(),

@@ -16,6 +16,7 @@ TITLES = {
     **{f"t{level}": f"epochs to {level} %" for level in (50, 90, 99)},
     **{key: words for key, (words, _) in SHAPES.items()},
 }
+LINE = 0.98  # R² from which a curve is almost a line
 STRAIGHT = {key: value for key, (_, value) in SHAPES.items()} | {"start": 0.25}
 TITLES["start"] = "time to 10 % / 10 to 50 %"
 
@@ -53,7 +54,9 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "largest": largest,
         "seeds": networks["seed"].nunique(),
         "r2": {curve: answers[f"linear-{curve}-{largest}"] for curve in LEVELS},
-        "start": {curve: answers[f"fiddles-{curve}-{largest}"] for curve in LEVELS},
+        "start": {curve: answers[f"fiddles-{curve}-{largest}"] for curve in LEVELS}
+        | {"shuffled": mean(networks, "loss_start", "shuffled", largest, networks["seed"].nunique())[0]},
+        "straight": [width for width in widths if (line := answers[f"linear-loss-{width}"]) and line.value >= LINE],
         "steeper": {curve: answers[f"steeper-{curve}-{largest}"] for curve in LEVELS},
     }
     drawn = [("scaled", draw_scaled(curves, networks, widths, evidence.classes))]

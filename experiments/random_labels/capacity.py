@@ -124,7 +124,7 @@ def draw_map(cells: Map, edges: pd.DataFrame, share: dict[int, pd.Series], moved
     _values(axes, means)
     places = np.interp(np.log(edges.mean().to_numpy(float)), np.log(means.index.to_numpy(float)), range(len(means)))
     known = np.isfinite(edges.mean().to_numpy(float))
-    axes.plot(np.arange(len(edges.columns))[known], places[known], "k-", marker="D", markersize=4)
+    axes.plot(np.arange(len(edges.columns))[known], places[known], color="0.3", linewidth=3, alpha=0.5, zorder=1.5)
     axes.set(xlabel="random labels, n", ylabel="width of the hidden layer", title="training accuracy")
     figure.colorbar(shown, ax=axes, ticks=[0.1, 0.4, 0.7, 0.99, 1.0]).set_label("accuracy")
     panels.means(ratio, share, Mark("trained", palette.GREEN, "^"), seeds=True)

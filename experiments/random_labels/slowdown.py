@@ -39,7 +39,8 @@ def answer(tables: Tables, answers: Answers) -> None:
             give("Z3-factor-{time}-{layers}", factor, time=time, layers=layers)
         times = by_level(along(networks), time, "redrawn")
         estimate, note = over_seeds(times, estimate=smallest_ratio)
-        page = f"Page's test of a trend over all levels: p = {number(page_trend(times), 6)}"
+        trend = page_trend(times)
+        page = f"Page's test of a trend over all levels: p {'< 1e-6' if trend < 1e-6 else f'= {number(trend, 6)}'}"
         give("Z3-monotone-{time}", (estimate, "; ".join(filter(None, (note, page)))), time=time)
     for layers, (_, random) in DEPTHS.items():
         give("Z4-quickly-{layers}", mean(networks, "loss_start", random), layers=layers)
@@ -129,7 +130,7 @@ def draw_shapes(networks: pd.DataFrame) -> Drawing:
             panels.means(axes, levels, Mark(title, colors[kind], "o"), joined=True)
             axes.axhline(straight, **palette.REFERENCE)
             axes.set(xlim=(-0.05, 1.05), title=title, xlabel="p: labels redrawn")
-        row[0].set_ylabel(f"training {kind}")
+        row[0].set_ylabel(f"of the training {kind}")
     return figure
 
 
