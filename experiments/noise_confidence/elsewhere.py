@@ -11,6 +11,7 @@ from memo.commands.evidence import Evidence
 from memo.reporting import figures, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text, counted
+from memo.reporting.claims import SEEDS_FOR_A_VERDICT
 from memo.reporting.palette import INPUTS
 from memo.statistics import over_seeds
 from memo.storage.run_folders import Tables
@@ -64,7 +65,10 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         for arm, (_, names) in frames.items()
     }
     facts = {
-        "known": {arm: {name: each for name, each in own.items() if each} for arm, own in found.items()},
+        "known": {
+            arm: {name: each for name, each in own.items() if each and each.n >= SEEDS_FOR_A_VERDICT}
+            for arm, own in found.items()
+        },
         "missing": [name for own in found.values() for name, each in own.items() if not each],
         "networks": names_in(read(tables, "depths")),
         "images": {arm: int(read(tables, arm)["images"].max() if len(read(tables, arm)) else 0) for arm in ARMS},

@@ -19,6 +19,7 @@ from memo.commands.evidence import Evidence
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
+from memo.reporting.claims import SEEDS_FOR_A_VERDICT
 from memo.statistics import curve_shape, over_seeds
 from memo.statistics.intervals import Estimate
 from memo.statistics.over_seeds import KINDS
@@ -92,7 +93,12 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "highs": [found for gaps in every for found in gaps.values() if found.high < 0],
         "compared": sum(map(len, every)),
         "loss": LOSS,
-        "sure_at_half": networks.groupby("labels")["uniform_at_50"].mean().reindex(KINDS).dropna().to_dict(),
+        "sure_at_half": both_reach(networks, "uniform_at_50")
+        .groupby("labels")["uniform_at_50"]
+        .mean()
+        .reindex(KINDS)
+        .dropna()
+        .to_dict(),
     }
     ways = paths(evidence, *BY_WIDTH).merge(networks[["trial", "width", "labels"]], on="trial")
     drawn = {"paths": draw_paths(ways, widths, evidence.classes), "differences": draw_differences(networks, widths)}
@@ -104,10 +110,17 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     )
 
 
+def both_reach(networks: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the networks that have a value whose twin has one, too."""
+    own = networks.dropna(subset=column)
+    return own[own.groupby(["width", "seed"])["labels"].transform("nunique") == len(KINDS)]
+
+
 def known_gaps(answers: Answers, inputs: str, level: int, widths: list[str]) -> dict[str, Estimate]:
-    """Return by width the difference between twins, where it was measured."""
+    """Return by width the difference between twins, where enough of them were measured for a verdict."""
     names = {width: f"surer-{inputs}-{level}-{width}" for width in widths}
-    return {width: found for width, name in names.items() if name in answers and (found := answers[name])}
+    found = {width: answers[name] for width, name in names.items() if name in answers}
+    return {width: gap for width, gap in found.items() if gap and gap.n >= SEEDS_FOR_A_VERDICT}
 
 
 def draw_paths(ways: pd.DataFrame, widths: list[str], classes: int) -> Drawing:

@@ -105,7 +105,9 @@ def between_data(networks: pd.DataFrame, scaling: str) -> Answer:
     found, note = pairs(networks, PARTS["train"], *cells, estimate=difference)
     if found is None or found.value >= 0:
         return found, note
-    return pairs(networks, PARTS["train"], *cells[::-1], estimate=difference)[0], "; ".join(filter(None, ("more on MNIST", note)))
+    return pairs(networks, PARTS["train"], *cells[::-1], estimate=difference)[0], "; ".join(
+        filter(None, ("more on MNIST", note))
+    )
 
 
 def _answer_paper(networks: pd.DataFrame, give: Callable[..., None]) -> None:
