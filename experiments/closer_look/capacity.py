@@ -32,6 +32,7 @@ WIDTHS, COUNTS = ("widths", "widths_labels"), "counts"
 CHOSEN = "best_by_validation_test_accuracy"
 SHORT = "a network that never fits everything, or diverged"
 NEEDED = (64, 4096)  # widths between which the gain is claimed
+UPPER = 2000  # images from which times rise with noise, as seen in the first run
 DENSE = {500, 32_000}  # numbers of images that the claims of all of them have
 NEAR = 0.005  # of the best mean accuracy: where a width counts as near the best
 
@@ -85,6 +86,9 @@ def answer(tables: Tables, answers: Answers) -> None:
     inputs = with_levels(tables["networks"], "inputs", WIDTHS)
     answers.conditions(level=names(sorted(inputs["level"].unique())))
     _give(answers, ("A5-slows-{level}", "A5-steeper-{level}"), slopes(counts, "images"), images_of(counts), "")
+    for level, slope in slopes(counts[counts["images"] >= UPPER], "images").items():
+        upper = over_seeds(slope, SHORT)
+        answers.give("A5-slows-upper-{level}", upper, images_of(counts), level=f"{100 * level:g}")
     if set(counts["images"]) >= DENSE:
         for level, slope in slopes(counts, "images", "passes_99").items():
             answers.give(
@@ -123,6 +127,8 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     levels = names(sorted(inputs["level"].unique()))
     facts = {
         "slows": {level: answers[f"A5-slows-{level}"] for level in levels},
+        "upper": {level: answers[f"A5-slows-upper-{level}"] for level in levels},
+        "from": UPPER,
         "narrow": {level: answers[f"A5-width-{level}"] for level in levels},
         "width": int(counts["width"].max()),
         "counts": sorted(int(count) for count in counts["images"].unique()),

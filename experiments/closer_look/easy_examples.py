@@ -198,6 +198,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     facts = {
         "spread": {moment: {arm: answers[f"A1-{name}-{moment}"] for arm, name in ids.items()} for moment in MOMENTS},
         "within": {moment: answers[f"A1-within-classes-{moment}"] for moment in MOMENTS},
+        "labels": difference(tables, REAL, LABELS, "matched")[0],
         "arms": {arm: mark.name for arm, mark in ARMS.items()},
         "networks": sorted(int(count) for count in table["networks"].unique()),
         "draws": DRAWS,

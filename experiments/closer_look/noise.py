@@ -126,6 +126,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     paper = {noise: where(own, inputs="test", radius=RADII[0]) for noise, own in ends.items()}
     facts = {
         "falls": {level: answers[f"A3-falls-{level}"] for level in shown},
+        "paper": f"{RADII[0]:g}",
         "more": {noise: {f"{r:g}": answers[f"A4-more-{noise}-{r:g}"] for r in DECIDING} for noise in KINDS},
         "top": {
             noise: over_seeds(own[own["level"] == own["level"].max()]["end"], estimate=mean_share)[0]

@@ -92,6 +92,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "rates": [f"{rate:g}" for rate in rates],
         "held": {name: sum(answers.verdict(id) == "reproduced" for id in each) for name, each in ids.items()},
         "exponents": [one for one in grows if one],
+        "asked": len(grows),
         "linear": of_arms(tables["networks"], [LINEAR]).groupby("images")["final_train_accuracy"].mean().to_dict(),
         "seeds": of_arms(tables["networks"], [ARM])["seed"].nunique(),
     }

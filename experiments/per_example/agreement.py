@@ -55,9 +55,9 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     aurocs = {name: auroc_of(table, name) for name in SCORES}
     nearest, best = best_of(cheap), best_of({name: aurocs[name] for name in CHEAP})
     facts = {
-        "nearest": SCORES[nearest].name,
+        "nearest": [SCORES[name].name for name in not_below(cheap, nearest)],
         "nearest_value": cheap[nearest],
-        "best": SCORES[best].name,
+        "best": [SCORES[name].name for name in not_below({name: aurocs[name] for name in CHEAP}, best)],
         "best_value": aurocs[best],
         "memorisation": aurocs["memorisation"],
         "images": len(table),
@@ -75,6 +75,13 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
 def best_of(estimates: Mapping[str, Estimate | None]) -> str:
     """Return the score with the largest number; one without a number is the last."""
     return max(estimates, key=lambda name: np.nan_to_num(each.value, nan=-2) if (each := estimates[name]) else -2)
+
+
+def not_below(estimates: Mapping[str, Estimate | None], best: str) -> list[str]:
+    """Return the best score, and those after it whose intervals reach into its own."""
+    reach = each.low if (each := estimates[best]) else np.nan
+    near = [name for name, each in estimates.items() if each and name != best and each.high >= reach]
+    return [best, *near]
 
 
 def overview(tables: Tables, aurocs: dict[str, Estimate]) -> pd.DataFrame:
