@@ -1,5 +1,6 @@
 """A6: effects of regularisers on memorisation and on accuracy (figures 10 and 11)."""
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -180,7 +181,10 @@ def draw_settings(pairs: pd.DataFrame, linear: float) -> Drawing:
     Vertical: the training accuracy of softmax regression on the same random labels.
     """
     figure, [[axes]] = figures.grid(1, 1, width=6.0, height=4.0)
-    for arm, own in pairs.groupby("arm", sort=False):
+    beside = itertools.cycle(
+        [(4, 4), (4, -9), (-14, 4), (-14, -9)]
+    )  # of neighbouring arms' points, the names of strengths
+    for (arm, own), apart in zip(pairs.groupby("arm", sort=False), beside):
         mark, points = ARMS[arm].mark, []
         for strength, each in own.groupby("strength"):
             x, y = over_seeds(each["memory"])[0], over_seeds(each["validation"])[0]
@@ -191,7 +195,7 @@ def draw_settings(pairs: pd.DataFrame, linear: float) -> Drawing:
             points.append((x.value, y.value))
             if ARMS[arm].key:
                 place: palette.Style = {
-                    "xytext": (4, 4),
+                    "xytext": apart,
                     "textcoords": "offset points",
                     "fontsize": 7,
                     "color": mark.color,

@@ -166,8 +166,11 @@ def answer(tables: Tables, answers: Answers) -> None:
         images = sorted(int(n) for n in networks.loc[networks["arm"] == arm, "images"].unique())
         found = explained(networks, arm, images[-1]) if images and images[-1] in sizes else (None, DIVERGED_OR_SLOW)
         answers.give("explains-{data}", found, images[-1] if images else None, data=arm)
-    linear, measured = (log_slope(slowdowns(networks, column)) for column in ("linear_t99", "t99"))
-    answers.give("explains-growth", over_pairs(linear, measured, DIVERGED_OR_SLOW))
+    # Of the same numbers of images: kernels of the largest are not measured.
+    linear, measured = (
+        log_slope(slowdowns(networks, column).reindex(columns=sizes)) for column in ("linear_t99", "t99")
+    )
+    answers.give("explains-growth", over_pairs(linear, measured, DIVERGED_OR_SLOW), max(sizes, default=None))
 
 
 def slowdowns(networks: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -84,14 +84,16 @@ def step_axis(axes: Axes, last: float) -> None:
 def log_axis(axes: Axes, which: str = "y") -> None:
     """Make the y (or x) axis logarithmic, with plain numbers; not where nothing is drawn.
 
-    At 1, 2 and 5 of every decade, or only at its beginning where the data span more than two and a half.
+    At 1, 2 and 5 of every decade, or only at its beginning where the data span more than two and a half, and at all of
+    1 to 9 where they span less than a factor of three.
     """
     least, most = getattr(axes.dataLim, f"minpos{which}"), getattr(axes.dataLim, f"{which}max")
     if not np.isfinite(least):
         return
     axes.set(**{f"{which}scale": "log"})
     axis = getattr(axes, f"{which}axis")
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if most < 300 * least else (1,)))
+    subs = range(1, 10) if most < 3 * least else (1, 2, 5) if most < 300 * least else (1,)
+    axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_locator(NullLocator())
 
