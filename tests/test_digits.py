@@ -226,18 +226,33 @@ def test_the_ranges_of_the_books_rows_are_about_its_numbers():
 
 def test_every_change_is_paired_with_the_network_it_changes(composed):
     seeds = {trial.seed for trial in make_trials(composed["chosen"])}
-    for name in ("shuffled", "incentive", "decay", "dropout", "patches"):
+    for name in ("incentive", "decay", "dropout", "patches"):
         assert {trial.seed for trial in make_trials(composed[name])} <= seeds
         assert composed[name].epochs == composed["chosen"].epochs
+    true, shuffled = (make_trials(composed[name]) for name in ("few", "shuffled"))
+    assert [trial.seed for trial in true] == [trial.seed for trial in shuffled]
+    assert composed["few"].dataset.n_train == composed["shuffled"].dataset.n_train == 500
+
+
+def test_patterns_of_shuffled_labels_are_those_of_networks_that_fit_them():
+    networks = pd.DataFrame(
+        {"arm": np.repeat(["few", "shuffled"], 5), "seed": [*range(5)] * 2, "status": "completed", "images": 500}
+    )
+    change = np.repeat([0.7, 0.5], 5) + np.tile([0.0, 0.01, 0.02, 0.01, 0.0], 2)
+    for fits, expected in ((0.95, 0.2), (0.5, None)):
+        own = networks.assign(autocorrelation_change=change, final_train_accuracy=np.repeat([1.0, fits], 5))
+        (found, note), fitting = first_layer.patterns(own), first_layer.fitting(own)[0]
+        assert (found and found.value) == (expected and pytest.approx(expected)) and bool(note) == (expected is None)
+        assert fitting.value == (fits >= 0.9)
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     """The folder of a run of the whole command with three seeds of each network at most, and a hundred images."""
     folder = tmp_path_factory.mktemp("digits")
-    roots = ("nielsen", "chosen", "tweak_64", "book_1000")
+    roots = ("nielsen", "chosen", "few", "tweak_64", "book_1000")
     small = [f"experiment.arms.{name}.{key}" for name in roots for key in ("epochs=1", "evaluations=2")]
-    small += [f"experiment.arms.{name}.dataset.n_train=100" for name in ("nielsen", "chosen")]
+    small += [f"experiment.arms.{name}.dataset.n_train=100" for name in ("nielsen", "chosen", "few")]
     small += ["experiment.arms.book_1000.dataset.n_train=100", "dataset.n_test=300"]
     python("-m", "experiments.digits", "scale=quick", f"hydra.run.dir={folder}", *small, check=True)
     return folder

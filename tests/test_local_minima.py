@@ -95,7 +95,11 @@ def test_barriers_are_read_from_lines_and_matching_removes_a_share():
         )
     )
     answers = Answers(declared(), 500)
-    barriers.answer(Tables(lines=lines), answers)
+    networks = pd.DataFrame(
+        {"arm": "twins", "width": 25, "labels": "true", "seed": [0], "status": "completed", "images": 400}
+    )
+    barriers.answer(Tables(lines=lines, networks=networks), answers)
+    assert answers.images == 400
     # 0.6 and 0.3 above a line that is at 0.2 in the middle; 2 and 1 above 0.
     assert answers["barrier-true-25"].value == pytest.approx(0.4)
     assert answers["matching-true-25"].value == pytest.approx(0.75)

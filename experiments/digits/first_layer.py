@@ -13,6 +13,7 @@ from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
+from memo.statistics.over_seeds import Answer
 from memo.storage.run_folders import Tables
 
 STATISTICS = {
@@ -69,17 +70,26 @@ def answer(tables: Tables, answers: Answers) -> None:
         answers.give(
             "not-edges-{arm}", over_arm(networks, arm, "participation_end", (0, 1)), images_of(networks, arm), arm=arm
         )
-    fits = by_seed(networks, "shuffled", "final_train_accuracy")
-    fitting = share_of(networks, "shuffled", (fits >= FITTED).astype(float).mask(fits.isna()))
-    answers.give("shuffled-fits", fitting, images_of(networks, "shuffled"))
-    labels = between(networks, *FEW, "autocorrelation_change")
-    unfitted = (None, "the networks do not fit the shuffled labels")
-    answers.give("patterns-need-labels", labels if fits.mean() >= FITTED else unfitted, images_of(networks, *FEW))
+    answers.give("shuffled-fits", fitting(networks), images_of(networks, "shuffled"))
+    answers.give("patterns-need-labels", patterns(networks), images_of(networks, *FEW))
     for arm in CHANGES:
         answers.give("smoother-{change}", between(networks, arm, "chosen", "autocorrelation_end"), change=arm)
         answers.give("no-worse-{change}", between(networks, arm, "chosen", "final_test_accuracy"), change=arm)
     for arm in ("decay", "dropout"):
         answers.give("more-local-{change}", between(networks, arm, "chosen", "participation_end"), change=arm)
+
+
+def fitting(networks: pd.DataFrame) -> Answer:
+    """Return the share of networks that fit their few shuffled labels."""
+    fits = by_seed(networks, "shuffled", "final_train_accuracy")
+    return share_of(networks, "shuffled", (fits >= FITTED).astype(float).mask(fits.isna()))
+
+
+def patterns(networks: pd.DataFrame) -> Answer:
+    """Return how much smoother true labels make what training adds to the weights than shuffled ones that are fitted do."""
+    if not by_seed(networks, "shuffled", "final_train_accuracy").mean() >= FITTED:
+        return None, "the networks do not fit the shuffled labels"
+    return between(networks, *FEW, "autocorrelation_change")
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:

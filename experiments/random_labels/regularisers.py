@@ -68,10 +68,10 @@ def answer(tables: Tables, answers: Answers) -> None:
     """Answer the effects of dropout, weight decay and early stopping on memorising and on the test error."""
     networks = read(tables)
     give = partial(answers.give, images=images_of(networks, PLAIN[1][0]))
-    give("Z5-dropout-1", _memorises(networks, 1, "dropout"))
+    give("Z5-dropout-1", memorises(networks, 1, "dropout"))
     give("Z5-needless-dropout-1", _needless(networks, 1, "dropout"))
     for layers in PLAIN:
-        found = _memorises(networks, layers, "weight decay"), _needless(networks, layers, "weight decay")
+        found = memorises(networks, layers, "weight decay"), _needless(networks, layers, "weight decay")
         if not acts(networks, layers):
             found = ((None, "so few steps of weight decay hardly change the weights"),) * 2
         give("Z5-decay-{layers}", found[0], layers=layers)
@@ -94,7 +94,7 @@ def acts(networks: pd.DataFrame, layers: int) -> bool:
     return bool((networks.loc[networks["arm"] == ARMS[layers, "weight decay"], "kept"] <= ACTS).all())
 
 
-def _memorises(networks: pd.DataFrame, layers: int, regulariser: str) -> Answer:
+def memorises(networks: pd.DataFrame, layers: int, regulariser: str) -> Answer:
     """Return the training accuracy on random labels with a regulariser, of networks that had the time to fit them."""
     own, plain = (of(networks, shown(layers, name, "random")) for name in (regulariser, "none"))
     had_time = own["epochs"] >= LONG * plain["t99"].max(skipna=False)
