@@ -12,7 +12,6 @@ from experiments.closer_look.networks import (
     images_of,
     level_marks,
     linear_fit,
-    mean_share,
     names,
     of_arms,
     treated,
@@ -24,6 +23,7 @@ from memo.data.mnist import MNIST
 from memo.reporting import figures, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text, percent
+from memo.statistics.intervals import mean_share
 from memo.statistics.over_seeds import over_pairs, over_seeds
 from memo.statistics.trends import by_level, log_slope
 from memo.storage.run_folders import Tables

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from experiments.closer_look.networks import DIVERGED, images_of, mean_share, present, treated
+from experiments.closer_look.networks import DIVERGED, images_of, present, treated
 from memo.commands import mislabelled
 from memo.commands.evidence import Evidence
 from memo.data.mnist import MNIST
@@ -13,6 +13,7 @@ from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text, percent
 from memo.reporting.palette import Mark
+from memo.statistics.intervals import mean_share
 from memo.statistics.over_seeds import over_seeds
 from memo.storage.run_folders import Tables
 

@@ -12,7 +12,6 @@ from experiments.closer_look.networks import (
     images_of,
     level_marks,
     linear_fit,
-    mean_share,
     names,
     treated,
     with_levels,
@@ -22,7 +21,7 @@ from memo.probes.critical_samples import FINE_RADII, FINE_SAMPLES, RADII
 from memo.reporting import figures, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text, percent
-from memo.statistics.intervals import share
+from memo.statistics.intervals import mean_share, share
 from memo.statistics.over_seeds import Answer, over_seeds, where
 from memo.statistics.trends import by_level, smallest_step
 from memo.storage.run_folders import Tables

@@ -13,9 +13,8 @@ from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
-from memo.statistics import over_seeds as over_seeds_of
 from memo.statistics.intervals import share
-from memo.statistics.over_seeds import over_pairs, over_seeds
+from memo.statistics.over_seeds import over_pairs, over_seeds, where
 from memo.statistics.trends import by_level, smallest_step
 from memo.storage.run_folders import Tables
 
@@ -50,7 +49,7 @@ def errors_of(tables: Tables) -> dict[str, pd.DataFrame]:
     """Return the training error and the test errors of MARKS, each as a frame [seeds, levels]."""
     one = along(read(tables))
     own = {column: by_level(one, column, "redrawn") for column in ("train_error", "test_error", "best_test_error")}
-    linear = by_level(over_seeds_of.where(read(tables), arm="linear"), "train_error", "redrawn")
+    linear = by_level(where(read(tables), arm="linear"), "train_error", "redrawn")
     return own | {"nearest": by_level(tables["neighbours"], "nearest", "redrawn"), "linear": linear}
 
 

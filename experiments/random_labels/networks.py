@@ -172,7 +172,7 @@ def curves_of(evidence: Evidence, networks: pd.DataFrame, kinds: Mapping[str, Co
     return evidence.tables.curves.merge(pd.concat(parts), on="trial").sort_values("step")
 
 
-def percent(estimate: Estimate | None) -> str:
+def in_percent(estimate: Estimate | None) -> str:
     """Return a share with its interval as per cent, without n; without an interval where every network has all or nothing."""
     if estimate is None or estimate.value in (0, 1):
         return "n/a" if estimate is None else f"{100 * estimate.value:g}"

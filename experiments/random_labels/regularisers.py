@@ -17,7 +17,7 @@ from experiments.random_labels.networks import (
     mean,
     of,
     pairs,
-    percent,
+    in_percent,
     read,
     values,
 )
@@ -155,7 +155,7 @@ def table(networks: pd.DataFrame) -> pd.DataFrame:
                 "network": _name(own),
                 "labels": labels,
                 "regulariser": f"{regulariser} {strength:g}" if strength else regulariser,
-                **{name: percent(estimate) for name, (estimate, _) in found.items()},
+                **{name: in_percent(estimate) for name, (estimate, _) in found.items()},
                 **{name: with_interval(time, count=False) for name, time in times.items()},
                 "missing": found["test %"][1],
             }

@@ -19,7 +19,7 @@ from experiments.random_labels.networks import (
     mean,
     of,
     pairs,
-    percent,
+    in_percent,
     read,
     shape_of,
 )
@@ -161,7 +161,7 @@ def table(networks: pd.DataFrame) -> pd.DataFrame:
         ours = row(layers, decay, labels)
         if of(networks, ours).empty:
             continue
-        found = [percent(mean(networks, column, ours, estimate=bounded)[0]) for column in PARTS.values()]
+        found = [in_percent(mean(networks, column, ours, estimate=bounded)[0]) for column in PARTS.values()]
         width = int(of(networks, ours)["width"].iloc[0])
         decayed = f"{of(networks, ours)['weight_decay'].iloc[0]:g}" if decay else "none"
         names = ("paper: train %", "paper: test %", "ours: train %", "ours: test %")
