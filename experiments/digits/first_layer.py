@@ -89,7 +89,7 @@ def patterns(networks: pd.DataFrame) -> Answer:
     """Return how much smoother true labels make what training adds to the weights than shuffled ones that are fitted do."""
     if not by_seed(networks, "shuffled", "final_train_accuracy").mean() >= FITTED:
         return None, "the networks do not fit the shuffled labels"
-    return between(networks, *FEW, "autocorrelation_change")
+    return between(networks, "few", "shuffled", "autocorrelation_change")
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:

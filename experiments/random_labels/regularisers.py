@@ -12,12 +12,12 @@ from experiments.random_labels.networks import (
     Conditions,
     bounded,
     images_of,
+    in_percent,
     linear_of,
     lost,
     mean,
     of,
     pairs,
-    in_percent,
     read,
     values,
 )

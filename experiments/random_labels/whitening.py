@@ -15,11 +15,11 @@ from experiments.random_labels.networks import (
     curves_of,
     declares,
     images_of,
+    in_percent,
     longer,
     mean,
     of,
     pairs,
-    in_percent,
     read,
     shape_of,
 )
