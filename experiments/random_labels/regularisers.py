@@ -178,7 +178,7 @@ def draw_accuracies(networks: pd.DataFrame) -> Drawing:
             depths = [layers for layers in places if (layers, regulariser) in CELLS]
             own = {places[layers]: shown(layers, regulariser, labels) for layers in depths}
             found = {place: values(networks, column, conditions) for place, conditions in own.items()}
-            panels.means(axes, found, mark, offset=offset, seeds=True)
+            panels.means(axes, found, mark, offset=offset, seeds=True, estimate=bounded)
             if axes is test:
                 best = {place: values(networks, "best_test_accuracy", each).mean() for place, each in own.items()}
                 style: palette.Style = {"fillstyle": "none", "markersize": 7, "label": "best epoch (open)"}

@@ -189,7 +189,7 @@ def draw_schedule(evidence: Evidence, networks: pd.DataFrame) -> Drawing:
             panels.accuracy_curves(axes, curves, "train", marks, classes=shape_of(networks, cell(data, "unit")).classes)
             axes.set_title(f"{name}, {layers} hidden layer{'s' if layers > 1 else ''}")
         line[1].set_ylabel("")
-    figures.shared_legend(figure, grid[0][1], 2)
+    figures.shared_legend(figure, grid[0], 3)
     return figure
 
 

@@ -112,9 +112,11 @@ def count_axis(axes: Axes, counts: Sequence[int]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def shared_legend(figure: Figure, axes: Axes, columns: int | None = None) -> None:
+def shared_legend(figure: Figure, axes: Axes | Sequence[Axes], columns: int | None = None) -> None:
     """Put one legend, of the artists in `axes`, above all axes of a figure: in one row, or in `columns` columns."""
-    named = dict(zip(*axes.get_legend_handles_labels()[::-1]))
+    named: dict[str, Any] = {}
+    for each in [axes] if isinstance(axes, Axes) else axes:
+        named = dict(zip(*each.get_legend_handles_labels()[::-1])) | named
     if named:
         figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=columns or len(named))
 
