@@ -321,7 +321,8 @@ class Recipe:
         "cross_entropy",
         LOSSES,
         "cross_entropy and generalised_cross_entropy (Zhang and Sabuncu, q = 0.7) follow a softmax; squared_error (quadratic) and "
-        "sigmoid_cross_entropy are Nielsen's costs on sigmoid outputs; linear_squared_error is that of the outputs themselves",
+        "sigmoid_cross_entropy are Nielsen's costs on sigmoid outputs; linear_squared_error is that of the outputs themselves, "
+        "which are no probabilities: confidence is then NaN",
     )
     optimizer: Optimizer = field(default_factory=Optimizer)
     regularization: Regularization = field(default_factory=Regularization)

@@ -267,6 +267,21 @@ def test_a_sweep_in_which_every_network_diverged_is_said_to_be_that():
     assert any("2 diverged" in finding for finding in found.findings)
 
 
+def test_networks_without_a_confidence_are_compared_in_the_rest():
+    networks = [network({"loss": loss}, seed) for loss in ("cross_entropy", "linear_squared_error") for seed in (0, 1)]
+    found = tables(networks)
+    lost = found.trials[found.trials["loss"] == "linear_squared_error"]["trial"]
+    found["confidence"].loc[found.confidence["trial"].isin(lost), "mean_confidence"] = np.nan
+    compared = memo.compare(found)
+    known = rows(compared.tables.means, "confidence_test")
+    assert known.set_index("loss")["value"].notna().to_dict() == {"cross_entropy": True, "linear_squared_error": False}
+    assert "confidence" in compared.figures
+    found["confidence"]["mean_confidence"] = np.nan
+    compared = memo.compare(found)
+    assert "confidence_test" not in compared.measures and "confidence" not in compared.figures
+    assert {"accuracy", "finals"} <= compared.figures.keys()
+
+
 @pytest.mark.slow
 def test_the_page_shows_its_findings_and_no_missing_number(tmp_path):
     swept = memo.compare(sweep(model__widths=[[8], [64]]))

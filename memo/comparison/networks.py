@@ -51,10 +51,10 @@ def _name(inputs: str) -> str:
 
 
 def inputs_of(tables: Tables) -> list[str]:
-    """Return the kinds of inputs that confidence was measured on, in the order of the legends; none where it was not."""
+    """Return the kinds of inputs that some network has a confidence on, in the order of the legends."""
     if "confidence" not in tables:
         return []
-    kinds = list(tables.confidence["inputs"].unique())
+    kinds = list(tables.confidence[tables.confidence["mean_confidence"].notna()]["inputs"].unique())
     return [kind for kind in INPUTS if kind in kinds] + sorted(set(kinds) - set(INPUTS))
 
 
