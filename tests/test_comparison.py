@@ -166,6 +166,37 @@ def test_a_curve_that_never_gets_there_makes_the_ratio_of_times_a_lower_bound():
     assert rows(found.tables.means, "t99", labels__kind="shuffled")["n"].tolist() == [1]
 
 
+def test_of_networks_that_share_no_seed_the_ratio_of_times_is_a_lower_bound_too():
+    true = [network({"labels.kind": "true"}, seed) for seed in (0, 1)]
+    late = [network({"labels.kind": "shuffled"}, seed, "completed" if seed == 3 else "memorised") for seed in (2, 3)]
+    found = memo.compare(tables(true + late)).tables
+    times = found.networks.set_index("labels.kind")["t99"]
+    own = rows(found.differences, "t99", "ratio").iloc[0]
+    expected = np.sqrt(times["shuffled"].iloc[0] * 500) / np.sqrt(times["true"].prod())
+    assert (own["value"], own["high"], own["paired"]) == (pytest.approx(expected), np.inf, False)
+    assert own["note"] == "a lower bound: 1 of 2 such curves never reach the level"
+    # Nothing is known of how much longer than never it took.
+    levels = {"true": range(2), "shuffled": range(2, 4)}
+    apart = [
+        network({"labels.kind": kind}, seed, "memorised" if kind == "shuffled" else "completed")
+        for kind, seeds in levels.items()
+        for seed in seeds
+    ]
+    own = rows(memo.compare(tables(apart)).tables.differences, "t99", "ratio").iloc[0]
+    assert (own["n"], own["note"]) == (0, "not every other network reaches the level")
+
+
+def test_a_missing_value_is_explained_by_what_it_is_a_value_of():
+    networks = [network({"labels.kind": kind}, seed, "completed") for kind in ("true", "shuffled") for seed in (0, 1)]
+    found = tables(networks)
+    found["confidence"].loc[0, "mean_confidence"] = np.nan
+    means = memo.compare(found).tables.means
+    notes = means[means["labels.kind"] == "true"].set_index("measure")["note"]
+    assert notes["confidence_test"] == "1 of 2 seeds have no value: no confidence (not measured, or none under its loss)"
+    assert notes["t99"] == notes["loss_area"] == "2 of 2 seeds have no value: a curve that never reaches the level"
+    assert notes["final_test_accuracy"] == ""
+
+
 def test_diverged_networks_are_counted_and_not_averaged():
     networks = [network({"labels.kind": kind}, seed) for kind in ("true", "shuffled") for seed in (0, 1, 2)]
     networks += [network({"labels.kind": kind}, 3, "diverged") for kind in ("true", "shuffled")]
@@ -258,6 +289,23 @@ def test_a_single_recipe_and_one_seed_have_figures_and_no_differences():
     assert found.tables.differences.empty
     assert {"accuracy", "loss", "finals", "confidence"} <= found.figures.keys()
     assert "nothing varies but the seed" in found.findings[0]
+
+
+def test_networks_that_were_finished_before_their_first_step_are_compared_in_their_ends():
+    both = sweep(seeds=range(2))
+    shuffled = both.trials["trial"][both.trials["labels.kind"] == "shuffled"]
+    curves = both["curves"]
+    both["curves"] = curves[~curves["trial"].isin(shuffled) | (curves["step"] == 0)]
+    both["trials"].loc[both.trials["trial"].isin(shuffled), "steps"] = 0
+    found = memo.compare(both)
+    assert {"accuracy", "loss", "common_time", "finals", "times"} <= found.figures.keys()
+    assert rows(found.tables.means, "loss_linearity").set_index("labels.kind")["n"].to_dict() == {
+        "true": 2,
+        "shuffled": 0,
+    }
+    # Never: of no step, no factor by which its time is at least the longer one.
+    assert rows(found.tables.differences, "t99", "ratio")["value"].isna().all()
+    assert found.facts["never"] == {"true": (0, 2), "shuffled": (2, 2)}
 
 
 def test_a_sweep_in_which_every_network_diverged_is_said_to_be_that():

@@ -28,12 +28,11 @@ from memo.statistics.intervals import (
 )
 from memo.statistics.multiplicity import holm
 from memo.statistics.over_networks import jackknife
-from memo.statistics.over_seeds import Answer, missing, times_longer
+from memo.statistics.over_seeds import LOST, Answer, missing, ratio_of_times, times_longer
 
 NUMBERS = ["value", "low", "high", "n"]
 NULL = {DIFFERENCE: 0.0, RATIO: 1.0}
 ALPHA = 0.05
-WHY = "a curve that never reaches the level"
 
 
 class Pairs(NamedTuple):
@@ -72,7 +71,9 @@ def means(networks: pd.DataFrame, layout: Layout, measures: Mapping[str, Measure
             own = values[name][places]
             known = own[np.isfinite(own)]
             found = _mean(known, measure) if len(known) else None
-            rows.append(keys | {"measure": name} | _numbers((found, missing(len(own), len(known), WHY, lost))))
+            rows.append(
+                keys | {"measure": name} | _numbers((found, missing(len(own), len(known), measure.lacks, lost)))
+            )
     return pd.DataFrame(rows, columns=[*layout.keys, "measure", *NUMBERS, "note"])
 
 
@@ -127,17 +128,23 @@ def _compared(
 ) -> Iterator[tuple[str, Answer]]:
     """Yield the comparisons of one measure with their scales: a difference, and a ratio of what is above 0."""
     here, there = (values[measure.column][places] for places in (pairs.here, pairs.there))
+    given = values["trained"][pairs.here]
     if not pairs.paired:
         known = [each[np.isfinite(each)] for each in (here, there)]
         asked, lost = len(here) + len(there), int(diverged[pairs.here].sum() + diverged[pairs.there].sum())
-        note = missing(asked, sum(map(len, known)), WHY, lost, "networks")
+        note = missing(asked, sum(map(len, known)), measure.lacks, lost, "networks")
         yield DIFFERENCE, (_apart(known[0], known[1], LINEAR), note)
-        if measure.scale == RATIO:
+        if measure.column in TIMES:
+            one, other = (~diverged[places] for places in (pairs.here, pairs.there))
+            note = f"{lost} of {asked} networks have {LOST}" if lost else ""
+            times = (pd.Series(each) for each in (here[one], there[other], given[one]))
+            yield RATIO, ratio_of_times(*times, "such", "other network", lambda a, b: _apart(a.array, b.array, LOG), note)
+        elif measure.scale == RATIO:
             yield RATIO, (_apart(known[0], known[1], LOG), note)
         return
     whole = np.isfinite(here) & np.isfinite(there)
     lost = diverged[pairs.here] | diverged[pairs.there]
-    note = missing(len(whole), int(whole.sum()), WHY, int(lost.sum()), "pairs")
+    note = missing(len(whole), int(whole.sum()), measure.lacks, int(lost.sum()), "pairs")
     low, high = measure.bounds
     bounds: Bounds = (low - high, high - low) if np.isfinite(high) else UNBOUNDED
     one, other = here[whole], there[whole]
@@ -145,8 +152,8 @@ def _compared(
     if measure.scale != RATIO:
         return
     if measure.column in TIMES and not whole.all():
-        given = pd.Series(values["trained"][pairs.here])
-        yield RATIO, times_longer(pd.Series(here), pd.Series(there), given, "such", "twin", np.flatnonzero(lost))
+        times = (pd.Series(each) for each in (here, there, given))
+        yield RATIO, times_longer(*times, "such", "twin", np.flatnonzero(lost))
     else:
         positive = len(one) and min(one.min(), other.min()) > 0
         yield RATIO, (paired_ratio(one, other) if positive else None, note)

@@ -17,7 +17,7 @@ from memo.reporting import claims, sources
 from memo.reporting.claims import Claim
 from memo.reporting.declarations import ClaimTemplate, Declaration
 from memo.statistics.intervals import Estimate
-from memo.statistics.over_seeds import Answer
+from memo.statistics.over_seeds import Answer, noted
 
 _UNDECLARED = "this condition was not declared before the run"
 
@@ -103,7 +103,7 @@ class Answers:
                     continue
                 _, (estimate, note), images = given or (claim, (None, missing), None)
                 if given and any(value not in template.over[name] for name, value in values.items()):
-                    note = "; ".join(filter(None, (note, _UNDECLARED)))
+                    note = noted(note, _UNDECLARED)
                 line = claims.row(
                     claim, known[claim.sentence.source].cite, estimate, note, scale, images or self.images
                 )
