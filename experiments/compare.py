@@ -60,7 +60,7 @@ def _values(word: str) -> set[str]:
         values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
     except HydraException as error:
         raise Refusal(f"{word} cannot be read: {str(error).splitlines()[0]}.") from None
-    return {str(value).lower() if isinstance(value, bool) else text(_plain(value)) for value in values}
+    return {text(_plain(value)) for value in values}
 
 
 def _plain(value: object) -> object:

@@ -192,7 +192,9 @@ def test_a_missing_value_is_explained_by_what_it_is_a_value_of():
     found["confidence"].loc[0, "mean_confidence"] = np.nan
     means = memo.compare(found).tables.means
     notes = means[means["labels.kind"] == "true"].set_index("measure")["note"]
-    assert notes["confidence_test"] == "1 of 2 seeds have no value: no confidence (not measured, or none under its loss)"
+    assert (
+        notes["confidence_test"] == "1 of 2 seeds have no value: no confidence (not measured, or none under its loss)"
+    )
     assert notes["t99"] == notes["loss_area"] == "2 of 2 seeds have no value: a curve that never reaches the level"
     assert notes["final_test_accuracy"] == ""
 
@@ -250,6 +252,22 @@ def test_levels_have_the_digits_that_tell_them_apart_and_are_kept_by_those():
         ("dataset.n_train=60000", [True] * 3),  # stored as null
     ):
         assert command.select(command.read(["folder", word])[2])(found.trials).tolist() == kept
+
+
+@pytest.mark.parametrize("kind", [bool, "boolean", object])
+def test_truth_values_are_words_and_no_numbers(kind):
+    networks = [
+        network({"labels.kind": "shuffled", "labels.stratified": value}, seed)
+        for value in (True, False)
+        for seed in (0, 1)
+    ]
+    found = tables(networks)
+    found["trials"] = found.trials.astype({"labels.stratified": kind})
+    key = memo.compare(found).layout.keys["labels.stratified"]
+    assert (key.levels, key.numeric) == (("false", "true"), False)
+    for word in ("labels.stratified=true", "labels.stratified='true'"):
+        assert command.select(command.read(["folder", word])[2])(found.trials).tolist() == [True, True, False, False]
+    assert command.select(command.read(["folder", "labels.stratified=true,false"])[2])(found.trials).all()
 
 
 def test_in_a_random_search_keys_that_go_together_have_one_part():

@@ -138,7 +138,10 @@ def _compared(
             one, other = (~diverged[places] for places in (pairs.here, pairs.there))
             note = f"{lost} of {asked} networks have {LOST}" if lost else ""
             times = (pd.Series(each) for each in (here[one], there[other], given[one]))
-            yield RATIO, ratio_of_times(*times, "such", "other network", lambda a, b: _apart(a.array, b.array, LOG), note)
+            yield (
+                RATIO,
+                ratio_of_times(*times, "such", "other network", lambda a, b: _apart(a.array, b.array, LOG), note),
+            )
         elif measure.scale == RATIO:
             yield RATIO, (_apart(known[0], known[1], LOG), note)
         return
