@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 import memo
 from memo.commands import hydra_app, starting
 from memo.config import Execution, Trial, flatten
+from memo.data import files
 from memo.errors import Refusal
 from memo.storage import provenance
 from memo.training import machine
@@ -37,6 +38,17 @@ def plain(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plain")
     builders.python("-m", "experiments.train", *SWEEP, "hydra.sweep.dir=sweep", folder=folder, check=True)
     return folder / "sweep"
+
+
+@pytest.mark.parametrize(("given", "meant"), [("~/x", "HOME/x"), ("x", "HERE/x"), ("/x/../y", "/y")])
+def test_the_cache_is_one_folder_to_a_command_and_to_python(tmp_path, monkeypatch, given, meant):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    meant = Path(meant.replace("HOME", str(tmp_path / "home")).replace("HERE", str(tmp_path)))
+    monkeypatch.setenv("MEMO_CACHE", given)
+    assert files.cache_folder().resolve() == meant
+    hydra_app.settle_cache()
+    assert (os.environ["MEMO_CACHE"], files.cache_folder()) == (str(meant), meant)
 
 
 @pytest.mark.slow
