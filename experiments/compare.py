@@ -21,6 +21,7 @@ import pandas as pd
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from memo.commands import starting
 from memo.comparison import comparing, page
 from memo.comparison.keys import DIGITS, ROLES, filled, text
 from memo.config import Recipe, flatten, is_recipe_key
@@ -101,7 +102,10 @@ def main() -> None:
         page.write(comparison, source, out, run_folders.provenance(source), command)
     except Refusal as refusal:
         sys.exit(f"Refused: {refusal}")
-    print(f"{out / 'report.html'}: {len(tables.trials)} networks, {', '.join(comparison.layout.keys) or 'one recipe'}")
+    with starting.quiet_when_unread():
+        print(
+            f"{out / 'report.html'}: {len(tables.trials)} networks, {', '.join(comparison.layout.keys) or 'one recipe'}"
+        )
 
 
 if __name__ == "__main__":

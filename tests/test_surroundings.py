@@ -52,6 +52,31 @@ def test_the_cache_is_one_folder_to_a_command_and_to_python(tmp_path, monkeypatc
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["experiments.headline", "plan=true", "scale=quick"],
+        ["experiments.train", "--help"],
+        ["experiments.train", "--multirun", "hydra/launcher=population", "plan=true", "seeds=1,2"],
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_a_command_whose_output_nobody_reads_ends_without_a_word(tmp_path, command):
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", *command]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (starting.UNREAD, "")
+
+
+def test_another_broken_pipe_is_an_error():
+    with pytest.raises(BrokenPipeError), starting.quiet_when_unread():
+        raise BrokenPipeError
+
+
+@pytest.mark.slow
 def test_nothing_around_a_command_changes_what_it_does(plain, tmp_path):
     (tmp_path / "matplotlibrc").write_text(
         "text.usetex: true\nfigure.autolayout: true\naxes.grid: false\nbackend: nothing"

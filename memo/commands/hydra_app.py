@@ -109,7 +109,7 @@ def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = (), con
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us and can be reported in one sentence
     try:
-        with starting.interruptible(), machine.own_modes(), times_as_text():
+        with starting.quiet_when_unread(), starting.interruptible(), machine.own_modes(), times_as_text():
             hydra.main(version_base=None, config_path=str(CONF), config_name="config")(refusing)()
     except KeyboardInterrupt:
         sys.exit(starting.INTERRUPTED)
