@@ -43,7 +43,8 @@ def main() -> None:
                 _write([own[0] for own in found], asked.folder)
     except Refusal as refusal:
         sys.exit(f"Refused: {refusal}")
-    sys.exit(status)
+    if asked.audit:
+        sys.exit(status)
 
 
 def _write(found: Sequence[Result], folder: Path) -> None:
