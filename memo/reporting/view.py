@@ -12,7 +12,6 @@ import pandas as pd
 
 from memo.reporting import claims, sentences, sources
 
-
 BRIEF = 80  # characters, about a line
 
 
