@@ -6,10 +6,12 @@ as they are (Welch).
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from memo.comparison.keys import Key, Layout
 from memo.comparison.networks import DIFFERENCE, RATIO, TIMES, Measure
@@ -137,11 +139,8 @@ def _compared(
         if measure.column in TIMES:
             one, other = (~diverged[places] for places in (pairs.here, pairs.there))
             note = f"{lost} of {asked} networks have {LOST}" if lost else ""
-            times = (pd.Series(each) for each in (here[one], there[other], given[one]))
-            yield (
-                RATIO,
-                ratio_of_times(*times, "such", "other network", lambda a, b: _apart(a.array, b.array, LOG), note),
-            )
+            slow, fast, trained = (pd.Series(each) for each in (here[one], there[other], given[one]))
+            yield RATIO, ratio_of_times(slow, fast, trained, "such", "other network", partial(_apart, scale=LOG), note)
         elif measure.scale == RATIO:
             yield RATIO, (_apart(known[0], known[1], LOG), note)
         return
@@ -155,15 +154,16 @@ def _compared(
     if measure.scale != RATIO:
         return
     if measure.column in TIMES and not whole.all():
-        times = (pd.Series(each) for each in (here, there, given))
-        yield RATIO, times_longer(*times, "such", "twin", np.flatnonzero(lost))
+        slow, fast, trained = (pd.Series(each) for each in (here, there, given))
+        yield RATIO, times_longer(slow, fast, trained, "such", "twin", np.flatnonzero(lost))
     else:
         positive = len(one) and min(one.min(), other.min()) > 0
         yield RATIO, (paired_ratio(one, other) if positive else None, note)
 
 
-def _apart(one: np.ndarray, other: np.ndarray, scale: str) -> Estimate | None:
+def _apart(one: ArrayLike, other: ArrayLike, scale: str) -> Estimate | None:
     """Return the difference of the means of networks that share no seed, or the ratio of their geometric means: Welch's."""
+    one, other = np.asarray(one), np.asarray(other)
     if not len(one) or not len(other) or (scale == LOG and min(one.min(), other.min()) <= 0):
         return None
     if scale == LINEAR:

@@ -152,7 +152,7 @@ def ratio_of_times(
     given: pd.Series,
     slow_name: str,
     fast_name: str,
-    estimate: Callable[[pd.Series, pd.Series], Estimate],
+    estimate: Callable[[pd.Series, pd.Series], Estimate | None],
     note: str = "",
 ) -> Answer:
     """Return `times_longer` by any `estimate(slow, fast)` of a ratio, of networks that have not diverged; `note` comes last."""
@@ -164,7 +164,7 @@ def ratio_of_times(
     if min(slow.min(), fast.min()) <= 0:
         return None, noted("a network was finished before its first step", note)
     found = estimate(slow, fast)
-    if not never:
+    if found is None or not never:
         return found, note
     words = f"a lower bound: {never} of {len(slow)} {slow_name} curves never reach the level"
     return found._replace(high=np.inf), noted(words, note)

@@ -456,7 +456,7 @@ def _read_block(
     `files` are run folders and the names of their tables.
     """
     with ThreadPoolExecutor(READERS) as pool:  # for reading only: decoding holds Python's lock
-        contents = pool.map(lambda file: _current(*file, marks), files)
+        contents = pool.map(lambda file: _current(file[0], file[1], marks), files)
         parts = [_decode(folder / name, content) for (folder, name), content in zip(files, contents)]
     of_row = np.repeat(np.array(list(places)), [len(part) for part in parts])
     return pa.concat_tables(parts, promote_options="permissive").combine_chunks(), of_row
