@@ -340,7 +340,10 @@ class Recipe:
         "shared: every seed sees the same images in the same order (docs/performance.md)",
     )
     evaluations: int = _count(
-        64, "full passes over training and test images along training", low=2, high=MOST_EVALUATIONS
+        64,
+        "measurements of loss and accuracy along training, on all training and test images or on `evaluation_images` of them",
+        low=2,
+        high=MOST_EVALUATIONS,
     )
     spacing: str = _choice(
         "log", ("log", "epochs"), "of the evaluations: log (dense in the first epoch), or at the ends of epochs"
