@@ -21,6 +21,7 @@ import pandas as pd
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from memo.commands import starting
 from memo.comparison import comparing, page
 from memo.comparison.keys import DIGITS, ROLES, filled, text
 from memo.config import Recipe, flatten, is_recipe_key
@@ -60,7 +61,7 @@ def _values(word: str) -> set[str]:
         values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
     except HydraException as error:
         raise Refusal(f"{word} cannot be read: {str(error).splitlines()[0]}.") from None
-    return {str(value).lower() if isinstance(value, bool) else text(_plain(value)) for value in values}
+    return {text(_plain(value)) for value in values}
 
 
 def _plain(value: object) -> object:
@@ -101,7 +102,10 @@ def main() -> None:
         page.write(comparison, source, out, run_folders.provenance(source), command)
     except Refusal as refusal:
         sys.exit(f"Refused: {refusal}")
-    print(f"{out / 'report.html'}: {len(tables.trials)} networks, {', '.join(comparison.layout.keys) or 'one recipe'}")
+    with starting.quiet_when_unread():
+        print(
+            f"{out / 'report.html'}: {len(tables.trials)} networks, {', '.join(comparison.layout.keys) or 'one recipe'}"
+        )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from memo.commands import starting
 from memo.commands.audit import audit
 from memo.errors import Refusal
 from memo.reporting import results, suite_report
@@ -33,12 +34,17 @@ def main() -> None:
     if not asked.folder.is_dir():
         sys.exit(f"Refused: {asked.folder} is not a folder.")
     found = [results.every(experiment, asked.folder) for experiment in results.experiments()]
+    status = 0
     try:
-        if asked.audit:
-            sys.exit(_audit(list(itertools.chain(*found)), asked.folder))
-        _write([own[0] for own in found], asked.folder)
+        with starting.quiet_when_unread():
+            if asked.audit:
+                status = _audit(list(itertools.chain(*found)), asked.folder)
+            else:
+                _write([own[0] for own in found], asked.folder)
     except Refusal as refusal:
         sys.exit(f"Refused: {refusal}")
+    if asked.audit:
+        sys.exit(status)
 
 
 def _write(found: Sequence[Result], folder: Path) -> None:

@@ -1,6 +1,6 @@
 """Populations of MLPs on true and on randomised MNIST: learning and memorising compared.
 
-    make_recipe, Trial ──> plan ──> train ──> measure        in memory, for a notebook: JAX, optax and NumPy only
+    make_recipe, Trial ──> plan ──> train ──> measure        in memory, for a notebook: no tables, Hydra or plotting
     make_recipe, Trial ──> complete ──> load                 through run folders, which store trained networks
     load ──> compare                                         the keys that vary in a sweep, and their effects
     load_results                                             the results of an experiment of this suite

@@ -321,7 +321,8 @@ class Recipe:
         "cross_entropy",
         LOSSES,
         "cross_entropy and generalised_cross_entropy (Zhang and Sabuncu, q = 0.7) follow a softmax; squared_error (quadratic) and "
-        "sigmoid_cross_entropy are Nielsen's costs on sigmoid outputs; linear_squared_error is that of the outputs themselves",
+        "sigmoid_cross_entropy are Nielsen's costs on sigmoid outputs; linear_squared_error is that of the outputs themselves, "
+        "which are no probabilities: confidence is then NaN",
     )
     optimizer: Optimizer = field(default_factory=Optimizer)
     regularization: Regularization = field(default_factory=Regularization)
@@ -339,7 +340,10 @@ class Recipe:
         "shared: every seed sees the same images in the same order (docs/performance.md)",
     )
     evaluations: int = _count(
-        64, "full passes over training and test images along training", low=2, high=MOST_EVALUATIONS
+        64,
+        "measurements of loss and accuracy along training, on all training and test images or on `evaluation_images` of them",
+        low=2,
+        high=MOST_EVALUATIONS,
     )
     spacing: str = _choice(
         "log", ("log", "epochs"), "of the evaluations: log (dense in the first epoch), or at the ends of epochs"

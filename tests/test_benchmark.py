@@ -18,7 +18,7 @@ from experiments.benchmark import commands, contestants, measuring, ours, peers_
 from experiments.benchmark.commands import Command
 from experiments.benchmark.contestants import LOOP, NO_TORCH, OURS, PROCESSES, TRAINING, VMAP, family
 from experiments.benchmark.interleaving import Contestant, LeftOut, Reading, explain, fastest, interleave
-from experiments.benchmark.journal import EARLIER, FILE, Journal
+from experiments.benchmark.journal import EARLIER, FILE, Journal, code
 from experiments.benchmark.settings import (
     BATCH,
     COMPARISON,
@@ -168,7 +168,28 @@ def test_a_contestant_that_cannot_go_on_is_recorded_and_the_others_are_measured(
     assert players.calls == ["start a", "a", "start b", "b", "b", "b"]
     again = Players("ab")
     interleave(journal(tmp_path), "setting", again.contestants, 2)
-    assert again.calls == []
+    assert again.calls == ([] if reason == "out of memory" else ["start a", "a", "a", "a"])
+
+
+def test_one_that_was_left_out_is_tried_again_and_said_once(tmp_path):
+    for _ in range(2):
+        interleave(journal(tmp_path), "setting", Players("a", {"a": (1, LeftOut("no clone"))}).contestants, 2)
+    assert [one["failure"] for one in journal(tmp_path).find(contestant="a")] == ["no clone"]
+    interleave(journal(tmp_path), "setting", Players("a").contestants, 2)
+    assert set(journal(tmp_path).readings("setting", "a")) == {1, 2}
+
+
+def test_a_reading_depends_on_what_whole_commands_read(tmp_path):
+    names = ["memo/config.py", "conf/model/a.yaml", "experiments/benchmark/commands.yaml", "experiments/x/text/x.j2"]
+    shown = ["experiments/benchmark/goals.yaml", "experiments/benchmark/text/benchmark.j2", "conf/notes.txt"]
+    for name in [*names, *shown]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("before")
+    before = code(tmp_path)
+    for name in [*names, *shown]:
+        (tmp_path / name).write_text("after")
+        assert (code(tmp_path) != before) == (name in names), name
+        (tmp_path / name).write_text("before")
 
 
 def test_a_fault_of_the_benchmark_is_raised(tmp_path):
@@ -220,6 +241,16 @@ def compared(folder, ours, peer, limit):
 
 
 PEER = f"{VMAP}, own minibatches"
+
+
+def test_one_that_was_left_out_and_then_measured_has_its_readings(tmp_path):
+    journal(tmp_path).add(setting="one", contestant=PEER, unit="examples", failure="no clone", left_out=True)
+    records = journal(tmp_path).records
+    compared(tmp_path / "other", {1: 1.0}, {1: 3.0}, {1: 0.5})
+    book = journal(tmp_path / "other")
+    book.records.insert(2, records[0])
+    row = tables.contestants(book).set_index("contestant").loc[PEER]
+    assert (row["compile_seconds"], row["missing"], row["n"]) == (0, "", 1)
 
 
 def test_ratios_and_shares_are_paired_by_repetition(tmp_path):

@@ -224,6 +224,16 @@ def test_a_checkpoint_that_cannot_be_written_is_refused(make):
         job.keep(0, lambda: ARRAYS)
 
 
+@pytest.mark.parametrize("error", [OSError(37, "No locks available"), NotImplementedError("FileLock")], ids=repr)
+def test_a_file_system_without_locks_is_one_sentence(make, monkeypatch, error):
+    def acquire(*_, **__):
+        raise error
+
+    monkeypatch.setattr(checkpoints.FileLock, "acquire", acquire)
+    with pytest.raises(Refusal, match=r"\.lock cannot be locked \((No locks available|FileLock)\)"), make().open():
+        pass
+
+
 def test_one_process_at_a_time(make, caplog):
     job, other = make(), make()
     order, waiting = [], threading.Event()

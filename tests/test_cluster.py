@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 import memo
 from memo.cluster import head, planning
+from memo.cluster.cutting import Pack
 from memo.cluster.planning import Assignment
 from memo.cluster.settings import Settings, as_bytes, as_minutes, in_words
 from memo.commands import hydra_app
@@ -142,7 +143,7 @@ def planned(request, settings, folder):
     """Return the assignments of the tasks into which what a request lacks is cut."""
     lacking = request.lacking()
     packs = planning.packs_of(request, lacking, settings)
-    cut = planning.cut(packs, settings, settings.array_parallelism)
+    (cut,) = planning.cut([packs], settings, settings.array_parallelism)
     return [planning.assignment_of(task, request, lacking, settings, folder) for task in cut]
 
 
@@ -175,6 +176,23 @@ def test_what_was_left_unfinished_stays_in_one_task(wanted, tmp_path):
     assert {trial.id for trial in part.trials} in [
         {trial.id for trial in assignment.trials} for assignment in assignments
     ]
+
+
+@pytest.mark.parametrize(("most", "expected"), [(1000, [24, 8, 0]), (10, [7, 3, 0]), (2, [1, 1, 0])])
+def test_all_requests_of_a_sweep_are_one_array_of_at_most_max_tasks(most, expected):
+    long, short = ([Pack(None, (number,), seconds) for number in range(32)] for seconds in (30.0, 10.0))
+    settings = Settings(min_minutes=1e-9, max_tasks=most)
+    cut = planning.cut([long, short, []], settings, 32)
+    assert [len(tasks) for tasks in cut] == expected
+    for packs, tasks in zip((long, short), cut):
+        assert sum(task.seconds for task in tasks) == sum(pack.seconds for pack in packs)
+
+
+def test_fewer_tasks_than_lists_of_probes_are_refused(wanted, tmp_path):
+    one = wanted(tmp_path)
+    other = one._replace(runs={tmp_path / "other": next(iter(one.runs.values()))}, probes=[])
+    with pytest.raises(Refusal, match=r"hydra\.launcher\.max_tasks is 1; allowed is at least 2 here"):
+        planning.show_plan([one, other], Settings(max_tasks=1))
 
 
 def test_memory_that_cannot_do_is_refused(wanted, tmp_path):

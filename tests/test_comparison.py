@@ -166,6 +166,39 @@ def test_a_curve_that_never_gets_there_makes_the_ratio_of_times_a_lower_bound():
     assert rows(found.tables.means, "t99", labels__kind="shuffled")["n"].tolist() == [1]
 
 
+def test_of_networks_that_share_no_seed_the_ratio_of_times_is_a_lower_bound_too():
+    true = [network({"labels.kind": "true"}, seed) for seed in (0, 1)]
+    late = [network({"labels.kind": "shuffled"}, seed, "completed" if seed == 3 else "memorised") for seed in (2, 3)]
+    found = memo.compare(tables(true + late)).tables
+    times = found.networks.set_index("labels.kind")["t99"]
+    own = rows(found.differences, "t99", "ratio").iloc[0]
+    expected = np.sqrt(times["shuffled"].iloc[0] * 500) / np.sqrt(times["true"].prod())
+    assert (own["value"], own["high"], own["paired"]) == (pytest.approx(expected), np.inf, False)
+    assert own["note"] == "a lower bound: 1 of 2 such curves never reach the level"
+    # Nothing is known of how much longer than never it took.
+    levels = {"true": range(2), "shuffled": range(2, 4)}
+    apart = [
+        network({"labels.kind": kind}, seed, "memorised" if kind == "shuffled" else "completed")
+        for kind, seeds in levels.items()
+        for seed in seeds
+    ]
+    own = rows(memo.compare(tables(apart)).tables.differences, "t99", "ratio").iloc[0]
+    assert (own["n"], own["note"]) == (0, "not every other network reaches the level")
+
+
+def test_a_missing_value_is_explained_by_what_it_is_a_value_of():
+    networks = [network({"labels.kind": kind}, seed, "completed") for kind in ("true", "shuffled") for seed in (0, 1)]
+    found = tables(networks)
+    found["confidence"].loc[0, "mean_confidence"] = np.nan
+    means = memo.compare(found).tables.means
+    notes = means[means["labels.kind"] == "true"].set_index("measure")["note"]
+    assert (
+        notes["confidence_test"] == "1 of 2 seeds have no value: no confidence (not measured, or none under its loss)"
+    )
+    assert notes["t99"] == notes["loss_area"] == "2 of 2 seeds have no value: a curve that never reaches the level"
+    assert notes["final_test_accuracy"] == ""
+
+
 def test_diverged_networks_are_counted_and_not_averaged():
     networks = [network({"labels.kind": kind}, seed) for kind in ("true", "shuffled") for seed in (0, 1, 2)]
     networks += [network({"labels.kind": kind}, 3, "diverged") for kind in ("true", "shuffled")]
@@ -221,6 +254,22 @@ def test_levels_have_the_digits_that_tell_them_apart_and_are_kept_by_those():
         assert command.select(command.read(["folder", word])[2])(found.trials).tolist() == kept
 
 
+@pytest.mark.parametrize("kind", [bool, "boolean", object])
+def test_truth_values_are_words_and_no_numbers(kind):
+    networks = [
+        network({"labels.kind": "shuffled", "labels.stratified": value}, seed)
+        for value in (True, False)
+        for seed in (0, 1)
+    ]
+    found = tables(networks)
+    found["trials"] = found.trials.astype({"labels.stratified": kind})
+    key = memo.compare(found).layout.keys["labels.stratified"]
+    assert (key.levels, key.numeric) == (("false", "true"), False)
+    for word in ("labels.stratified=true", "labels.stratified='true'"):
+        assert command.select(command.read(["folder", word])[2])(found.trials).tolist() == [True, True, False, False]
+    assert command.select(command.read(["folder", "labels.stratified=true,false"])[2])(found.trials).all()
+
+
 def test_in_a_random_search_keys_that_go_together_have_one_part():
     generator = np.random.default_rng(0)
     names = ("optimizer.learning_rate", "optimizer.weight_decay")
@@ -260,11 +309,43 @@ def test_a_single_recipe_and_one_seed_have_figures_and_no_differences():
     assert "nothing varies but the seed" in found.findings[0]
 
 
+def test_networks_that_were_finished_before_their_first_step_are_compared_in_their_ends():
+    both = sweep(seeds=range(2))
+    shuffled = both.trials["trial"][both.trials["labels.kind"] == "shuffled"]
+    curves = both["curves"]
+    both["curves"] = curves[~curves["trial"].isin(shuffled) | (curves["step"] == 0)]
+    both["trials"].loc[both.trials["trial"].isin(shuffled), "steps"] = 0
+    found = memo.compare(both)
+    assert {"accuracy", "loss", "common_time", "finals", "times"} <= found.figures.keys()
+    assert rows(found.tables.means, "loss_linearity").set_index("labels.kind")["n"].to_dict() == {
+        "true": 2,
+        "shuffled": 0,
+    }
+    # Never: of no step, no factor by which its time is at least the longer one.
+    assert rows(found.tables.differences, "t99", "ratio")["value"].isna().all()
+    assert found.facts["never"] == {"true": (0, 2), "shuffled": (2, 2)}
+
+
 def test_a_sweep_in_which_every_network_diverged_is_said_to_be_that():
     networks = [network({"labels.kind": kind}, 0, "diverged") for kind in ("true", "shuffled")]
     found = memo.compare(tables(networks))
     assert found.figures == {}
     assert any("2 diverged" in finding for finding in found.findings)
+
+
+def test_networks_without_a_confidence_are_compared_in_the_rest():
+    networks = [network({"loss": loss}, seed) for loss in ("cross_entropy", "linear_squared_error") for seed in (0, 1)]
+    found = tables(networks)
+    lost = found.trials[found.trials["loss"] == "linear_squared_error"]["trial"]
+    found["confidence"].loc[found.confidence["trial"].isin(lost), "mean_confidence"] = np.nan
+    compared = memo.compare(found)
+    known = rows(compared.tables.means, "confidence_test")
+    assert known.set_index("loss")["value"].notna().to_dict() == {"cross_entropy": True, "linear_squared_error": False}
+    assert "confidence" in compared.figures
+    found["confidence"]["mean_confidence"] = np.nan
+    compared = memo.compare(found)
+    assert "confidence_test" not in compared.measures and "confidence" not in compared.figures
+    assert {"accuracy", "finals"} <= compared.figures.keys()
 
 
 @pytest.mark.slow

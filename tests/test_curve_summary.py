@@ -36,6 +36,14 @@ def test_ends_bests_times_and_shapes():
     assert found.loc[7].equals(first)
 
 
+def test_a_network_that_was_finished_before_its_first_step_has_an_end_and_no_shape():
+    trials, curves = made_up()
+    found = curve_summary.outcomes(trials, curves[curves["step"] == 0], {"t5": 0.05, "t99": 0.99}).loc[5]
+    known = found[["steps", "epochs", "train_loss", "train_accuracy", "test_accuracy", "t5"]]
+    assert known.tolist() == [0, 0, 2.0, 0.1, 0.95, 0]
+    assert found.drop(known.index).isna().all()
+
+
 def test_accuracies_of_a_set_that_is_not_known_here_have_no_shape():
     trials, curves = made_up()
     found = curve_summary.outcomes(trials.assign(**{"dataset.name": "elsewhere"}), curves, {}).loc[5]

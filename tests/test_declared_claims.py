@@ -81,6 +81,19 @@ def test_a_claim_has_the_images_of_its_networks(declared):
     assert images[["factor-90-16", "factor-90-64", "factor-99-64"]].tolist() == [500, 3000, 700]
 
 
+def test_a_claim_without_an_answer_has_no_number_of_images(declared):
+    answers = Answers(declared, 3000)
+    answers.conditions(width=[16])
+    answers.trained_on(pd.DataFrame({"images": [100]}))
+    answers.give("factor-{time}-{width}", (None, "no seed has a value"), time=90, width=16)
+    answers.give("factor-{time}-{width}", (None, "no seed has a value"), 700, time=99, width=16)
+    answers.trained_on(pd.DataFrame({"images": []}))  # of no network, and not of those before
+    answers.give("enough", (HALF, ""))
+    frame = answers.ledger("quick")
+    assert set(frame["claim"]) == {"factor-90-16", "factor-90-64", "factor-99-16", "factor-99-64", "enough", "exponent"}
+    assert frame["images"].isna().all()
+
+
 def test_a_forgotten_claim_fails_the_ledger(declared):
     with pytest.raises(ValueError, match=r"without an answer: factor-99-16\."):
         answered(declared, [(99, 16)]).ledger("standard")

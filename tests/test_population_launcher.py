@@ -196,6 +196,13 @@ def test_the_plan_is_printed_and_nothing_is_trained(tmp_path):
 
 
 @pytest.mark.slow
+def test_networks_that_several_jobs_ask_for_are_counted_once(tmp_path):
+    arguments = ["hydra/launcher=population", "seeds=2,5", "seed=0,4", "plan=true", *TINY]
+    shown = multirun(tmp_path, *arguments)
+    assert "9 networks: 0 stored, 9 to train as 1 programs." in shown.stdout  # seeds 0 to 8
+
+
+@pytest.mark.slow
 def test_batches_and_a_second_run(tmp_path):
     arguments = [
         "hydra/launcher=population",

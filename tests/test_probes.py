@@ -7,7 +7,7 @@ from memo.data.treatments import PixelStatistics
 from memo.networks import mlp
 from memo.networks.mlp import BLOCK
 from memo.networks.program import Images
-from memo.probes import PROBES, confidence, noise_samples
+from memo.probes import PROBES, answers, calibration, confidence, noise_samples
 from memo.probes.networks import INPUTS, Networks, draw, outputs
 from tests import builders
 
@@ -94,6 +94,24 @@ def test_confidence_rows_are_numpys(networks, loss, activate):
         # A value on the edge of a bin may fall to either side.
         assert abs(np.cumsum(row["histogram"]) - np.cumsum(np.histogram(sure, 50, (0, 1))[0])).max() <= 1
     assert (rows["auroc_vs_test"][rows["inputs"] == "test"] == 0.5).all()
+
+
+def test_outputs_that_are_no_probabilities_give_answers_and_no_confidence(networks):
+    shown_to = networks("linear_squared_error")
+    values = np.stack([numpy_outputs(shown_to, place, pixels_of(shown_to)) for place in range(3)])
+    assert values.max() > 1  # as a confidence, it would lie in no bin
+    for probe in (confidence, calibration):
+        rows = probe.measure(shown_to)
+        for name in set(rows) - {"network", "inputs", "n", "histogram"}:
+            assert np.isnan(rows[name]).all(), name
+    rows = answers.measure(shown_to)
+    found, sure = answers.read(rows["answers"], rows["confidences"])
+    np.testing.assert_array_equal(found, values[rows["network"]].argmax(-1))
+    assert np.isnan(sure).all()
+    rows = noise_samples.measure(shown_to)
+    on_test = (rows["inputs"] == "test") & (rows["network"] == 1)
+    np.testing.assert_array_equal(rows["answer"][on_test], values[1, : noise_samples.SAMPLES].argmax(-1))
+    assert np.isnan(rows["confidence"]).all()
 
 
 def test_entropy_is_defined_where_every_sigmoid_underflows(networks):

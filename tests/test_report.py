@@ -282,7 +282,8 @@ def test_a_report_in_sections_shows_each_sentence_in_its_own_and_the_rest_last(t
     assert made.chapters[1].sentences == ["sure"]
     report.write(made, tmp_path, [SESSION], COMMAND)
     page = Page((tmp_path / "report.html").read_text())
-    assert page.text.index("They do fit. holds in part") < page.text.index("It fits.") < page.text.index("They rise.")
+    judged = re.search(r"They do fit\. → Zhang et al\. 2017: [^→]+? holds in part", page.text)
+    assert judged.start() < page.text.index("It fits.") < page.text.index("They rise.")
     assert {"sentence-fit", "sentence-sure", "chapter-fitting"} <= set(page.ids)
     assert "up to 1,000 training images" in page.text
 

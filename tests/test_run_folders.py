@@ -193,6 +193,15 @@ def test_load_reads_the_tables_that_are_named(tmp_path):
     assert set(memo.load(tmp_path, tables=("curves",))) == {"trials", "curves"}
 
 
+def test_parts_take_the_name_of_one_table_as_load_does(tmp_path):
+    write(tmp_path, tables("a"), PROVENANCE)
+    for found in (memo.load(tmp_path, tables="confidence"), *run_folders.parts(tmp_path, tables="confidence")):
+        assert list(found) == ["trials", "confidence"]
+    # No table but the one named: "confidence" is part of a longer name, too.
+    (found,) = run_folders.parts(tmp_path, tables="confidence_along")
+    assert list(found) == ["trials"]
+
+
 def test_parts_hold_together_what_load_returns(tmp_path):
     for number in range(7):
         # Each folder repeats a trial of the one before, in another part.
@@ -410,10 +419,10 @@ def test_a_damaged_mark_is_noticed(tmp_path, caplog):
             memo.load(tmp_path)
 
 
-@pytest.mark.parametrize("mark", ["of today", "of older versions"])
+@pytest.mark.parametrize("mark", ["of today", "of older versions", "that lacks a table"])
 @pytest.mark.parametrize("kept", range(6))
 def test_a_crash_between_replacements_damages_nothing(tmp_path, monkeypatch, kept, mark):
-    write(tmp_path, tables("a"), PROVENANCE)
+    write(tmp_path, tables("a", probes=() if mark == "that lacks a table" else ("confidence",)), PROVENANCE)
     if mark == "of older versions":
         (tmp_path / "done.json").write_text('{"trials": 1}')
     before, replaced, replace = memo.load(tmp_path), [], os.replace
@@ -430,10 +439,48 @@ def test_a_crash_between_replacements_damages_nothing(tmp_path, monkeypatch, kep
             write(tmp_path, tables("b"), PROVENANCE)
     assert len(replaced) == kept
     assert "a" in run_folders.finished(tmp_path, [])
-    same(of(memo.load(tmp_path), "a"), before)
+    found = of(memo.load(tmp_path), "a")
+    assert all(found[name].empty for name in found.keys() - before)
+    same({name: found[name] for name in before}, before)
     write(tmp_path, tables("b"), PROVENANCE)
     assert run_folders.finished(tmp_path, []) == {"a", "b"}
     assert {len(digests) for digests in json.loads((tmp_path / "done.json").read_text())["tables"].values()} == {1}
+
+
+@pytest.mark.parametrize("at", range(3))
+@pytest.mark.parametrize("writings", [1, 2])
+def test_a_folder_written_while_it_is_read_is_not_damaged(tmp_path, monkeypatch, caplog, at, writings):
+    write(tmp_path, tables("a", offset=1.0), PROVENANCE)
+    content, read, written = run_folders._content, [], []
+
+    def meanwhile(path, digests=()):
+        """Read a table, after another process has written the folder between this reader's mark and its table."""
+        if written or len(read) < at:
+            read.append(path.name)
+            return content(path, digests)
+        written.append(path.name)
+        for number in range(writings):
+            write(tmp_path, tables("a", "b", offset=2.0 + number), PROVENANCE)
+        return content(path, digests)
+
+    monkeypatch.setattr(run_folders, "READERS", 1)
+    monkeypatch.setattr(run_folders, "_content", meanwhile)
+    found = memo.load(tmp_path)
+    assert len(written) == 1
+    assert found.curves[found.curves["trial"] == "a"]["train_loss"].iloc[0] in (1.0, 1.0 + writings)
+    assert set(found.trials["trial"]) == ({"a", "b"} if at == 0 else {"a"})
+    read.clear(), written.clear()
+    assert "a" in run_folders.finished(tmp_path, ["confidence"])
+    assert len(written) == 1 and not caplog.records
+
+
+def test_a_table_changed_by_no_writer_is_damaged_however_often_it_is_read(tmp_path):
+    write(tmp_path, tables("a"), PROVENANCE)
+    path = tmp_path / "curves.parquet"
+    path.write_bytes(flipped(path.read_bytes(), 100))
+    with pytest.raises(Refusal, match=r"curves\.parquet is not a readable table \(not what was written\)"):
+        memo.load(tmp_path)
+    assert run_folders.finished(tmp_path, []) == set()
 
 
 def test_folders_behind_links_are_read_once_and_foreign_tables_never(tmp_path):

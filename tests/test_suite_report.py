@@ -227,9 +227,19 @@ def test_sentences_of_sources_are_counted_and_our_own_apart(page):
 
 def test_key_sentences_open_the_page_with_their_verdicts(written, page):
     opening = page.text.split("In short")[1].split("2 sentences of")[0]
-    assert opening.split() == "Networks of headline fit. holds in part Networks of digits fit. holds in part".split()
+    judged = "→ Zhang et al. 2017: Networks <fit> labels. holds in part"
+    assert opening.split() == f"Networks of headline fit. {judged} Networks of digits fit. {judged}".split()
     markdown = (written / "report.md").read_text()
-    assert "1. Networks of headline fit. **Holds in part.** ([headline](#headline))" in markdown
+    judged = "→ [Zhang et al. 2017](#headline), *Networks &lt;fit&gt; labels*: **holds in part**."
+    assert f"1. Networks of headline fit. {judged}" in markdown
+
+
+def test_a_sentence_is_said_by_its_source_and_cut_to_a_line():
+    own, long = {"statement": "Slow.", "sentence": "slow"}, {"statement": "Word " * 40, "sentence": "long"}
+    rows = [(claim("a", **own), ledgers.HALF, "", "this suite"), (claim("b", **long), ledgers.HALF, "", ZHANG)]
+    found = {each.id: each for each in view.of_ledger(ledger(rows))}
+    assert (found["slow"].said_by, found["slow"].brief) == ("own question", "Slow")
+    assert (found["long"].said_by, found["long"].brief) == (ZHANG, "Word " * 15 + "…")
 
 
 def test_the_opening_takes_ten_sentences_the_first_of_each_experiment_before_its_second():

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 import memo
 from memo.commands import hydra_app, starting
 from memo.config import Execution, Trial, flatten
+from memo.data import files
 from memo.errors import Refusal
 from memo.storage import provenance
 from memo.training import machine
@@ -37,6 +38,42 @@ def plain(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plain")
     builders.python("-m", "experiments.train", *SWEEP, "hydra.sweep.dir=sweep", folder=folder, check=True)
     return folder / "sweep"
+
+
+@pytest.mark.parametrize(("given", "meant"), [("~/x", "HOME/x"), ("x", "HERE/x"), ("/x/../y", "/y")])
+def test_the_cache_is_one_folder_to_a_command_and_to_python(tmp_path, monkeypatch, given, meant):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    meant = Path(meant.replace("HOME", str(tmp_path / "home")).replace("HERE", str(tmp_path)))
+    monkeypatch.setenv("MEMO_CACHE", given)
+    assert files.cache_folder().resolve() == meant
+    hydra_app.settle_cache()
+    assert (os.environ["MEMO_CACHE"], files.cache_folder()) == (str(meant), meant)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["experiments.headline", "plan=true", "scale=quick"],
+        ["experiments.train", "--help"],
+        ["experiments.train", "--multirun", "hydra/launcher=population", "plan=true", "seeds=1,2"],
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_a_command_whose_output_nobody_reads_ends_without_a_word(tmp_path, command):
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", *command]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (starting.UNREAD, "")
+
+
+def test_another_broken_pipe_is_an_error():
+    with pytest.raises(BrokenPipeError), starting.quiet_when_unread():
+        raise BrokenPipeError
 
 
 @pytest.mark.slow

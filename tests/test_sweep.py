@@ -1,4 +1,5 @@
 import json
+import time
 
 import numpy as np
 import pandas as pd
@@ -59,6 +60,23 @@ def same(one, other):
     assert set(one) == set(other)
     for name in one:
         pd.testing.assert_frame_equal(one[name], other[name], check_exact=True)
+
+
+@pytest.mark.slow
+def test_the_speed_of_training_is_recorded_without_its_probes(make, tmp_path, monkeypatch):
+    recorded, took = [], sweep.measure
+    monkeypatch.setattr(sweep.throughput, "record", lambda *read: recorded.append(read[-1]))
+
+    def measured_slowly(trained, probes):
+        time.sleep(1)
+        return took(trained, probes)
+
+    monkeypatch.setattr(sweep, "measure", measured_slowly)
+    sweep.complete({tmp_path: make()}, PROBES)
+    (session,) = run_folders.provenance(tmp_path)
+    assert recorded == [pytest.approx(session["train_seconds"], abs=1e-3)]
+    assert session["probe_seconds"] >= 0.5  # of one or two workers
+    assert session["train_seconds"] + session["probe_seconds"] <= session["program_seconds"]
 
 
 def test_tables_have_their_documented_columns(stored):

@@ -39,16 +39,18 @@ def interleave(
     """Take the readings that the journal lacks: repetition 1 of every contestant, then repetition 2, and so on.
 
     In each repetition another contestant goes first. Each is warmed up once before, which is stored as repetition 0. One
-    that fails in a way that says something about it (memory, a missing feature) is recorded; our own faults are raised.
+    that fails in a way that says something about it (memory, a missing feature) is recorded, and not tried again, unless it was
+    left out for what may be there the next time; our own faults are raised.
     """
     reads: dict[str, Callable[[], Reading]] = {}
+    failed = {one.name for one in contestants if _failed(journal, setting, one.name)}
     due = {one.name: {*range(1, repetitions + 1)} - journal.readings(setting, one.name).keys() for one in contestants}
     for repetition in range(0 if warm_up else 1, repetitions + 1):
         gc.collect()  # what did not fit is gone before the next one starts
         shift = repetition % max(1, len(contestants))
         for one in [*contestants[shift:], *contestants[:shift]]:
             wanted = repetition in due[one.name] or (due[one.name] and not repetition)
-            if not wanted or journal.last("failure", setting=setting, contestant=one.name):
+            if not wanted or one.name in failed:
                 continue
             logger.info("%s: %s, repetition %d", setting, one.name, repetition)
             record = {"setting": setting, "contestant": one.name, "unit": one.unit}
@@ -60,10 +62,19 @@ def interleave(
                 if (reason := explain(error)) is None:
                     raise
                 logger.info("%s: %s: %s", setting, one.name, reason)
-                journal.add(**record, failure=reason)
+                if journal.last("failure", setting=setting, contestant=one.name) != reason:
+                    journal.add(**record, failure=reason, left_out=isinstance(error, LeftOut))
+                failed.add(one.name)
                 reads.pop(one.name, None)
             else:
                 journal.add(**record, repetition=repetition, **reading._asdict())
+
+
+def _failed(journal: Journal, setting: str, contestant: str) -> bool:
+    """Return whether a contestant has failed in what is measured, and was not only left out."""
+    return any(
+        "failure" in one and not one.get("left_out") for one in journal.find(setting=setting, contestant=contestant)
+    )
 
 
 def explain(error: Exception) -> str | None:

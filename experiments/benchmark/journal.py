@@ -25,8 +25,13 @@ logger = logging.getLogger(__name__)
 FILE, EARLIER = "measurements.jsonl", "measurements.earlier.jsonl"
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("jax", "jaxlib", "optax", "numpy", "torch", "hydra-core")
-# What only shows readings: redrawing must not ask for new ones.
-SHOWING = tuple(f"experiments/benchmark/{name}.py" for name in ("analysis", "tables", "drawings"))
+# What only shows and judges readings: redrawing must not ask for new ones.
+SHOWING = tuple(
+    f"experiments/benchmark/{name}"
+    for name in ("analysis.py", "tables.py", "drawings.py", "goals.yaml", "text/benchmark.j2")
+)
+# What a whole command reads beside its modules: configurations, claims, the texts and templates of reports.
+READ = (".py", ".yaml", ".j2", ".html", ".md", ".css", ".js")
 
 Record = dict[str, Any]
 
@@ -100,12 +105,6 @@ def fingerprint() -> Record:
     }
     told = Path("/proc/cpuinfo")
     flags = told.read_text().split() if told.exists() else []
-    digest = hashlib.sha256()  # of every module that a reading may depend on
-    for path in sorted(
-        path for folder in ("memo", "experiments", "hydra_plugins") for path in (ROOT / folder).rglob("*.py")
-    ):
-        if (name := path.relative_to(ROOT).as_posix()) not in SHOWING:
-            digest.update(name.encode() + path.read_bytes())
     return {
         "versions": {"python": platform.python_version()} | installed,
         "device": {
@@ -117,8 +116,18 @@ def fingerprint() -> Record:
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         },
         "flags": {name: os.environ[name] for name in ("XLA_FLAGS", "OMP_NUM_THREADS") if name in os.environ},
-        "code": digest.hexdigest()[:16],
+        "code": code(ROOT),
     }
+
+
+def code(root: Path) -> str:
+    """Return a digest of every file of the code below a folder that a reading may depend on."""
+    digest = hashlib.sha256()
+    folders = ("memo", "experiments", "hydra_plugins", "conf")
+    for path in sorted(path for folder in folders for path in (root / folder).rglob("*") if path.suffix in READ):
+        if (name := path.relative_to(root).as_posix()) not in SHOWING:
+            digest.update(name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def origin() -> Record:

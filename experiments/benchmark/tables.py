@@ -74,8 +74,9 @@ def _rows(journal: Journal, setting: str) -> Iterator[dict[str, Any]]:
             continue
         row |= dict(zip(("median", "low", "high", "n"), median(own * factor)))
         # The warm-up's compiling: later readings find the program.
-        first, last = journal.find(setting=setting, contestant=name)[0], [*readings[name].values()][-1]
-        row |= {"compile_seconds": first["compile"], "note": last["note"]}
+        first, last = journal.find(setting=setting, contestant=name), [*readings[name].values()][-1]
+        compiled = next(one["compile"] for one in first if "compile" in one)
+        row |= {"compile_seconds": compiled, "note": last["note"]}
         row["gflop_per_second"] = row["median"] * (work.flop_per_example / 1e9 if unit == EXAMPLES else 1)
         if unit == EXAMPLES:
             row |= _columns(SHARE, own * work.flop_per_example / best)

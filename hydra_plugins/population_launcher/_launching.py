@@ -96,8 +96,8 @@ def _compose(
 ) -> tuple[list[Job], list[Request], bool]:
     """Return the jobs, their joint requests, and whether any of them is to show a plan."""
     jobs, plan = [], False
-    # By what has to be equal in one request: probes, the folder of the data, how to train.
-    wanted: dict[tuple, dict[Path, list[Trial]]] = defaultdict(lambda: defaultdict(list))
+    # By what has to be equal in one request: probes, the folder of the data, how to train. Jobs may share trials: by their ids.
+    wanted: dict[tuple, dict[Path, dict[str, Trial]]] = defaultdict(lambda: defaultdict(dict))
     for number, overrides in enumerate(job_overrides, first):
         composed = hydra_context.config_loader.load_sweep_config(config, list(overrides))
         composed.hydra.job.id = composed.hydra.job.num = number
@@ -107,6 +107,10 @@ def _compose(
         plan |= typed.plan
         for runs, probes, folder, how in experiment.requests(typed, job.folder):
             for run, trials in runs.items():
-                wanted[tuple(probes), folder, dataclasses.astuple(how)][run] += trials
-    requests = [Request(runs, probes, folder, Execution(*how)) for (probes, folder, how), runs in wanted.items()]
+                own = wanted[tuple(probes), folder, dataclasses.astuple(how)][run]
+                own.update((trial.id, trial) for trial in trials)
+    requests = [
+        Request({run: list(own.values()) for run, own in runs.items()}, probes, folder, Execution(*how))
+        for (probes, folder, how), runs in wanted.items()
+    ]
     return jobs, requests, plan

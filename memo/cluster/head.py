@@ -154,14 +154,18 @@ class _Head:
             raise Refusal("Slurm does not answer squeue; nothing is submitted.")
         earlier = self._submitted(living)
         watched: list[_Task] = []
-        assignments: list[Assignment] = []
+        left: list[Lacking] = []
         for request, own in zip(requests, lacking):
             held = _held(earlier, request, own)
             watched += [task for task in dict.fromkeys(held.values()) if task not in watched]
-            left = {trial: found for trial, found in own.items() if trial not in held}
-            packs = planning.packs_of(request, left, self.settings)
-            cut = planning.cut(packs, self.settings, self.settings.array_parallelism)
-            assignments += [planning.assignment_of(task, request, left, self.settings, self.folder) for task in cut]
+            left.append({trial: found for trial, found in own.items() if trial not in held})
+        packs = [planning.packs_of(request, own, self.settings) for request, own in zip(requests, left)]
+        cut = planning.cut(packs, self.settings, self.settings.array_parallelism)
+        assignments = [
+            planning.assignment_of(task, request, own, self.settings, self.folder)
+            for request, own, tasks in zip(requests, left, cut)
+            for task in tasks
+        ]
         if watched:
             logger.info("Watching %d tasks that an earlier command submitted.", len(watched))
         tasks = watched + self._submit(assignments)

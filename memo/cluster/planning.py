@@ -155,11 +155,22 @@ def rate_of(common: Signature, settings: Settings) -> Throughput:
     return throughput.expected(common, platform, settings.partition) or cutting.assumed(platform)
 
 
-def cut(packs: Sequence[cutting.Pack], settings: Settings, at_once: int) -> list[cutting.Task]:
-    """Return tasks that keep `at_once` machines busy, none with less than min_minutes of work or more than half its limit."""
-    total = sum(pack.seconds for pack in packs)
+def cut(requests: Sequence[Sequence[cutting.Pack]], settings: Settings, at_once: int) -> list[list[cutting.Task]]:
+    """Return the tasks of each request, of which there are the packs: all together they are one array.
+
+    They keep `at_once` machines busy, none with less than min_minutes of work or more than half its limit, as far as max_tasks
+    allows. Raises Refusal where these are fewer than the requests, which share no task.
+    """
+    seconds = [sum(pack.seconds for pack in packs) for packs in requests]
+    total, asked = sum(seconds), sum(map(bool, requests))
+    if asked > settings.max_tasks:
+        raise Refusal(
+            f"hydra.launcher.max_tasks is {settings.max_tasks}; allowed is at least {asked} here, one for each list of probes."
+        )
     aim = min(30 * as_minutes(settings.time), max(total / at_once, 60 * settings.min_minutes))
-    return cutting.cut(packs, aim, settings.max_tasks)
+    # One for each request, and the others by their work.
+    most = [1 + int((settings.max_tasks - asked) * own / total) if total else 1 for own in seconds]
+    return [cutting.cut(packs, aim, count) for packs, count in zip(requests, most)]
 
 
 def assignment_of(
@@ -191,7 +202,7 @@ def show_plan(requests: Sequence[Request], settings: Settings) -> None:
     packs = [packs_of(request, own, settings) for request, own in zip(requests, lacking)]
 
     def cuts(at_once: int) -> list[cutting.Task]:
-        return [task for own in packs for task in cut(own, settings, at_once)]
+        return [task for own in cut(packs, settings, at_once) for task in own]
 
     planned = cuts(settings.array_parallelism)
     wanted, to_train = sum(len(request.trials) for request in requests), sum(map(len, lacking))

@@ -72,8 +72,8 @@ class Evidence:
     def networks(self) -> pd.DataFrame:
         """One row per network and arm, the diverged included: the columns common to all experiments.
 
-        Columns trial, arm, seed, status, images (in the training subset), network (784-16-16-10), labels and inputs (their
-        kinds), epochs (trained), and the final loss and accuracy on training and test images.
+        Columns trial, arm, seed, status, images (in the training subset), parameters (their number), network (784-16-16-10),
+        labels and inputs (their kinds), epochs (trained), and the final loss and accuracy on training and test images.
         """
         own = self.tables.arms.merge(self.tables.trials, on="trial")
         epochs = self.tables.curves.groupby("trial")["epoch"].max()
@@ -175,10 +175,10 @@ class Evidence:
     def once(
         self, name: str, made_by: Sequence[ModuleType], asked: Any, compute: Callable[[], pd.DataFrame]
     ) -> pd.DataFrame:
-        """Return a table that takes minutes and comes from no network: from an earlier command where nothing has changed.
+        """Return a table that takes minutes and that no run folder holds: from an earlier command where nothing has changed.
 
-        It depends on the command's data set, on what is `asked` (JSON values), and on the source text of the modules that
-        make it. It is kept below the run folders.
+        It depends on the command's data set, on what is `asked` (JSON values, with the ids of stored networks that it starts
+        from), and on the source text of the modules that make it. It is kept below the run folders.
         """
         code = [inspect.getsource(module) for module in made_by]
         key = json.dumps([asked, code, sorted(self.dataset.sha256.items())], sort_keys=True)

@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from memo.commands import hydra_app
+from memo.commands import hydra_app, starting
 from memo.commands.arms import compared
 from memo.commands.requirements import check
 from memo.config import Config, Trial, make_recipe, make_trials, run_name
@@ -74,7 +74,8 @@ def admitted(config: DictConfig, overrides: Sequence[str]) -> Config:
 def _exiting() -> Iterator[None]:
     """Exit with one sentence for what is refused: Hydra turns any other exception of a callback into a warning."""
     try:
-        yield
+        with starting.quiet_when_unread():
+            yield
     except (Refusal, OmegaConfBaseException, MemoryError) as error:
         raise SystemExit(f"Refused: {hydra_app.explain(error)}") from None
 

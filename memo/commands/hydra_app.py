@@ -105,11 +105,11 @@ def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = (), con
     sys.argv[first:first] = overrides
     if conf is not None:
         sys.argv[1:1] = ["--config-dir", str(conf.resolve())]
-    os.environ.update({name: os.path.abspath(folder) for name in ("MEMO_CACHE",) if (folder := os.environ.get(name))})
+    settle_cache()
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us and can be reported in one sentence
     try:
-        with starting.interruptible(), machine.own_modes(), times_as_text():
+        with starting.quiet_when_unread(), starting.interruptible(), machine.own_modes(), times_as_text():
             hydra.main(version_base=None, config_path=str(CONF), config_name="config")(refusing)()
     except KeyboardInterrupt:
         sys.exit(starting.INTERRUPTED)
@@ -123,6 +123,12 @@ def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = (), con
             os.environ.pop("HYDRA_FULL_ERROR", None)
         else:
             os.environ["HYDRA_FULL_ERROR"] = wants_traceback
+
+
+def settle_cache() -> None:
+    """Make the folder in MEMO_CACHE absolute, for jobs that run elsewhere; ~ is the home, as where the folder is used."""
+    if folder := os.environ.get("MEMO_CACHE"):
+        os.environ["MEMO_CACHE"] = os.path.abspath(os.path.expanduser(folder))
 
 
 @contextlib.contextmanager

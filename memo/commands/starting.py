@@ -1,6 +1,7 @@
 """The first moment of a command: signals, its output and other libraries' settings, before anything slow is imported."""
 
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 INTERRUPTED = "Interrupted: finished networks are stored, and the same command resumes from there."
+UNREAD = 128 + signal.SIGPIPE  # the status of a command that this signal ends, as a shell has it
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -31,6 +33,29 @@ def interruptible() -> Iterator[None]:
         for number, handler in before.items():
             if signal.getsignal(number) is signal.default_int_handler:
                 signal.signal(number, handler)
+
+
+@contextmanager
+def quiet_when_unread() -> Iterator[None]:
+    """End without a word where nobody reads any longer what the block prints, as behind `| head`."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _unread():  # another pipe
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        raise SystemExit(UNREAD) from None
+
+
+def _unread() -> bool:
+    """Return whether this process prints into a pipe that nobody reads any longer."""
+    watched = select.poll()
+    try:
+        watched.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):  # it prints into no file
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in watched.poll(0))
 
 
 def _handle(handler: object) -> None:

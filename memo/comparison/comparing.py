@@ -62,7 +62,7 @@ class Comparison:
         for name, columns in sets.items():
             if measures := self._known(self.tables.means, columns):
                 yield name, drawings.by_x(shown, self.tables.means, measures, shown.hue, layout.x)
-        if shown.confidence is not None:
+        if self.inputs:
             yield "confidence", drawings.confidence(shown, self.inputs)
         measures = self._known(self.tables.differences, PAIRED)
         if layout.pair and measures:
@@ -82,7 +82,7 @@ class Comparison:
 
     @property
     def inputs(self) -> list[str]:
-        """The kinds of inputs that confidence was measured on."""
+        """The kinds of inputs that some network has a confidence on."""
         return [name.removeprefix("confidence_") for name in self.measures if name.startswith("confidence_")]
 
     @property

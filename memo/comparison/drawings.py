@@ -136,7 +136,8 @@ def on_common_time(shown: Shown) -> Drawing:
 
 
 def _end(curve: pd.DataFrame, kind: str, time: str) -> float:
-    return time_to(curve[time], rises(curve)[kind], LEVELS[kind])
+    """Return when a network's span ends, NaN if it never does: also of one that was finished before its first step."""
+    return time_to(curve[time], rises(curve)[kind], LEVELS[kind]) if len(curve) > 1 else np.nan
 
 
 def confidence(shown: Shown, inputs: Sequence[str]) -> Drawing:

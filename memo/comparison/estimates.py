@@ -6,10 +6,12 @@ as they are (Welch).
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from memo.comparison.keys import Key, Layout
 from memo.comparison.networks import DIFFERENCE, RATIO, TIMES, Measure
@@ -28,12 +30,11 @@ from memo.statistics.intervals import (
 )
 from memo.statistics.multiplicity import holm
 from memo.statistics.over_networks import jackknife
-from memo.statistics.over_seeds import Answer, missing, times_longer
+from memo.statistics.over_seeds import LOST, Answer, missing, ratio_of_times, times_longer
 
 NUMBERS = ["value", "low", "high", "n"]
 NULL = {DIFFERENCE: 0.0, RATIO: 1.0}
 ALPHA = 0.05
-WHY = "a curve that never reaches the level"
 
 
 class Pairs(NamedTuple):
@@ -72,7 +73,9 @@ def means(networks: pd.DataFrame, layout: Layout, measures: Mapping[str, Measure
             own = values[name][places]
             known = own[np.isfinite(own)]
             found = _mean(known, measure) if len(known) else None
-            rows.append(keys | {"measure": name} | _numbers((found, missing(len(own), len(known), WHY, lost))))
+            rows.append(
+                keys | {"measure": name} | _numbers((found, missing(len(own), len(known), measure.lacks, lost)))
+            )
     return pd.DataFrame(rows, columns=[*layout.keys, "measure", *NUMBERS, "note"])
 
 
@@ -127,17 +130,23 @@ def _compared(
 ) -> Iterator[tuple[str, Answer]]:
     """Yield the comparisons of one measure with their scales: a difference, and a ratio of what is above 0."""
     here, there = (values[measure.column][places] for places in (pairs.here, pairs.there))
+    given = values["trained"][pairs.here]
     if not pairs.paired:
         known = [each[np.isfinite(each)] for each in (here, there)]
         asked, lost = len(here) + len(there), int(diverged[pairs.here].sum() + diverged[pairs.there].sum())
-        note = missing(asked, sum(map(len, known)), WHY, lost, "networks")
+        note = missing(asked, sum(map(len, known)), measure.lacks, lost, "networks")
         yield DIFFERENCE, (_apart(known[0], known[1], LINEAR), note)
-        if measure.scale == RATIO:
+        if measure.column in TIMES:
+            one, other = (~diverged[places] for places in (pairs.here, pairs.there))
+            note = f"{lost} of {asked} networks have {LOST}" if lost else ""
+            slow, fast, trained = (pd.Series(each) for each in (here[one], there[other], given[one]))
+            yield RATIO, ratio_of_times(slow, fast, trained, "such", "other network", partial(_apart, scale=LOG), note)
+        elif measure.scale == RATIO:
             yield RATIO, (_apart(known[0], known[1], LOG), note)
         return
     whole = np.isfinite(here) & np.isfinite(there)
     lost = diverged[pairs.here] | diverged[pairs.there]
-    note = missing(len(whole), int(whole.sum()), WHY, int(lost.sum()), "pairs")
+    note = missing(len(whole), int(whole.sum()), measure.lacks, int(lost.sum()), "pairs")
     low, high = measure.bounds
     bounds: Bounds = (low - high, high - low) if np.isfinite(high) else UNBOUNDED
     one, other = here[whole], there[whole]
@@ -145,15 +154,16 @@ def _compared(
     if measure.scale != RATIO:
         return
     if measure.column in TIMES and not whole.all():
-        given = pd.Series(values["trained"][pairs.here])
-        yield RATIO, times_longer(pd.Series(here), pd.Series(there), given, "such", "twin", np.flatnonzero(lost))
+        slow, fast, trained = (pd.Series(each) for each in (here, there, given))
+        yield RATIO, times_longer(slow, fast, trained, "such", "twin", np.flatnonzero(lost))
     else:
         positive = len(one) and min(one.min(), other.min()) > 0
         yield RATIO, (paired_ratio(one, other) if positive else None, note)
 
 
-def _apart(one: np.ndarray, other: np.ndarray, scale: str) -> Estimate | None:
+def _apart(one: ArrayLike, other: ArrayLike, scale: str) -> Estimate | None:
     """Return the difference of the means of networks that share no seed, or the ratio of their geometric means: Welch's."""
+    one, other = np.asarray(one), np.asarray(other)
     if not len(one) or not len(other) or (scale == LOG and min(one.min(), other.min()) <= 0):
         return None
     if scale == LINEAR:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from memo.config import Recipe, flatten, is_recipe_key
@@ -91,11 +92,16 @@ def varying(trials: pd.DataFrame) -> tuple[dict[str, Key], pd.DataFrame]:
 
 
 def text(value: Any, digits: int = 12) -> str:
-    """Return the value of a recipe key as the text of a level: 64x64 for widths, null for None, numbers to so many digits."""
+    """Return the value of a recipe key as the text of a level, as it is written on a command line, but 64x64 for widths.
+
+    That is null for None, true and false; numbers have so many digits.
+    """
     if isinstance(value, (tuple, list)):
         return describe_widths(value)
     if value is None or pd.isna(value):
         return "null"
+    if isinstance(value, (bool, np.bool_)):
+        return str(value).lower()
     if isinstance(value, float):
         return f"{value:.{digits}g}"
     return str(value)
@@ -134,7 +140,7 @@ def _number(value: Any) -> float | None:
     """Return the number that a value is, or the units of each of its equal layers."""
     if isinstance(value, tuple):
         return float(value[0]) if value and len(set(value)) == 1 else None
-    return None if isinstance(value, (str, bool)) or pd.isna(value) else float(value)
+    return None if isinstance(value, (str, bool, np.bool_)) or pd.isna(value) else float(value)
 
 
 def choose(keys: Mapping[str, Key], levels: pd.DataFrame, asked: Mapping[str, str]) -> Layout:

@@ -76,7 +76,7 @@ def fit_temperature(outputs: ArrayLike, labels: ArrayLike) -> float:
             f"A temperature needs finite outputs [M, K] and labels [M], not {outputs.shape}, {labels.shape}."
         )
     margins = outputs - np.take_along_axis(outputs, labels[:, None].astype(int), axis=1)
-    if margins.mean() >= 0:  # the slope of the cross-entropy at 1/T = 0, its sign turned
+    if margins.mean() >= 0:  # the slope of the cross-entropy at 1/T = 0
         return math.inf
     if margins.max() <= 0:
         return 0.0

@@ -35,6 +35,15 @@ class Loss(NamedTuple):
         """Whether the outputs are those of a softmax, whose temperature can be fitted."""
         return self.activate is jax.nn.softmax
 
+    @property
+    def of_probabilities(self) -> bool:
+        """Whether activations are probabilities, the largest of which is a network's confidence; else it has none."""
+        return self.activate is not as_they_are
+
+    def confidence(self, outputs: jax.Array) -> jax.Array:
+        """Return the largest activation [...] of outputs [..., classes], NaN where activations are no probabilities."""
+        return jnp.max(self.activate(outputs) if self.of_probabilities else jnp.full_like(outputs, jnp.nan), axis=-1)
+
 
 def make_loss(
     per_example: PerExample, activate: OfOutputs, even: OfOutputs | None = None, score: PerExample | None = None
@@ -92,7 +101,8 @@ def _half_squared_distance_of_outputs_to_even(outputs: jax.Array) -> jax.Array:
     return 0.5 * jnp.sum(jnp.square(outputs - 1 / outputs.shape[-1]), axis=-1)
 
 
-def _as_they_are(outputs: jax.Array) -> jax.Array:
+def as_they_are(outputs: jax.Array) -> jax.Array:
+    """Return the outputs: the activation of a loss on outputs that are no probabilities."""
     return outputs
 
 
@@ -118,7 +128,7 @@ def _log_one_hot(outputs: jax.Array, classes: jax.Array) -> jax.Array:
 # squared_error and sigmoid_cross_entropy: Nielsen's quadratic and cross-entropy costs, on the sigmoid of the outputs. The
 # gradient of the squared error vanishes where a sigmoid saturates, so an image of a class is drawn by log probabilities.
 # linear_squared_error: the squared loss of the outputs themselves on one-hot labels, as Belkin et al. 2019 have it; its outputs are no
-# probabilities, and an image of a class is drawn by raising that output. generalised_cross_entropy: Zhang and Sabuncu 2018.
+# probabilities and give no confidence, and an image of a class is drawn by raising that output. generalised_cross_entropy: Zhang and Sabuncu 2018.
 LOSSES: dict[str, Loss] = {
     "cross_entropy": make_loss(
         optax.softmax_cross_entropy_with_integer_labels, jax.nn.softmax, _cross_entropy_of_even, _log_softmax
@@ -128,7 +138,7 @@ LOSSES: dict[str, Loss] = {
     ),
     "squared_error": make_loss(_half_squared_distance, jax.nn.sigmoid, _half_squared_distance_to_even, _log_one_hot),
     "linear_squared_error": make_loss(
-        _half_squared_distance_of_outputs, _as_they_are, _half_squared_distance_of_outputs_to_even, of_class
+        _half_squared_distance_of_outputs, as_they_are, _half_squared_distance_of_outputs_to_even, of_class
     ),
     "generalised_cross_entropy": make_loss(
         _generalised_cross_entropy, jax.nn.softmax, _generalised_cross_entropy_of_even, _log_softmax

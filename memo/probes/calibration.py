@@ -14,7 +14,7 @@ BINS = 15  # Guo et al. 2017
 
 
 def measure(networks: Networks) -> dict[str, np.ndarray]:
-    """Return one row for each network, NaN where a weight of it is not finite.
+    """Return one row for each network, NaN where a weight of it is not finite, and under linear_squared_error (no confidences).
 
     On all test images: `accuracy`, `mean_confidence`, and that of the `right` and the `wrong` predictions; `overconfidence`
     (mean confidence - accuracy); `error_auroc` and `error_aupr`, detection of wrong predictions by their low confidence
@@ -31,8 +31,8 @@ def measure(networks: Networks) -> dict[str, np.ndarray]:
     true = np.asarray(networks.images.test_labels).astype(int)
     for _, members, layers, pixels in networks.by_seed():
         values = outputs(networks.static, layers, pixels)
-        confidence = np.asarray(loss.activate(values).max(axis=-1), float)
-        values, sound = np.asarray(values, float), np.asarray(finite(layers))
+        confidence = np.asarray(loss.confidence(values), float)
+        values, sound = np.asarray(values, float), np.asarray(finite(layers)) & loss.of_probabilities
         for place, network in enumerate(members):
             known = sound[place]
             one = np.where(known, values[place], 0), np.where(known, confidence[place], 1)

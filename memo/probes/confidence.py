@@ -21,19 +21,20 @@ EVEN = 0.95  # of the largest possible entropy: from there on an output counts a
 @partial(jax.jit, static_argnums=0)
 def respond(static: Static, layers: Layers, pixels: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Return confidence, answer, entropy and total activation, each [m, M]; see `measure` for their definitions."""
-    values = outputs(static, layers, pixels)
-    activations = LOSSES[static.loss].activate(values)
+    values, loss = outputs(static, layers, pixels), LOSSES[static.loss]
+    activations = loss.activate(values)
     total = jnp.sum(activations, axis=-1, keepdims=True)
     # Where every sigmoid underflows, sigmoid(x) is exp(x), so that its shares are the softmax.
     shares = jnp.where(total > 0, activations / total, jax.nn.softmax(values))
     entropy = jnp.sum(jax.scipy.special.entr(shares), axis=-1)
-    return jnp.max(activations, axis=-1), jnp.argmax(activations, axis=-1), entropy, total[..., 0]
+    return loss.confidence(values), jnp.argmax(activations, axis=-1), entropy, total[..., 0]
 
 
 def measure(networks: Networks) -> dict[str, np.ndarray]:
     """Return one row for each network and kind of input, over as many inputs as there are test images.
 
-    Confidence is the largest softmax probability, or the largest sigmoid output under squared error. `entropy` is
+    Confidence is the largest softmax probability, or the largest sigmoid output under squared error; under
+    linear_squared_error, whose outputs are no probabilities, every number is NaN. `entropy` is
     the mean entropy in nats of the softmax, or of the sigmoid outputs divided by their sum. `auroc_vs_test` is the
     probability that a test image is classified with more confidence than an input of this kind (0.5 for test itself).
     `share_class_k` is how often the predicted class is k; `histogram` counts confidences in 50 equal bins over [0, 1].

@@ -17,13 +17,13 @@ from memo.reporting import claims, sources
 from memo.reporting.claims import Claim
 from memo.reporting.declarations import ClaimTemplate, Declaration
 from memo.statistics.intervals import Estimate
-from memo.statistics.over_seeds import Answer
+from memo.statistics.over_seeds import Answer, noted
 
 _UNDECLARED = "this condition was not declared before the run"
 
 
 class Answers:
-    """The answers to an experiment's claims; `images` is the default number of training images behind them."""
+    """The answers to an experiment's claims; `images` is the number of training images behind those that are given none."""
 
     def __init__(self, declared: Declaration, images: int | None = None):
         self.declared, self.images = declared, images
@@ -40,14 +40,18 @@ class Answers:
         self._run |= {name: [str(value) for value in values] for name, values in has.items()}
 
     def trained_on(self, networks: pd.DataFrame) -> None:
-        """Set the number of training images behind the claims answered from here on: of these networks (column images), the most."""
-        self.images = int(networks["images"].max()) if len(networks) else self.images
+        """Set the number of training images behind the claims answered from here on: of these networks (column images), the most.
+
+        It is unknown where there are none.
+        """
+        self.images = int(networks["images"].max()) if len(networks) else None
 
     def give(self, template: str, answer: Answer, images: int | None = None, **values: Any) -> None:
         """Answer the claim that a template of an id (as in claims.yaml) and the values of its placeholders name.
 
-        An answer is an estimate, or None, and a note; without an estimate the note says why. Raises ValueError for an id
-        that is not declared or has been answered. A claim that is declared as awaiting another run is answered by that run.
+        An answer is an estimate, or None, and a note; without an estimate the note says why, and the ledger has no number of
+        `images`, which are otherwise those of `trained_on` where they are not given. Raises ValueError for an id that is not
+        declared or has been answered. A claim that is declared as awaiting another run is answered by that run.
         """
         declared = self.declared.by_id.get(template)
         if declared is None:
@@ -102,11 +106,10 @@ class Answers:
                     forgotten.append(claim.id)
                     continue
                 _, (estimate, note), images = given or (claim, (None, missing), None)
+                images = None if estimate is None else images
                 if given and any(value not in template.over[name] for name, value in values.items()):
-                    note = "; ".join(filter(None, (note, _UNDECLARED)))
-                line = claims.row(
-                    claim, known[claim.sentence.source].cite, estimate, note, scale, images or self.images
-                )
+                    note = noted(note, _UNDECLARED)
+                line = claims.row(claim, known[claim.sentence.source].cite, estimate, note, scale, images)
                 rows.append(
                     line | ({} if given else {"verdict": claims.NOT_YET_MEASURED, "judged": claims.NOT_YET_MEASURED})
                 )

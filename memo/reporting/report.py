@@ -257,13 +257,13 @@ def _range(expected: str) -> str:
 def _view(report: Report, sessions: Sequence[dict]) -> dict[str, Any]:
     """Return the values of the page, under the names in its template."""
     shown = {each.id: each for each in view.of_ledger(report.ledger)}
-    short = [{"text": text, "verdict": shown[id].verdict} for id, text in report.in_short.items()]
+    short = [{"text": text, "sentence": shown[id]} for id, text in report.in_short.items()]
     images = report.ledger["images"].dropna()
     known = sources.load()
     seconds = [name for name in (sessions[0] if sessions else ()) if name.endswith("_seconds")]
     return {
         "report": report,
-        "opening": short or [{"text": finding, "verdict": ""} for finding in report.findings],
+        "opening": short or [{"text": finding, "sentence": None} for finding in report.findings],
         "opening_is_short": bool(short),
         "images": int(images.max()) if len(images) else 0,
         "sentences": shown,

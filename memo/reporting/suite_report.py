@@ -85,15 +85,15 @@ def _view(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _opening(results: Sequence[Result], of: Mapping[str, Sequence[SentenceView]]) -> list[dict]:
-    """Return the key sentences of all experiments in plain words, at most ten, the first of each before the second."""
+    """Return the key findings of all experiments in plain words, each with the sentence that it answers.
+
+    At most ten, the first of each experiment before the second.
+    """
     by_experiment = []
     for result in results:
         own = {sentence.id: sentence for sentence in of[result.name]}
         by_experiment.append(
-            [
-                {"text": text, "verdict": own[id].verdict, "anchor": own[id].anchor, "experiment": result.name}
-                for id, text in result.in_short.items()
-            ]
+            [{"text": text, "sentence": own[id], "experiment": result.name} for id, text in result.in_short.items()]
         )
     most = max(map(len, by_experiment), default=0)
     kept = [lines[place] for place in range(most) for lines in by_experiment if place < len(lines)][:OPENING]

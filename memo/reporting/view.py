@@ -4,12 +4,15 @@ ledger, sections ──> sentences by id, each with its rows ──> report.html
 """
 
 import re
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
 
 from memo.reporting import claims, sentences, sources
+
+BRIEF = 80  # characters, about a line
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,16 @@ class SentenceView:
     verdict: str
     counts: dict[str, int]
     rows: list[dict]
+
+    @property
+    def said_by(self) -> str:
+        """Whose it is, in words: its source, or this suite with a question of its own."""
+        return "own question" if self.kind == sources.OWN else self.source
+
+    @property
+    def brief(self) -> str:
+        """Its statement in a line, cut where it is longer."""
+        return textwrap.shorten(self.statement, BRIEF, placeholder=" …").rstrip(".")
 
     @property
     def conditions(self) -> list[str]:

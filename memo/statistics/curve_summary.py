@@ -57,7 +57,8 @@ def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, times: Mapping[str, flo
     Times are epochs at which the rise first crosses a level, between evaluations; NaN if it never does. `start` is the
     time at which a tenth of the initial loss is lost, where fitting starts. `best` is the evaluation after step 0 with the best test
     accuracy, `best_by_validation` the one with the best validation accuracy (the first of them, where several are), NaN where no
-    image was held out. Everything is NaN for diverged networks.
+    image was held out. A network that is finished before its first step has its final evaluation and nothing else, but 0 as the time
+    to a level that it begins with. Everything is NaN for diverged networks.
     """
     sound = trials[trials["status"] != DIVERGED]["trial"].unique()
     by_trial = _by_trial(curves[curves["trial"].isin(sound)])
@@ -87,14 +88,18 @@ def _by_trial(curves: pd.DataFrame) -> dict[str, Curve]:
 
 
 def _of_curve(curve: Curve, times: Mapping[str, float], classes: int | None) -> dict[str, Any]:
-    epochs, first, rising = curve["epoch"], int(curve["step"][0] == 0), rises(curve)
-    best = first + np.nanargmax(curve["test_accuracy"][first:])
+    epochs, first = curve["epoch"], int(curve["step"][0] == 0)
     found = {
         "epochs": epochs[-1],
         "steps": curve["step"][-1],
         "train_loss": curve["train_loss"][-1],
         "train_accuracy": curve["train_accuracy"][-1],
         "test_accuracy": curve["test_accuracy"][-1],
+    }
+    if len(epochs) < 2:
+        return found | {name: 0.0 for name, level in times.items() if curve["train_accuracy"][0] >= level}
+    rising, best = rises(curve), first + np.nanargmax(curve["test_accuracy"][first:])
+    found |= {
         "best_test_accuracy": curve["test_accuracy"][best],
         "best_epoch": epochs[best],
         "best_step": curve["step"][best],
@@ -127,9 +132,12 @@ def rises(curve: pd.DataFrame | Curve) -> dict[str, np.ndarray]:
 def shapes(curve: pd.DataFrame | Curve, classes: int | None) -> dict[str, float]:
     """Return SHAPE_COLUMNS, the statistics of memo.statistics.curve_shape of the rise of a network's training loss and accuracy.
 
-    Those of accuracy, which rises from that of guessing one of the classes, are left out where the number of classes is not known.
+    Those of accuracy, which rises from that of guessing one of the classes, are left out where the number of classes is not known;
+    all of them where the network was finished before its first step.
     """
     found: dict[str, float] = {}
+    if len(curve["epoch"]) < 2:
+        return found
     for kind, rise in rises(curve).items():
         if kind == "accuracy" and classes is None:
             continue

@@ -21,8 +21,14 @@ KINDS = ("true", "shuffled")
 
 Answer = tuple[Estimate | None, str]
 
-# The most frequent reason for a seed without a value.
-NEVER = "a curve that never reaches the level, or a diverged network"
+# The most frequent reasons for a seed without a value.
+LOST = "a diverged network"
+NEVER = f"a curve that never reaches the level, or {LOST}"
+
+
+def noted(*parts: str) -> str:
+    """Return the parts of a note that say something, each once."""
+    return "; ".join(dict.fromkeys(filter(None, parts)))
 
 
 def where(frame: pd.DataFrame, **conditions: Any) -> pd.DataFrame:
@@ -77,7 +83,7 @@ def missing(asked: int, known: int, why: str, diverged: int = 0, unit: str = "se
     if known >= asked:
         return ""
     others = asked - known - diverged
-    reasons = [f"{diverged} with a diverged network"] if diverged else []
+    reasons = [f"{diverged} with {LOST}"] if diverged else []
     if others > 0:
         reasons.append(f"{others} with {why}" if diverged else why)
     return f"{asked - known} of {asked} {unit} have no value: {', '.join(reasons)}"
@@ -130,20 +136,35 @@ def times_longer(
     """Return the ratio of the times that two twins take, by seed, NaN for never.
 
     A slow one that never reaches the level is assigned the time that it was `given`, which makes the answer a lower bound: the low
-    end of the interval with those times, and no high end. There is no answer if a fast one never reaches it. Pairs of the
-    `diverged` seeds are left out and counted in the note. The names are for the notes.
+    end of the interval with those times, and no high end. There is no answer if a fast one never reaches it, or if one of them took
+    no time. Pairs of the `diverged` seeds are left out and counted in the note. The names are for the notes.
     """
     pairs = pd.DataFrame({"slow": slow, "fast": fast, "given": given.reindex(slow.index.union(fast.index))})
     whole = pairs.drop(index=[seed for seed in diverged if seed in pairs.index])
     lost = len(pairs) - len(whole)
-    note = f"{lost} of {len(pairs)} pairs have a diverged network" if lost else ""
-    if not len(whole) or whole["fast"].isna().any():
-        return None, "; ".join(filter(None, (f"not every {fast_name} reaches the level" if len(whole) else "", note)))
-    never = int(whole["slow"].isna().sum())
-    estimate = paired_ratio(whole["slow"].fillna(whole["given"]), whole["fast"])
-    if never:
-        estimate = estimate._replace(high=np.inf)
-        note = "; ".join(
-            filter(None, (f"a lower bound: {never} of {len(whole)} {slow_name} curves never reach the level", note))
-        )
-    return estimate, note
+    note = f"{lost} of {len(pairs)} pairs have {LOST}" if lost else ""
+    return ratio_of_times(whole["slow"], whole["fast"], whole["given"], slow_name, fast_name, paired_ratio, note)
+
+
+def ratio_of_times(
+    slow: pd.Series,
+    fast: pd.Series,
+    given: pd.Series,
+    slow_name: str,
+    fast_name: str,
+    estimate: Callable[[pd.Series, pd.Series], Estimate | None],
+    note: str = "",
+) -> Answer:
+    """Return `times_longer` by any `estimate(slow, fast)` of a ratio, of networks that have not diverged; `note` comes last."""
+    never, slow = int(slow.isna().sum()), slow.fillna(given)
+    if not len(slow) or not len(fast):
+        return None, note
+    if fast.isna().any():
+        return None, noted(f"not every {fast_name} reaches the level", note)
+    if min(slow.min(), fast.min()) <= 0:
+        return None, noted("a network was finished before its first step", note)
+    found = estimate(slow, fast)
+    if found is None or not never:
+        return found, note
+    words = f"a lower bound: {never} of {len(slow)} {slow_name} curves never reach the level"
+    return found._replace(high=np.inf), noted(words, note)

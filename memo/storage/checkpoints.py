@@ -86,9 +86,9 @@ class Unfinished:
         path = self.folder.with_suffix(".lock")
         lock = FileLock(path, thread_local=False)
         while not lock.is_locked:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
             # Not found where the process that held it has finished and cleaned up.
-            with suppress(FileNotFoundError):
+            with locks.lockable(path), suppress(FileNotFoundError):
+                self.folder.parent.mkdir(parents=True, exist_ok=True)
                 try:
                     lock.acquire(timeout=0)
                 except Timeout:
@@ -143,7 +143,10 @@ class Unfinished:
         return set(self._tables)
 
     def add(self, slab: int, tables: ArrowTables) -> None:
-        """Keep the tables of a slab that has finished; they are on disk within seconds."""
+        """Keep the tables of a slab that has finished, and write them if the last writing is old enough.
+
+        Otherwise they are written with those of a later slab, or at the end; until then its last checkpoint is kept.
+        """
         with self._access:
             self._tables[slab] = tables
             self._unwritten.append(slab)

@@ -22,7 +22,7 @@ FILE = ".training.lock"
 def alone(path: Path) -> Iterator[None]:
     """Hold a file for this process, after waiting for any other; Refusal where the file system has no locks."""
     lock = FileLock(path, thread_local=False)
-    with _lockable(path):
+    with lockable(path):
         lock.acquire()
     try:
         yield
@@ -46,7 +46,8 @@ def folder(path: Path) -> Iterator[bool]:
 
 
 @contextmanager
-def _lockable(path: Path) -> Iterator[None]:
+def lockable(path: Path) -> Iterator[None]:
+    """Raise Refusal where a file cannot be locked in the block."""
     try:
         yield
     except (OSError, NotImplementedError) as error:
@@ -83,7 +84,7 @@ def _stretches(seeds: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 @contextmanager
 def _bytes_of(path: Path, ranges: Collection[tuple[int, int]]) -> Iterator[None]:
-    with _lockable(path):
+    with lockable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _locked(path, ranges)
     try:

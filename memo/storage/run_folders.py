@@ -38,6 +38,7 @@ WRITERS = 4  # threads that write run folders
 AT_ONCE = 256  # run folders that are written together, each of which holds a lock open
 READERS = 8  # and that read their files
 BLOCK = 256  # run folders whose small tables are held before they become one
+TRIES = 5  # a reader's, at a table that others replace meanwhile: each time their writing has gone on by a state
 logger = logging.getLogger(__name__)
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}")
@@ -149,11 +150,28 @@ def _damage(folder: Path) -> str:
     if not (folder / DONE).exists():  # new, or a crash came between its trials and its mark
         return ""
     try:
-        for name, digests in _mark_of(folder).items():
-            _content(folder / name, digests)
+        marks = {folder: _mark_of(folder)}
+        for name in list(marks[folder]):
+            _current(folder, name, marks)
     except Refusal as refusal:
         return str(refusal).split(";")[0]
     return ""
+
+
+def _current(folder: Path, name: str, marks: dict[Path, Digests]) -> bytes:
+    """Return the bytes of a run folder's table as its mark has them; raises Refusal where they are damaged.
+
+    Nobody is kept from writing meanwhile: if the mark is no longer the one of `marks`, that becomes the new one, and the
+    table is read again.
+    """
+    for _ in range(TRIES):
+        try:
+            return _content(folder / name, marks[folder].get(name, []))
+        except Refusal:
+            before, marks[folder] = marks[folder], _mark_of(folder)
+            if marks[folder] == before:
+                raise
+    return _content(folder / name, marks[folder].get(name, []))
 
 
 def write(folder: Path, tables: Mapping[str, pa.Table], provenance: Mapping[str, Any]) -> None:
@@ -214,22 +232,25 @@ def _stage(files: ExitStack, folder: Path, tables: Mapping[str, pa.Table], prove
     done, trials = replaced(DONE), replaced(TRIALS)
     earlier = _sessions(folder) if kept and (folder / PROVENANCE).exists() else []
     _write_json(replaced(PROVENANCE), {**provenance, "earlier": earlier}, folder / PROVENANCE)
+    own = {f"{name}.parquet": table for name, table in tables.items()}
+    paths = {TRIALS: trials} | {name: replaced(name) for name in own if name in kept and name != TRIALS}
+    between = replaced(DONE) if kept else None
+    paths |= {name: replaced(name) for name in own if name not in paths}  # in place before any mark names them
     written: Digests = {}
-    for name, table in tables.items():
-        target = folder / f"{name}.parquet"
-        if target.name in kept:
+    for name, table in own.items():
+        target = folder / name
+        if name in kept:
             old = read(target)
             others = old.filter(pc.invert(pc.is_in(old["trial"], value_set=new)))
             table = pa.concat_tables([others, table], promote_options="permissive")
-        path = trials if target.name == TRIALS else replaced(target.name)
         with _writing(target):
-            pq.write_table(table, path, write_page_checksum=True)
-            written[target.name] = [digest_of(path)]
+            pq.write_table(table, paths[name], write_page_checksum=True)
+            written[name] = [digest_of(paths[name])]
     count = pq.ParquetFile(trials).metadata.num_rows
     _write_json(done, {"trials": count, "tables": kept | written}, folder / DONE)
-    if kept:
+    if between:
         both = {name: [*kept.get(name, []), *digests] for name, digests in written.items()}
-        _write_json(replaced(DONE), {"trials": count, "tables": kept | both}, folder / DONE)
+        _write_json(between, {"trials": count, "tables": kept | both}, folder / DONE)
 
 
 def _write_json(path: Path, content: Mapping[str, Any], target: Path) -> None:
@@ -345,7 +366,7 @@ def load(
     stored in several folders is read once. Raises Refusal where there is no finished run.
     """
     folders = _finished(path)
-    found = _load(folders, select, [tables] if isinstance(tables, str) else tables)
+    found = _load(folders, select, tables)
     if found is None:
         raise Refusal(f"No trial below {path} is selected.")
     return found
@@ -383,12 +404,10 @@ def _finished(path: str | os.PathLike) -> list[Path]:
 
 def _load(folders: Sequence[Path], select: Select | None, tables: Collection[str] | None) -> Tables | None:
     """Return the selected trials of run folders with their rows, or None where there are none."""
+    tables = [tables] if isinstance(tables, str) else tables
     blocks = [range(start, min(start + BLOCK, len(folders))) for start in range(0, len(folders), BLOCK)]
-    marked = [_mark_of(folder) for folder in folders]
-    held = [
-        _read_block([(folders[place] / TRIALS, marked[place].get(TRIALS, [])) for place in block], block)
-        for block in blocks
-    ]
+    marks = {folder: _mark_of(folder) for folder in folders}
+    held = [_read_block([(folders[place], TRIALS) for place in block], block, marks) for block in blocks]
     trials = typed(pa.concat_tables([table for table, _ in held], promote_options="permissive").to_pandas())
     places = np.concatenate([of_row for _, of_row in held])
     keep = (~trials["trial"].duplicated() & _selected(trials, select)).to_numpy()
@@ -400,15 +419,15 @@ def _load(folders: Sequence[Path], select: Select | None, tables: Collection[str
     others: dict[str, list[pa.Table]] = {}
     for block in blocks:
         own = slice(*np.searchsorted(places, [block.start, block.stop]))
-        files: dict[str, dict[int, tuple[Path, list[str]]]] = {}
+        files: dict[str, dict[int, tuple[Path, str]]] = {}
         for place in np.unique(places[own]):
-            for file, digests in sorted(marked[place].items()):
+            for file in sorted(marks[folders[place]]):
                 name = file.removesuffix(".parquet")
                 if file != TRIALS and (tables is None or name in tables):
-                    files.setdefault(name, {})[place] = folders[place] / file, digests
+                    files.setdefault(name, {})[place] = folders[place], file
         wanted = pa.array(found["trials"]["trial"][own])
         for name, by_place in files.items():
-            table, of_row = _read_block(list(by_place.values()), by_place)
+            table, of_row = _read_block(list(by_place.values()), by_place, marks)
             at = pc.index_in(table["trial"], value_set=wanted).fill_null(-1).to_numpy()
             # From its own folder: another one may hold rows of the same trial.
             kept = (at >= 0) & (places[own][at] == of_row)
@@ -429,14 +448,16 @@ def _selected(trials: pd.DataFrame, select: Select | None) -> pd.Series:
     return chosen.astype("boolean").fillna(False).astype(bool)
 
 
-def _read_block(files: Sequence[tuple[Path, list[str]]], places: Iterable[int]) -> tuple[pa.Table, np.ndarray]:
+def _read_block(
+    files: Sequence[tuple[Path, str]], places: Iterable[int], marks: dict[Path, Digests]
+) -> tuple[pa.Table, np.ndarray]:
     """Return tables as one, which takes a tenth of the memory of a thousand small ones, and the place of each row.
 
-    `files` are paths and the digests that they may have.
+    `files` are run folders and the names of their tables.
     """
     with ThreadPoolExecutor(READERS) as pool:  # for reading only: decoding holds Python's lock
-        contents = pool.map(_content, *zip(*files))
-        parts = [_decode(path, content) for (path, _), content in zip(files, contents)]
+        contents = pool.map(lambda file: _current(file[0], file[1], marks), files)
+        parts = [_decode(folder / name, content) for (folder, name), content in zip(files, contents)]
     of_row = np.repeat(np.array(list(places)), [len(part) for part in parts])
     return pa.concat_tables(parts, promote_options="permissive").combine_chunks(), of_row
 

@@ -298,11 +298,11 @@ def _train(
         advanced=bar.advanced,
         observed=observed(part.probes, len(common.evaluation_steps)),
     )
-    if from_the_start:
-        throughput.record(common, jax.devices()[0], part.layout, sum(flop), seconds["train"])
     # Workers probe side by side, each when its slab has finished.
     seconds["probe"] = sum(probing) / part.layout.workers
     seconds["train"] -= seconds["probe"]
+    if from_the_start:  # of a session that resumes, only a part of these operations
+        throughput.record(common, jax.devices()[0], part.layout, sum(flop), seconds["train"])
     seconds["wait"] = waited  # for its data and programs
     seconds["program"] = time.perf_counter() - started
     return provenance.session(dataset, seconds, len(part.population.trials), part.layout)

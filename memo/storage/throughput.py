@@ -1,7 +1,8 @@
 """Measured speeds of training, in operations per second, kept in the user's cache: plans estimate their hours from them.
 
-Every session of more than ten seconds adds a line, also those of a cluster's tasks where the cache is shared: so the first
-part of a sweep measures the speed of the rest. Before there is any, the committed benchmark is used.
+Every session adds a line that trains a population from its beginning, for more than ten seconds without probes, also those of a
+cluster's tasks where the cache is shared: so the first part of a sweep measures the speed of the rest. Before there is any,
+the committed benchmark is used.
 """
 
 import json

@@ -65,7 +65,7 @@ class Trained:
     images: Images
     sources: np.ndarray  # [T], the image source of each
     statistics: PixelStatistics
-    seconds: dict[str, float] = field(default_factory=dict)  # prepare, compile, train
+    seconds: dict[str, float] = field(default_factory=dict)  # prepare, compile, train, and of that evaluate
 
     @property
     def curve_steps(self) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def forgetting_events(correct: np.ndarray) -> np.ndarray:
-    """Return how often each of N examples is forgotten, [N], from `correct` [..., E, N] at E evaluations; [..., N]."""
+    """Return how often each of N examples is forgotten, [..., N], from `correct` [..., E, N] at E evaluations."""
     return (correct[..., :-1, :] & ~correct[..., 1:, :]).sum(axis=-2)
 
 
