@@ -263,6 +263,13 @@ def test_references_are_those_that_are_cited(written, page):
     assert bibtex.count("@") == 1 and "zhang2017" in bibtex
 
 
+def test_a_source_that_a_text_names_is_among_the_references():
+    texts = ["Weight matching (Ainsworth\n et al.&nbsp;2023).", "Questions of this suite.", "Someone 2017"]
+    assert view.cited([], texts) == ["ainsworth2023"]
+    sentences = view.of_ledger(ledger([(claim("a", statement="a"), ledgers.HALF, "", ZHANG)]))
+    assert view.cited(sentences, [*texts, ZHANG]) == ["zhang2017", "ainsworth2023"]
+
+
 def test_what_is_not_complete_is_named_with_its_command(written, page):
     text = page.text.split("Experiments experiment question")[0]
     markdown = (written / "report.md").read_text().split("## Experiments")[0]
