@@ -327,9 +327,10 @@ def test_texts(page):
         "A strip, seen .",
         "What digits left out.",
         "Only by headline.",
-        "4 networks trained in 1.2 s on 2 × cpu (Some <fast> one), analysed and drawn in 2.2 minutes.",
+        "Times are those that the stored training sessions took, one after the other",
+        "4 networks trained in sessions of 1.2 s in all on 2 × cpu (Some <fast> one), analysed and drawn in 2.2 minutes.",
         "c98b32551b, changed",
-        "headline, digits: python 3.11.7, jax 0.10.2.",
+        "headline, digits: python 3.11.7, jax 0.10.2; 2 × cpu (Some <fast> one).",
         "train-images-idx3-ubyte",
         "This page is redrawn by python -m experiments.report",
     ):

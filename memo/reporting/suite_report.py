@@ -23,6 +23,10 @@ from memo.reporting.view import SentenceView
 from memo.storage.run_folders import replacing
 
 WIDE = 560  # CSS pixels from which on a figure is not shrunk to a phone's width but scrolled
+TIMES = (
+    "Times are those that the stored training sessions took, one after the other: by the code of that day, and beside whatever "
+    "else the machine did. What a command takes by itself stands under Experiments."
+)
 OPENING = 10  # sentences, the most that a reader of two minutes takes in
 
 
@@ -75,10 +79,11 @@ def _view(results: Sequence[Result]) -> dict[str, Any]:
         "own_methods": {name: [line for line in lines if line not in shared] for name, lines in methods.items()},
         "changes": {result.name: result.changes for result in results if result.changes},
         "references_of": {key: known[key] for key in sorted(view.cited(every, _texts(results)))},
-        "versions": _by_value(results, lambda session: _named(session["versions"])),
+        "versions": _by_value(results, lambda session: f"{_named(session['versions'])}; {_device(session['device'])}"),
         "data": _by_value(
             results, lambda session: tuple((name, tuple(files.items())) for name, files in session["data"].items())
         ),
+        "TIMES": TIMES,
         "MISSING": MISSING,
         "COMPLETE": COMPLETE,
     }
