@@ -682,13 +682,38 @@ def make_recipe(config: Recipe | Mapping[str, Any]) -> Recipe:
 
 def _check_together(recipe: Recipe) -> None:
     """Raise Refusal where the values of a canonical recipe do not fit together."""
-    shape, asked, patch = datasets.shape(recipe.dataset.name), recipe.dataset, recipe.model.receptive_field
+    _check_images(recipe)
+    _check_pixels(recipe)
+    _check_training(recipe)
+
+
+def _check_images(recipe: Recipe) -> None:
+    """Raise Refusal where the data set has fewer images than are asked for, or a minibatch more than are trained on."""
+    shape, asked = datasets.shape(recipe.dataset.name), recipe.dataset
     for name, wanted, available in (
         ("n_train", asked.n_train, shape.train_images),
         ("n_test", asked.n_test, shape.test_images),
     ):
         if wanted is not None and wanted > available:
             raise Refusal(f"dataset.{name} is {wanted}; {asked.name} has {available} such images.")
+    n_train = asked.n_train or shape.train_images
+    if n_train + asked.n_validation > shape.train_images:
+        raise Refusal(
+            f"dataset.n_validation is {asked.n_validation}; beside {n_train} of {asked.name}'s {shape.train_images} "
+            f"training images (dataset.n_train) allowed is 0 to {shape.train_images - n_train}."
+        )
+    if asked.subset == "first" and asked.subset_seed is not None:
+        raise Refusal(
+            f"dataset.subset_seed is {asked.subset_seed}; beside dataset.subset=first, which draws nothing, allowed is null."
+        )
+    trained = trained_images(asked.name, n_train, asked.share)
+    if recipe.batch_size > trained:
+        raise Refusal(f"batch_size is {recipe.batch_size}; allowed is 1 to the {trained} training images.")
+
+
+def _check_pixels(recipe: Recipe) -> None:
+    """Raise Refusal where images have fewer pixels than they are cut to, or than a unit of the first layer sees."""
+    shape, asked, patch = datasets.shape(recipe.dataset.name), recipe.dataset, recipe.model.receptive_field
     cut = asked.crop or shape.side
     if cut > shape.side:
         raise Refusal(f"dataset.crop is {cut}; allowed is 1 to {shape.side}, or null for all of an image.")
@@ -703,19 +728,10 @@ def _check_together(recipe: Recipe) -> None:
         raise Refusal(
             f"model.receptive_field is {patch}; it needs images of one channel, {asked.name} has {shape.channels}."
         )
-    n_train = asked.n_train or shape.train_images
-    if n_train + asked.n_validation > shape.train_images:
-        raise Refusal(
-            f"dataset.n_validation is {asked.n_validation}; beside {n_train} of {asked.name}'s {shape.train_images} "
-            f"training images (dataset.n_train) allowed is 0 to {shape.train_images - n_train}."
-        )
-    if asked.subset == "first" and asked.subset_seed is not None:
-        raise Refusal(
-            f"dataset.subset_seed is {asked.subset_seed}; beside dataset.subset=first, which draws nothing, allowed is null."
-        )
-    trained = trained_images(asked.name, n_train, asked.share)
-    if recipe.batch_size > trained:
-        raise Refusal(f"batch_size is {recipe.batch_size}; allowed is 1 to the {trained} training images.")
+
+
+def _check_training(recipe: Recipe) -> None:
+    """Raise Refusal where treatments, disturbances and the length of training do not fit together."""
     for name in ("input_noise", "noise_images", "adversarial"):  # their strengths are on the scale where white is 1
         strength = getattr(recipe.regularization, name)
         if strength > 0 and recipe.inputs.scaling != "unit":
@@ -732,6 +748,7 @@ def _check_together(recipe: Recipe) -> None:
             f"regularization.noise_images is {noise}, no whole image in a batch of {recipe.batch_size}; "
             f"allowed is 0, or from {1 / recipe.batch_size:g}."
         )
+    trained = trained_images(recipe.dataset.name, recipe.dataset.n_train, recipe.dataset.share)
     steps = math.ceil(recipe.epochs * trained / recipe.batch_size)
     if steps >= 2**31:
         raise Refusal(f"epochs is {recipe.epochs}, which is {steps} steps; allowed are fewer than {2**31} steps.")

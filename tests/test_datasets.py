@@ -20,13 +20,14 @@ import numpy as np
 import pytest
 
 from memo.config import Trial, make_recipe
-from memo.data import cifar10, datasets, files, sources
+from memo.data import cifar10, datasets, files, label_files, sources
 from memo.data.datasets import Dataset, load
 from memo.data.entry import Entry, Shape, Source
 from memo.data.idx import FILES, parse_idx
 from memo.data.pixels import area_average, centre_crop
 from memo.data.treatments import PixelStatistics
 from memo.errors import DataError, Refusal
+from memo.probes import answers
 from memo.training.population import signature
 from tests import builders
 
@@ -164,6 +165,12 @@ def test_a_data_set_of_another_shape_is_an_entry(tmp_path, monkeypatch):
         make_recipe({"dataset.name": "colours", "batch_size": 2, "dataset.n_train": 7})
     with pytest.raises(Refusal, match=r"model.receptive_field is 2; it needs images of one channel"):
         make_recipe({"dataset.name": "colours", "batch_size": 2, "model.receptive_field": 2})
+
+
+def test_a_byte_names_at_most_255_classes_and_nothing():
+    assert Shape(1, 1, 2, 1, 255).classes == label_files.UNLABELLED == answers.NO_ANSWER == 255  # 0 to 254 are classes
+    with pytest.raises(ValueError, match=r"at most 255 classes, not 256"):
+        Shape(1, 1, 2, 1, 256)
 
 
 def test_arrays_of_another_shape_than_the_entry_promises_are_refused(tmp_path, monkeypatch):

@@ -164,6 +164,9 @@ def test_intervals_of_rank_agreement_cover(rng):
 
 
 def test_complete_separation_is_not_certainty():
+    turned = separation([1, 2, 3, 4], [5, 6, 7])
+    assert (turned.value, turned.low, turned.n) == (0, 0, 3)
+    assert turned.high == pytest.approx(1 - 0.025 ** (1 / 3))
     found = separation([5, 6, 7], [1, 2, 3, 4])
     assert (found.value, found.high) == (1, 1)
     assert 0 < found.low < 0.5

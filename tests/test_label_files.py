@@ -1,5 +1,6 @@
 """A person's own labels: what is read, what is refused, and what networks are trained on."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -93,3 +94,12 @@ def test_networks_are_trained_on_them_and_treatments_start_from_them(tmp_path, t
     [redrawn] = trials(settings | {"labels.kind": "random", "labels.fraction": 0.2})
     changed = data.given(redrawn)[1] != given
     assert 0.08 < changed.mean() < 0.3
+
+
+@pytest.mark.parametrize(("kind", "fraction", "share"), [("true", 0, 1.0), ("fresh", 0.5, 0.95), ("fresh", 1.0, 0.9)])
+def test_a_wrong_label_that_is_redrawn_when_presented_is_counted_once(tmp_path, trials, mnist, kind, fraction, share):
+    labels = (mnist.train_labels + 1) % 10  # all wrong
+    settings = {"labels.file": written(tmp_path, labels, "labels.npy"), "labels.kind": kind, "dataset.n_train": 200}
+    [trial] = trials(settings | {"labels.fraction": fraction})
+    slab = TrainingData(signature(trial), mnist).slab([[trial]], jax.devices()[0])
+    assert slab.labels_changed[0, 0] == pytest.approx(share)  # as it is, or one of ten classes, of which one is true

@@ -263,6 +263,13 @@ def test_references_are_those_that_are_cited(written, page):
     assert bibtex.count("@") == 1 and "zhang2017" in bibtex
 
 
+def test_a_source_that_a_text_names_is_among_the_references():
+    texts = ["Weight matching (Ainsworth\n et al.&nbsp;2023).", "Questions of this suite.", "Someone 2017"]
+    assert view.cited([], texts) == ["ainsworth2023"]
+    sentences = view.of_ledger(ledger([(claim("a", statement="a"), ledgers.HALF, "", ZHANG)]))
+    assert view.cited(sentences, [*texts, ZHANG]) == ["zhang2017", "ainsworth2023"]
+
+
 def test_what_is_not_complete_is_named_with_its_command(written, page):
     text = page.text.split("Experiments experiment question")[0]
     markdown = (written / "report.md").read_text().split("## Experiments")[0]
@@ -320,9 +327,10 @@ def test_texts(page):
         "A strip, seen .",
         "What digits left out.",
         "Only by headline.",
-        "4 networks trained in 1.2 s on 2 × cpu (Some <fast> one), analysed and drawn in 2.2 minutes.",
+        "Times are those that the stored training sessions took, one after the other",
+        "4 networks trained in sessions of 1.2 s in all on 2 × cpu (Some <fast> one), analysed and drawn in 2.2 minutes.",
         "c98b32551b, changed",
-        "headline, digits: python 3.11.7, jax 0.10.2.",
+        "headline, digits: python 3.11.7, jax 0.10.2; 2 × cpu (Some <fast> one).",
         "train-images-idx3-ubyte",
         "This page is redrawn by python -m experiments.report",
     ):

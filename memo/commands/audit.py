@@ -32,11 +32,9 @@ class Audit:
     mismatches: list[str]
 
 
-def audit(result: Result, folder: Path) -> Audit | None:
-    """Return the audit of an experiment's committed results in `folder`, or None where its claims are not declared as data."""
-    analysis = getattr(import_module(f"experiments.{result.name}.analysis"), "analyse", None)
-    if not isinstance(analysis, Analysis):
-        return None
+def audit(result: Result, folder: Path) -> Audit:
+    """Return the audit of an experiment's committed results in `folder`."""
+    analysis: Analysis = import_module(f"experiments.{result.name}.analysis").analyse
     tables = results.tables(folder)
     numbers = int(result.ledger["measured"].notna().sum())
     try:

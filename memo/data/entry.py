@@ -7,16 +7,22 @@ import numpy as np
 
 from memo.data.idx import explain_idx, read_idx
 
+MOST_CLASSES = 255  # labels and answers are bytes, of which 255 stands for an image without one
+
 
 @dataclass(frozen=True)
 class Shape:
-    """How many images a data set has, how large they are, and in how many classes."""
+    """How many images a data set has, how large they are, and in how many classes; ValueError for too many of these."""
 
     train_images: int
     test_images: int
     side: int  # in pixels; images are square
     channels: int
     classes: int
+
+    def __post_init__(self) -> None:
+        if self.classes > MOST_CLASSES:
+            raise ValueError(f"A data set has at most {MOST_CLASSES} classes, not {self.classes}.")
 
     @property
     def pixels(self) -> int:

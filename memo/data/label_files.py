@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from memo.data import datasets
+from memo.data.entry import MOST_CLASSES
 from memo.data.files import cache_folder
 from memo.errors import Refusal
 
-UNLABELLED = 255  # of an image that the file does not list: it keeps the data set's label
+UNLABELLED = MOST_CLASSES  # no class: of an image that the file does not list: it keeps the data set's label
 _HASH = re.compile(r"[0-9a-f]{16}")
 
 

@@ -40,12 +40,6 @@ class Linear(NamedTuple):
     rank: int
 
 
-def bytes_needed(n: int, dtype: DTypeLike, pixels: int, classes: int) -> int:
-    """Return the memory that `interpolate` takes at most beside its arguments: one kernel matrix, and little else."""
-    rows = max(2 * pixels, 3 * BLOCK) + 5 * classes + 5  # scaled images or panels of the kernel; targets and fits
-    return (n * n + n * rows + 6 * BLOCK * BLOCK) * np.dtype(dtype).itemsize
-
-
 def gaussian_kernel(a: np.ndarray, b: np.ndarray, bandwidth: float) -> np.ndarray:
     """Return exp(-|a_i - b_j|^2 / (2 bandwidth^2)) [n, m] for a [n, d] and b [m, d] of one dtype, in blocks of rows.
 
@@ -74,8 +68,8 @@ def interpolate(images: np.ndarray, targets: np.ndarray, bandwidth: float, ridge
 
     Where K is not positive definite in the images' dtype, the diagonal gets the smallest jitter that makes it so, of
     0 and the dtype's epsilon times powers of ten; so small a jitter leaves large coefficients, as the residual shows.
-    Memory: `bytes_needed`. Raises ValueError for a ridge below 0,
-    images that are not finite, or a dtype other than float32 and float64.
+    Memory: one kernel matrix, and n rows of twice the pixels or three blocks. Raises ValueError for a ridge below 0, images
+    that are not finite, or a dtype other than float32 and float64.
     """
     if not (ridge >= 0 and math.isfinite(ridge)):
         raise ValueError(f"A ridge is a finite number of at least 0, not {ridge}.")

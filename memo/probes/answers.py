@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from memo.data.entry import MOST_CLASSES
 from memo.networks.losses import LOSSES
 from memo.networks.mlp import Layers
 from memo.networks.program import Static
 from memo.probes.networks import Networks, finite, outputs
 
-NO_ANSWER = 255  # where an output is not a number
+NO_ANSWER = MOST_CLASSES  # no class: where an output is not a number
 
 
 @partial(jax.jit, static_argnums=0)

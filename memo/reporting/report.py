@@ -259,6 +259,8 @@ def _view(report: Report, sessions: Sequence[dict]) -> dict[str, Any]:
     shown = {each.id: each for each in view.of_ledger(report.ledger)}
     short = [{"text": text, "sentence": shown[id]} for id, text in report.in_short.items()]
     images = report.ledger["images"].dropna()
+    texts = [*report.methods, *report.findings, *report.not_shown]
+    texts += [figure.caption for section in report.chapters for figure in section.figures]
     known = sources.load()
     seconds = [name for name in (sessions[0] if sessions else ()) if name.endswith("_seconds")]
     return {
@@ -271,7 +273,7 @@ def _view(report: Report, sessions: Sequence[dict]) -> dict[str, Any]:
         "own": view.tally(shown.values(), own=True),
         "sections": [_shown_section(section) for section in report.chapters],
         "methods": report.methods,
-        "references_of": {key: known[key] for key in view.cited(shown.values())},
+        "references_of": {key: known[key] for key in view.cited(shown.values(), texts)},
         "sessions": sessions,
         "totals": {name: sum(entry[name] for entry in sessions) for name in seconds},
     }

@@ -7,6 +7,7 @@ afternoon: the ledger with filters, methods, changes, references, provenance.
 """
 
 import html
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,10 @@ from memo.reporting.view import SentenceView
 from memo.storage.run_folders import replacing
 
 WIDE = 560  # CSS pixels from which on a figure is not shrunk to a phone's width but scrolled
+TIMES = (
+    "Times are those that the stored training sessions took, one after the other: by the code of that day, and beside whatever "
+    "else the machine did. What a command takes by itself stands under Experiments."
+)
 OPENING = 10  # sentences, the most that a reader of two minutes takes in
 
 
@@ -67,21 +72,27 @@ def _view(results: Sequence[Result]) -> dict[str, Any]:
         "sections": [_section(result, of[result.name]) for result in results],
         "unfinished": [result for result in results if result.state != COMPLETE],
         "ledger": list(_sources(ledger, {result.name: result for result in results})),
-        "claims": len(ledger),
         "multiplicity": multiplicity.of_ledger(ledger),
         "verdicts": claims.VERDICTS,
         "experiments": list(dict.fromkeys(ledger["experiment"])),
         "shared_methods": shared,
         "own_methods": {name: [line for line in lines if line not in shared] for name, lines in methods.items()},
         "changes": {result.name: result.changes for result in results if result.changes},
-        "references_of": {key: known[key] for key in sorted(view.cited(every))},
-        "versions": _by_value(results, lambda session: _named(session["versions"])),
+        "references_of": {key: known[key] for key in sorted(view.cited(every, _texts(results)))},
+        "versions": _by_value(results, lambda session: f"{_named(session['versions'])}; {_device(session['device'])}"),
         "data": _by_value(
             results, lambda session: tuple((name, tuple(files.items())) for name, files in session["data"].items())
         ),
+        "TIMES": TIMES,
         "MISSING": MISSING,
         "COMPLETE": COMPLETE,
     }
+
+
+def _texts(results: Sequence[Result]) -> list[str]:
+    """Return the texts of all experiments that may name a source."""
+    own = [[*result.methods, *result.findings, *result.not_shown] for result in results]
+    return [*itertools.chain(*own), *(figure.caption for result in results for figure in result.figures)]
 
 
 def _opening(results: Sequence[Result], of: Mapping[str, Sequence[SentenceView]]) -> list[dict]:
@@ -123,7 +134,6 @@ def _section(result: Result, own: Sequence[SentenceView]) -> dict[str, Any]:
         "result": result,
         "chapters": chapters,
         "of_sources": view.tally(own, own=False),
-        "own": view.tally(own, own=True),
         "images": result.images or 0,
         "training": _training(result.sessions),
         "drawn": result.drawn and result.drawn | {"code": _code(result.drawn["git"]), "when": _when(result.drawn)},
@@ -178,10 +188,9 @@ def _training(sessions: Sequence[dict]) -> dict | None:
     days = sorted(_when(session) for session in sessions)
     return {
         "networks": sum(session["networks"] for session in sessions),
-        "programs": len(sessions),
         **{
             part: sum(session[f"{part}_seconds"] for session in sessions)
-            for part in ("prepare", "compile", "train", "probe", "program")
+            for part in ("compile", "train", "probe", "program")
         },
         "device": list(dict.fromkeys(_device(session["device"]) for session in sessions)),
         "code": list(dict.fromkeys(_code(session["git"]) for session in sessions)),
@@ -214,7 +223,7 @@ def _sources(ledger: pd.DataFrame, results: Mapping[str, Result]) -> Iterator[di
             }
             for (_, statement), rows in own.groupby(["experiment", "statement"], sort=False)
         ]
-        yield {"source": source, "id": view.anchor("source", source), "statements": statements, "claims": len(own)}
+        yield {"source": source, "id": view.anchor("source", source), "statements": statements}
 
 
 def _row(row: dict, result: Result) -> dict:

@@ -3,6 +3,7 @@
 ledger, sections ──> sentences by id, each with its rows ──> report.html of an experiment, pages of the suite
 """
 
+import html
 import re
 import textwrap
 from collections.abc import Iterable
@@ -96,9 +97,11 @@ def tally(shown: Iterable[SentenceView], *, own: bool) -> dict[str, int]:
     return {verdict: verdicts.count(verdict) for verdict in sentences.VERDICTS}
 
 
-def cited(shown: Iterable[SentenceView]) -> list[str]:
-    """Return the keys of the sources that sentences cite, each once."""
-    return list(dict.fromkeys(each.key for each in shown if each.key and each.kind != sources.OWN))
+def cited(shown: Iterable[SentenceView], texts: Iterable[str] = ()) -> list[str]:
+    """Return the keys of the sources of sentences, then of those that texts name by their short text, each once."""
+    said = " ".join(html.unescape(" ".join(texts)).split())
+    named = [key for key, source in sources.load().items() if source.kind != sources.OWN and source.cite in said]
+    return list(dict.fromkeys([*(each.key for each in shown if each.key and each.kind != sources.OWN), *named]))
 
 
 def anchor(*texts: str) -> str:

@@ -11,9 +11,11 @@ from memo.statistics.intervals import FISHER, Estimate, share, student
 
 
 def spearman(one: ArrayLike, other: ArrayLike) -> Estimate:
-    """Return Spearman's correlation of two scores [n], with the interval of Bonett and Wright 2000; ties share their mean rank.
+    """Return Spearman's correlation of two scores [n] with an interval; ties share their mean rank.
 
-    No interval (NaN bounds) from fewer than 4 examples or where the ranks are the same; NaN where one score is constant.
+    On Fisher's scale, with the standard error of Bonett and Wright 2000; Student's t with n - 3 degrees of freedom, where they
+    have a normal quantile, makes it a little wider. No interval (NaN bounds) from fewer than 4 examples or where the ranks
+    are the same; NaN where one score is constant.
     """
     a, b = np.asarray(one, float), np.asarray(other, float)
     n = len(a)
@@ -33,15 +35,15 @@ def spearman_interval(value: float, n: int) -> Estimate:
 def separation(positives: ArrayLike, negatives: ArrayLike) -> Estimate:
     """Return the AUROC of a score for `positives` [P] against `negatives` [N], with the interval of DeLong et al. 1988.
 
-    n is the smaller number. Complete separation has the exact binomial interval of n pairs without a common member; NaN where
-    either group is empty.
+    n is the smaller number. Complete separation, in either direction, has the exact binomial interval of n pairs without a
+    common member; NaN where either group is empty.
     """
     high, low = np.asarray(positives, float), np.asarray(negatives, float)
     value, n = auroc(high, low), min(len(high), len(low))
     if n == 0:
         return Estimate(value, math.nan, math.nan, n)
-    if value == 1:
-        return share(np.ones(n, bool))
+    if value in (0, 1):
+        return share(np.full(n, value == 1))
     placements = [_placements(high, low), _placements(-low, -high)]
     variance = sum(float(np.var(each, ddof=1)) / len(each) for each in placements) if n > 1 else 0.0
     if not variance > 0:

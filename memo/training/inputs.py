@@ -37,7 +37,7 @@ class SlabData(NamedTuple):
     networks: NetworkData
     keys: jax.Array  # of the initial weights
     orders: jax.Array  # [P] keys of the order of minibatches
-    labels_changed: np.ndarray  # [P, m], the share of training labels that differ from the true ones
+    labels_changed: np.ndarray  # [P, m], the share of training labels, as presented, that differ from the true ones
     left_out: LeftOut  # leaves [P, m, k]
 
 
@@ -72,7 +72,7 @@ class TrainingData:
             )._replace(redrawn=self._redrawn(trials)),
             keys=initial.keys(own_seeds),
             orders=_keys_of(np.array([self._order_seed(seed) for seed in seeds], np.int32), "order"),
-            labels_changed=np.mean(labels != true, axis=-1) + self._changed_at_presentation(trials),
+            labels_changed=self._changed_at_presentation(trials, np.mean(labels != true, axis=-1)),
             left_out=LeftOut(left_rows, left_labels),
         )
 
@@ -189,12 +189,12 @@ class TrainingData:
         fractions = np.array([[own.fraction for own, _ in pack] for pack in asked], np.float32)
         return Redrawn(_keys_of(seeds.ravel(), "labels").reshape(seeds.shape), fractions)
 
-    def _changed_at_presentation(self, trials: Sequence[Sequence[Trial]]) -> np.ndarray | float:
-        """Return the share [P, m] of presentations at which a label redrawn there is wrong, on average over draws."""
+    def _changed_at_presentation(self, trials: Sequence[Sequence[Trial]], wrong: np.ndarray) -> np.ndarray:
+        """Return the share [P, m] of presentations with a wrong label, on average over draws, if it is `wrong` of those given."""
         if self._common.static.presentation is None:
-            return 0.0
+            return wrong
         fractions = np.array([[trial.recipe.labels.fraction for trial in pack] for pack in trials])
-        return fractions * (1 - 1 / self._common.static.sizes[-1])
+        return (1 - fractions) * wrong + fractions * (1 - 1 / self._common.static.sizes[-1])
 
     def _natural_images(self, device: jax.Device) -> Images:
         with self._copying:
