@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from experiments.closer_look.networks import (
-    DIVERGED,
     KINDS,
     images_of,
     level_marks,
@@ -24,7 +23,7 @@ from memo.reporting import figures, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text, percent
 from memo.statistics.intervals import mean_share
-from memo.statistics.over_seeds import over_pairs, over_seeds
+from memo.statistics.over_seeds import LOST, noted, over_pairs, over_seeds
 from memo.statistics.trends import by_level, log_slope
 from memo.storage.run_folders import Tables
 
@@ -97,7 +96,7 @@ def answer(tables: Tables, answers: Answers) -> None:
     for noise in KINDS:
         gains = gain(tables["networks"], noise)
         for level in sorted(set(gains) - {0.0} if 0.0 in gains else ()):
-            more = over_pairs(gains[level], gains[0.0], DIVERGED)
+            more = over_pairs(gains[level], gains[0.0], LOST)
             answers.give("A5-needs-{noise}-{level}", more, images_of(inputs), noise=noise, level=f"{100 * level:g}")
     whole = whole_widths(inputs)
     note = f"widths {', '.join(map(str, whole)) or 'none'}: those at which all seeds fit every label"
@@ -113,7 +112,7 @@ def _give(
     """Answer the slope of each level, and the difference between slopes with and without noise."""
     for level, slope in found.items():
         estimate, missing = over_seeds(slope, SHORT)
-        said = "; ".join(filter(None, (note, missing)))
+        said = noted(note, missing)
         answers.give(ids[0], (estimate, said), images, level=f"{100 * level:g}")
         if level:
             answers.give(ids[1], over_pairs(slope, found[0.0], SHORT), images, level=f"{100 * level:g}")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from experiments.closer_look.networks import DIVERGED, images_of, present, treated
+from experiments.closer_look.networks import images_of, present, treated
 from memo.commands import mislabelled
 from memo.commands.evidence import Evidence
 from memo.data.mnist import MNIST
@@ -14,7 +14,7 @@ from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text, percent
 from memo.reporting.palette import Mark
 from memo.statistics.intervals import mean_share
-from memo.statistics.over_seeds import over_seeds
+from memo.statistics.over_seeds import LOST, over_seeds
 from memo.storage.run_folders import Tables
 
 ARM, LINEAR = "noise_labels", "linear_labels"
@@ -60,11 +60,11 @@ def answer(tables: Tables, answers: Answers) -> None:
     """Answer the highest share of mislabelled images assigned their true class, and the share memorised at that time."""
     points = turning_points(tables)
     for name, column in (("peak", "true_class"), ("memorised", "given_label")):
-        answers.give(f"early-{name}", over_seeds(points[column], DIVERGED, estimate=mean_share), images_of(points))
-    answers.give("early-near-test", over_seeds(points["gap"], DIVERGED), images_of(points))
+        answers.give(f"early-{name}", over_seeds(points[column], LOST, estimate=mean_share), images_of(points))
+    answers.give("early-near-test", over_seeds(points["gap"], LOST), images_of(points))
     full = turning_points(tables, FULL)
     if images_of(full) == MNIST.train_images:
-        peak = over_seeds(full["true_class"], DIVERGED, estimate=mean_share)
+        peak = over_seeds(full["true_class"], LOST, estimate=mean_share)
         answers.give("early-peak-full", peak, images_of(full))
 
 

@@ -16,7 +16,7 @@ from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
 from memo.statistics.intervals import UNBOUNDED, Bounds, Estimate, student
-from memo.statistics.over_seeds import Answer, over_pairs
+from memo.statistics.over_seeds import LOST, Answer, over_pairs
 from memo.storage.run_folders import Tables
 
 REAL, INPUTS, LABELS = "easy_real", "easy_random_inputs", "easy_random_labels"
@@ -187,7 +187,7 @@ def answer(tables: Tables, answers: Answers) -> None:
     whole = draws[draws["networks"] >= NETWORKS].pivot(index="arm", columns="kind", values="ratio")
     if len(whole.reindex(columns=ARMS).dropna()) >= DRAWN:
         for pair, (one, other) in {"below": (REAL, LABELS), "above": (LABELS, INPUTS)}.items():
-            gap = over_pairs(whole[one], whole[other], "a diverged network")
+            gap = over_pairs(whole[one], whole[other], LOST)
             answers.give("A1-labels-draws-{pair}", gap, images, pair=pair)
 
 

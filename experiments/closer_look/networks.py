@@ -12,7 +12,7 @@ from memo.reporting.chapter import percent
 from memo.reporting.palette import Mark
 from memo.statistics.curve_summary import BY_VALIDATION, outcomes
 from memo.statistics.intervals import mean_share
-from memo.statistics.over_seeds import Answer, over_seeds
+from memo.statistics.over_seeds import LOST, Answer, over_seeds
 
 # Epochs to these training accuracies, in addition to other statistics of a curve.
 TIMES = {"t90": 0.9, "t99": 0.99, "t100": 1.0}
@@ -21,7 +21,6 @@ KINDS = {
     "inputs": Mark("noise on inputs", palette.PURPLE, "o", palette.SOLID),
     "labels": Mark("noise on labels", palette.VERMILION, "s", palette.DASHED),
 }
-DIVERGED = "a diverged network"
 
 
 def treated(evidence: Evidence, arms: Collection[str], also: Sequence[str] = ()) -> pd.DataFrame:
@@ -54,7 +53,7 @@ def linear_fit(networks: pd.DataFrame, arm: str) -> dict[float, Answer]:
     """Return by level of noise the training accuracy of softmax regression at its end, from the networks of an arm."""
     own = of_arms(networks, [arm])
     return {
-        float(level): over_seeds(each["final_train_accuracy"], DIVERGED, estimate=mean_share)
+        float(level): over_seeds(each["final_train_accuracy"], LOST, estimate=mean_share)
         for level, each in own.groupby("level")
     }
 

@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from experiments.closer_look.networks import (
-    DIVERGED,
     KINDS,
     images_of,
     level_marks,
@@ -22,7 +21,7 @@ from memo.reporting import figures, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text, percent
 from memo.statistics.intervals import mean_share, share
-from memo.statistics.over_seeds import Answer, over_seeds, where
+from memo.statistics.over_seeds import LOST, Answer, over_seeds, where
 from memo.statistics.trends import by_level, smallest_step
 from memo.storage.run_folders import Tables
 
@@ -70,7 +69,7 @@ def lowest_step(levels: pd.DataFrame) -> Answer:
     """Return the smallest mean rise from one level to the next, of values [seeds, levels]."""
     if levels.shape[1] < 2:
         return None, "only one level of noise has values"
-    return over_seeds(levels, DIVERGED, estimate=smallest_step)
+    return over_seeds(levels, LOST, estimate=smallest_step)
 
 
 def answer(tables: Tables, answers: Answers) -> None:
@@ -82,11 +81,11 @@ def answer(tables: Tables, answers: Answers) -> None:
     for level, own in noisy.groupby("level"):
         percents = f"{100 * level:g}"
         memorised = own["train_accuracy_at_best"] - (1 - own["changed"])
-        answers.give("A3-before-{level}", over_seeds(memorised, DIVERGED), images, level=percents)
+        answers.give("A3-before-{level}", over_seeds(memorised, LOST), images, level=percents)
         fall = own["best_test_accuracy"] - own["final_test_accuracy"]
-        answers.give("A3-falls-{level}", over_seeds(fall, DIVERGED, estimate=mean_share), images, level=percents)
+        answers.give("A3-falls-{level}", over_seeds(fall, LOST, estimate=mean_share), images, level=percents)
         chosen = own["best_by_validation_test_accuracy"] - own["final_test_accuracy"]
-        answers.give("A3-falls-validation-{level}", over_seeds(chosen, DIVERGED), images, level=percents)
+        answers.give("A3-falls-validation-{level}", over_seeds(chosen, LOST), images, level=percents)
     for noise, own in levels.items():
         for which in ("best", "final"):
             falls = lowest_step(-by_level(own, f"{which}_test_accuracy"))
@@ -102,7 +101,7 @@ def answer(tables: Tables, answers: Answers) -> None:
             for level in noisy["level"].unique() if noise == "labels" else ():
                 values = own[own["level"] == level][["seed"]].merge(where(at, level=level), on="seed", how="left")
                 keys = {"level": f"{100 * level:g}", "radius": f"{radius:g}"}
-                answers.give("A4-rises-{level}-{radius}", over_seeds(values["rise"], DIVERGED), images, **keys)
+                answers.give("A4-rises-{level}-{radius}", over_seeds(values["rise"], LOST), images, **keys)
 
 
 def _give_fine(answers: Answers, noise: str, fine: pd.DataFrame, images: int | None) -> None:

@@ -14,7 +14,7 @@ from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
 from memo.reporting.report import Shown, with_interval
-from memo.statistics.over_seeds import Answer, over_pairs, over_seeds
+from memo.statistics.over_seeds import Answer, noted, over_pairs, over_seeds
 from memo.storage.run_folders import Tables
 
 LINEAR = "linear_free"  # softmax regression on the same random labels
@@ -135,7 +135,7 @@ def _less(one: pd.Series, other: pd.Series) -> Answer:
     if one.empty or other.empty:
         return None, "one of the two has no setting that costs so little accuracy"
     estimate, note = over_pairs(one, other)
-    return estimate, "; ".join(filter(None, ("settings were chosen on validation images", note)))
+    return estimate, noted("settings were chosen on validation images", note)
 
 
 def named(arm: str, strength: float) -> str:

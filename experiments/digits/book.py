@@ -15,6 +15,7 @@ from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text, percent
 from memo.reporting.report import Shown, number, with_interval
 from memo.statistics.intervals import mean_interval
+from memo.statistics.over_seeds import noted
 from memo.storage.run_folders import Tables
 
 TOLERANCE = 0.004
@@ -81,7 +82,7 @@ def answer(tables: Tables, answers: Answers) -> None:
         estimate, note = over_arm(networks, arm, "best_epoch", (0, 1))
         own = networks[networks["arm"] == arm]
         evaluated = f"best of {own['evaluated'].max():.0f} evaluated epochs" if len(own) else ""
-        note = "; ".join(filter(None, (evaluated, ROWS[arm].note, note)))
+        note = noted(evaluated, ROWS[arm].note, note)
         answers.give(arm, (estimate, note), images_of(networks, arm))
     best = by_seed(networks, BIMODAL, "best_epoch")
     reaches = (best >= _his(BIMODAL) - TOLERANCE).astype(float).mask(best.isna())

@@ -11,7 +11,7 @@ from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
 from memo.statistics.intervals import mean_interval, share
-from memo.statistics.over_seeds import Answer, over_seeds, twins, where
+from memo.statistics.over_seeds import LOST, Answer, over_seeds, twins, where
 from memo.storage.run_folders import Tables
 
 WIDE = 64  # units in the narrowest layer from which a network is expected to memorise
@@ -48,9 +48,9 @@ def answer(tables: Tables, answers: Answers) -> None:
         answers.give("chance-stratified-{width}", at_chance, width=width)
     linear = read(tables, LINEAR)
     fits = linear[linear["labels"] == "shuffled"]["final_train_accuracy"]
-    answers.give("linear-baseline", over_seeds(fits, "a diverged network"))
+    answers.give("linear-baseline", over_seeds(fits, LOST))
     narrow = networks[~wide & (networks["labels"] == "shuffled")]["final_train_accuracy"]
-    answers.give("memorises-narrow", over_seeds(narrow, "a diverged network"))
+    answers.give("memorises-narrow", over_seeds(narrow, LOST))
 
 
 def _fitting(networks: pd.DataFrame) -> Answer:

@@ -15,7 +15,7 @@ from memo.reporting.palette import Mark
 from memo.statistics.curve_shape import time_to
 from memo.statistics.curve_summary import rises
 from memo.statistics.intervals import geometric_mean
-from memo.statistics.over_seeds import Answer, over_seeds, slowdown
+from memo.statistics.over_seeds import Answer, noted, over_seeds, slowdown
 from memo.storage.run_folders import Tables
 
 LEVELS = (50, 90, 99)
@@ -130,7 +130,7 @@ def exponent(ratios: pd.DataFrame) -> Answer:
     slopes = np.polyfit(np.log(ratios.columns.to_numpy(float)), np.log(ratios.to_numpy()).T, 1)[0]
     estimate, note = over_seeds(slopes)
     images = f"{ratios.columns.min():,} to {ratios.columns.max():,} images"
-    return estimate, "; ".join(filter(None, (note, images)))
+    return estimate, noted(note, images)
 
 
 def draw_counts(counts: pd.DataFrame) -> Drawing:

@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from experiments.label_noise.networks import DIVERGED, WIDTHS, WIDTHS_NOISY
+from experiments.label_noise.networks import WIDTHS, WIDTHS_NOISY
 from memo.commands.evidence import Evidence
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
 from memo.statistics.intervals import geometric_mean
-from memo.statistics.over_seeds import Answer, over_pairs, over_seeds
+from memo.statistics.over_seeds import LOST, Answer, over_pairs, over_seeds
 from memo.statistics.trends import by_level
 from memo.storage.run_folders import Tables
 
@@ -85,7 +85,7 @@ def answer(tables: Tables, answers: Answers) -> None:
         name: at(own, peaks["top"]) - own.get(BEYOND, np.nan) for name, own in (("noisy", noisy), ("clean", clean))
     }
     answers.give("elsewhere-falls", _mean(falls["noisy"].reindex(peaks.index)))
-    more = over_pairs(falls["noisy"].reindex(peaks.index), falls["clean"].reindex(peaks.index), DIVERGED)
+    more = over_pairs(falls["noisy"].reindex(peaks.index), falls["clean"].reindex(peaks.index), LOST)
     answers.give("peak-noise", more if len(peaks) and BEYOND in clean else (None, LACKING))
     when_stopped = at(stopped, peaks["top"])
     answers.give("stopped-peak", _mean((when_stopped - stopped.get(BEYOND, np.nan)).reindex(peaks.index)))
@@ -98,7 +98,7 @@ def answer(tables: Tables, answers: Answers) -> None:
 
 
 def _mean(values: pd.Series) -> Answer:
-    return over_seeds(values, DIVERGED) if len(values) else (None, LACKING)
+    return over_seeds(values, LOST) if len(values) else (None, LACKING)
 
 
 def peak_width(losses: pd.DataFrame) -> Answer:
@@ -107,7 +107,7 @@ def peak_width(losses: pd.DataFrame) -> Answer:
     if beyond.shape[1] < 3 or beyond.empty:
         return None, LACKING
     peaks = [vertex(beyond.columns.to_numpy(float), own) for own in beyond.to_numpy()]
-    return over_seeds(peaks, DIVERGED, estimate=geometric_mean, asked=len(losses))
+    return over_seeds(peaks, LOST, estimate=geometric_mean, asked=len(losses))
 
 
 def chosen(losses: pd.DataFrame) -> pd.DataFrame:

@@ -3,14 +3,14 @@
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from experiments.label_noise.networks import BATCHES, DIVERGED, FIXED, FRESH, FRESH_100, RATES, share_gap
+from experiments.label_noise.networks import BATCHES, FIXED, FRESH, FRESH_100, RATES, share_gap
 from memo.commands.evidence import Evidence
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
 from memo.statistics.intervals import mean_share
-from memo.statistics.over_seeds import Answer, over_pairs, over_seeds
+from memo.statistics.over_seeds import LOST, Answer, over_pairs, over_seeds
 from memo.storage.run_folders import Tables
 
 FEWEST = 10
@@ -46,7 +46,7 @@ def batch_effect(networks: pd.DataFrame, arms: tuple[str, ...], other: int) -> A
     large, small = accuracy(networks, arms, AT, LARGE), accuracy(networks, (FRESH, BATCHES), AT, other)
     if not (len(large) and len(small)):
         return None, "no such minibatches"
-    return over_pairs(large, small, DIVERGED, estimate=share_gap)
+    return over_pairs(large, small, LOST, estimate=share_gap)
 
 
 def answer(tables: Tables, answers: Answers) -> None:
@@ -56,13 +56,13 @@ def answer(tables: Tables, answers: Answers) -> None:
     answers.conditions(copies=[copies for copies in COPIES if len(accuracy(networks, REDRAWN, copies))])
     for copies in COPIES:
         own = accuracy(networks, REDRAWN, copies)
-        found = over_seeds(own, DIVERGED, estimate=mean_share) if len(own) else (None, "no such copies")
+        found = over_seeds(own, LOST, estimate=mean_share) if len(own) else (None, "no such copies")
         if copies == FEWEST:
             answers.give("massive-ten", found)
         elif len(own):
             answers.give("massive-{copies}", found, copies=copies)
         if copies in BOTH and len(own):
-            more = over_pairs(own, accuracy(networks, (FIXED,), copies), DIVERGED, estimate=share_gap)
+            more = over_pairs(own, accuracy(networks, (FIXED,), copies), LOST, estimate=share_gap)
             answers.give("fresh-{copies}", more, copies=copies)
     answers.give("batches", batch_effect(networks, (BATCHES,), SMALL))
     answers.give("batches-rate", batch_effect(networks, (RATES,), USUAL))

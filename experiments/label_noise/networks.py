@@ -9,14 +9,13 @@ import pandas as pd
 from memo.commands import mislabelled
 from memo.commands.evidence import Evidence
 from memo.statistics.intervals import paired_difference
-from memo.statistics.over_seeds import Answer, over_pairs, over_seeds
+from memo.statistics.over_seeds import LOST, Answer, over_pairs, over_seeds
 
 CLEAN, NOISY, ELR, ELR_STRONG, GCE = "clean", "noisy", "elr", "elr_strong", "gce"
 LINEAR, LINEAR_FEW = "linear", "linear_few"
 FRESH, FRESH_100, FIXED, BATCHES, RATES = "fresh", "fresh_100", "fixed", "batches", "rates"
 WIDTHS, WIDTHS_NOISY = "widths", "widths_noisy"
 SYMMETRIC, PAIR, SIMILAR = "symmetric", "pair", "similar"
-DIVERGED = "a diverged network"
 share_gap = partial(paired_difference, bounds=(-1, 1))
 ANSWERED = ("test_accuracy", "true_class", "given_label")
 
@@ -52,9 +51,9 @@ def by_seed(networks: pd.DataFrame, arm: str, column: str) -> pd.Series:
 
 def difference(networks: pd.DataFrame, one: tuple[str, str], other: tuple[str, str]) -> Answer:
     """Return the mean over seeds of one (arm, column) of shares minus another."""
-    return over_pairs(by_seed(networks, *one), by_seed(networks, *other), DIVERGED, estimate=share_gap)
+    return over_pairs(by_seed(networks, *one), by_seed(networks, *other), LOST, estimate=share_gap)
 
 
 def mean(networks: pd.DataFrame, arm: str, column: str, **options: Any) -> Answer:
     """Return the mean over seeds of a column of an arm."""
-    return over_seeds(by_seed(networks, arm, column), DIVERGED, **options)
+    return over_seeds(by_seed(networks, arm, column), LOST, **options)

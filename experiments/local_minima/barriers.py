@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from experiments.local_minima.networks import KINDS, noted, of_arms, width_axis, widths_of, with_width
+from experiments.local_minima.networks import KINDS, of_arms, width_axis, widths_of, with_width
 from memo.commands.evidence import Evidence
 from memo.data.pixels import area_average
 from memo.data.randomness import generator
@@ -22,7 +22,7 @@ from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.statistics.intervals import mean_interval
-from memo.statistics.over_seeds import over_pairs, over_seeds
+from memo.statistics.over_seeds import noted, over_pairs, over_seeds
 from memo.storage.run_folders import Tables
 
 ARM = "twins"

@@ -5,18 +5,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from experiments.local_minima.networks import KINDS, noted, of_arms, width_axis, widths_of
+from experiments.local_minima.networks import KINDS, of_arms, width_axis, widths_of
 from memo.commands.evidence import Evidence
 from memo.probes.hessian import ZERO, eigenvalues
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.statistics.intervals import mean_interval, share
-from memo.statistics.over_seeds import over_seeds
+from memo.statistics.over_seeds import LOST, noted, over_seeds
 from memo.storage.run_folders import Tables
 
 ARMS = ("index_10", "index_25", "index_wider")
-DIVERGED = "a diverged network"
 FEW = 0.02  # share of negative eigenvalues that counts as almost none
 
 
@@ -69,12 +68,12 @@ def answer(tables: Tables, answers: Answers) -> None:
     answers.trained_on(networks)
     for (labels, width), own in networks.groupby(["labels", "width"]):
         exact = "all eigenvalues" if (own["exact"] == True).all() else "estimated by Lanczos quadrature"  # noqa: E712
-        estimate, note = over_seeds(own["negative"], DIVERGED, estimate=lambda shares: share(shares <= FEW))
+        estimate, note = over_seeds(own["negative"], LOST, estimate=lambda shares: share(shares <= FEW))
         answers.give(f"index-{labels}-{{width}}", (estimate, noted(exact, note)), width=int(width))
-        answers.give(f"gradient-{labels}-{{width}}", over_seeds(own["gradient_share"], DIVERGED), width=int(width))
+        answers.give(f"gradient-{labels}-{{width}}", over_seeds(own["gradient_share"], LOST), width=int(width))
     for labels in KINDS:
         before = networks[networks["labels"] == labels]["negative_start"].dropna()
-        answers.give("index-start-{labels}", over_seeds(before, DIVERGED), labels=labels)
+        answers.give("index-start-{labels}", over_seeds(before, LOST), labels=labels)
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:

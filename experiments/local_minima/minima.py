@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from experiments.local_minima.networks import color, lost, noted, of_arms, width_axis, with_width
+from experiments.local_minima.networks import color, lost, of_arms, width_axis, with_width
 from memo.commands.evidence import Evidence
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
@@ -17,6 +17,7 @@ from memo.reporting.palette import Mark
 from memo.statistics import over_networks
 from memo.statistics.intervals import Estimate, share, share_difference
 from memo.statistics.over_networks import jackknife
+from memo.statistics.over_seeds import noted
 from memo.storage.run_folders import Tables
 
 ARM = "minima"

@@ -41,11 +41,6 @@ def lost(tables: Tables, arm: str, *widths: int) -> str:
     return f"{count} of {len(asked)} networks diverged" if count else ""
 
 
-def noted(*parts: str) -> str:
-    """Return the nonempty parts of a note, each once."""
-    return "; ".join(dict.fromkeys(filter(None, parts)))
-
-
 def pairs(frame: pd.DataFrame, width: int, column: str) -> pd.DataFrame:
     """Return a column for the seeds that have both kinds of labels, as columns true and shuffled, by seed."""
     own = frame[frame["width"] == width]

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from experiments.local_minima.networks import KINDS, lost, noted, of_arms, pairs, width_axis, widths_of
+from experiments.local_minima.networks import KINDS, lost, of_arms, pairs, width_axis, widths_of
 from memo.commands.evidence import Evidence
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
@@ -18,7 +18,7 @@ from memo.statistics import over_networks
 from memo.statistics.curve_shape import at_level, time_to
 from memo.statistics.intervals import Estimate, paired_ratio
 from memo.statistics.over_networks import jackknife
-from memo.statistics.over_seeds import Answer, over_seeds, times_longer
+from memo.statistics.over_seeds import Answer, noted, over_seeds, times_longer
 from memo.storage.run_folders import Tables
 
 ARM = "twins"

@@ -10,14 +10,13 @@ from memo.probes.out_of_distribution import FACTORS
 from memo.reporting import figures, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
-from memo.statistics.over_seeds import over_seeds, where
+from memo.statistics.over_seeds import LOST, over_seeds, where
 from memo.statistics.trends import smallest_step
 from memo.storage.run_folders import Tables
 
 ARM = "functions"
 SCALED = {1: "uniform", **{factor: f"uniform_x{factor}" for factor in FACTORS}}
 LOSSES = {"cross_entropy": "softmax, cross-entropy", "squared_error": "sigmoid outputs, squared error"}
-LOST = "a diverged network"
 
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:

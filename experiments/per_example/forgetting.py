@@ -16,7 +16,7 @@ from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
 from memo.statistics.intervals import Estimate, mean_interval
-from memo.statistics.over_seeds import over_pairs, over_seeds
+from memo.statistics.over_seeds import LOST, over_pairs, over_seeds
 from memo.statistics.rank_agreement import separation
 from memo.storage.run_folders import Tables
 
@@ -65,7 +65,7 @@ def answer(tables: Tables, answers: Answers) -> None:
     answers.give(
         "rare-later", answered(redrawn_first(tables["images"]), "no label was redrawn, or no true one is memorised")
     )
-    answers.give("permuted", over_pairs(permuted["never_forgotten"], clean["never_forgotten"], "a diverged network"))
+    answers.give("permuted", over_pairs(permuted["never_forgotten"], clean["never_forgotten"], LOST))
 
 
 def rare(table: pd.DataFrame) -> pd.Series:

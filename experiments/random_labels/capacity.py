@@ -17,7 +17,7 @@ from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
-from memo.statistics.over_seeds import over_pairs, over_seeds
+from memo.statistics.over_seeds import LOST, over_pairs, over_seeds
 from memo.statistics.trends import by_level
 from memo.storage.run_folders import Tables
 
@@ -82,7 +82,7 @@ def answer(tables: Tables, answers: Answers) -> None:
     images = int(networks.loc[networks["arm"] == LONG, "images"].max())
     give = partial(answers.give, "capacity-steps-{width}", images=images)
     for width in long:
-        give(over_pairs(long[width], once[width], "a diverged network"), width=width)
+        give(over_pairs(long[width], once[width], LOST), width=width)
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:

@@ -14,7 +14,7 @@ from memo.reporting.palette import Mark
 from memo.reporting.report import number
 from memo.statistics.curve_summary import LEVELS, SHAPES
 from memo.statistics.intervals import Estimate, paired_ratio
-from memo.statistics.over_seeds import over_pairs, over_seeds
+from memo.statistics.over_seeds import noted, over_pairs, over_seeds
 from memo.statistics.trends import by_level, page_trend, paired_steps, smallest_ratio
 from memo.storage.run_folders import Tables
 
@@ -41,7 +41,7 @@ def answer(tables: Tables, answers: Answers) -> None:
         estimate, note = over_seeds(times, estimate=smallest_ratio)
         trend = page_trend(times)
         page = f"Page's test of a trend over all levels: p {'< 1e-6' if trend < 1e-6 else f'= {number(trend, 6)}'}"
-        give("Z3-monotone-{time}", (estimate, "; ".join(filter(None, (note, page)))), time=time)
+        give("Z3-monotone-{time}", (estimate, noted(note, page)), time=time)
     for layers, (_, random) in DEPTHS.items():
         give("Z4-quickly-{layers}", mean(networks, "loss_start", random), layers=layers)
 
