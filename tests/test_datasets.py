@@ -706,6 +706,7 @@ CIFAR10 = {  # SHA-256 of the arrays
 }
 
 
+@pytest.mark.slow
 def test_cifar10():
     try:
         data = load("cifar10")

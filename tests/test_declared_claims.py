@@ -1,6 +1,7 @@
 """Declared claims: what claims.yaml may say, how it is answered, and how a sentence is judged from its claims."""
 
 import itertools
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from memo.reporting import chapter, claims, declarations, sentences
 from memo.reporting.answers import Answers
 from memo.statistics.intervals import Estimate
 
+ROOT = Path(__file__).resolve().parent.parent
 DECLARED = """
 sentences:
   - id: slower
@@ -266,3 +268,10 @@ def test_tables_of_networks_are_joined_by_trial_arm_and_seed():
         chapter.networks([base, left, left.assign(slope=2.0)])
     with pytest.raises(ValueError, match="one row per trial"):
         chapter.networks([pd.concat([left, left])])
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("experiments/*/text/*.j2")), ids=lambda path: f"{path.parts[-3]}-{path.stem}"
+)
+def test_prose_is_a_valid_template(path):
+    assert chapter.Text(f"experiments.{path.parts[-3]}", path.stem).blocks or path.stem == "macros"

@@ -148,6 +148,7 @@ def test_networks_side_by_side_draw_as_one_does(networks):
         np.testing.assert_allclose(rows["confidence"][mine], expected["confidence"], atol=0.01)
 
 
+@pytest.mark.slow
 def test_twins_of_one_seed_begin_alike(networks):
     shown_to = networks()
     twins = shown_to._replace(layers=jax.tree.map(lambda leaf: leaf[jnp.array([0, 0, 0])], shown_to.layers))

@@ -174,6 +174,7 @@ def test_by_lanczos_alone_it_is_nearly_the_same(networks, columns, monkeypatch):
     np.testing.assert_allclose(found["index"][:2], columns["index"][:2], atol=0.04)
 
 
+@pytest.mark.slow
 def test_sharpness_is_the_largest_eigenvalue(networks, columns):
     found = probe.measure_sharpness(networks)
     np.testing.assert_allclose(found["top"][:2], columns["top"][:2], rtol=0.01)

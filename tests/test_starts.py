@@ -53,6 +53,7 @@ def test_from_the_ordinary_start_it_is_ordinary_training(mnist, ordinary, packs)
     )
 
 
+@pytest.mark.slow
 def test_each_network_has_its_own_start(mnist, ordinary):
     own, trained = ordinary
     turned = jax.tree.map(lambda leaf: np.asarray(leaf)[::-1], trained.layers)
@@ -60,6 +61,7 @@ def test_each_network_has_its_own_start(mnist, ordinary):
     assert_equal(again.snapshots[0], turned)
 
 
+@pytest.mark.slow
 def test_layers_that_do_not_train_stay_to_the_bit(mnist, ordinary):
     """Against weight decay too; all that train are those of ordinary training."""
     own, trained = ordinary
@@ -74,6 +76,7 @@ def test_layers_that_do_not_train_stay_to_the_bit(mnist, ordinary):
         np.testing.assert_allclose(one.weights[0], other.weights[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_another_order_of_the_same_images(mnist):
     """Two copies of one network on the data of seed 4, in the orders of seeds 50 and 51."""
     [alone] = [population([4])]
