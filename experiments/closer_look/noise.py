@@ -211,7 +211,8 @@ def draw_radii(ends: dict[str, pd.DataFrame], fine: dict[str, pd.DataFrame]) -> 
                 own = by_level(where(ends[noise], inputs=inputs, radius=radius), "end")
                 panels.means(axes, own, mark, joined=True)
             axes.set_ylim(bottom=0)
-            axes.set(**{"title": f"r = {radius:g} / 255"} if inputs == "test" else {"xlabel": "share replaced"})
+            axes.set(title=f"r = {radius:g} / 255", xlabel="share replaced")
+            axes.tick_params(labelbottom=True)  # the last row has other radii, and fewer
         row[0].set_ylabel(f"critical share of\n{words} images")
     figures.shared_legend(figure, grid[0][0])
     return figure
