@@ -136,4 +136,4 @@ def _shares(axes: Axes, networks: pd.DataFrame) -> None:
             panels.intervals(axes, {width: mean_interval(values)}, mark, factor=shift, markerfacecolor=face)
     width_axis(axes, widths_of(networks))
     axes.set(title="at the end of training", ylabel="share of negative ones")
-    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+    axes.set_ylim(bottom=-0.05 * axes.get_ylim()[1])  # a share is not below 0, as Student's interval may be
