@@ -170,6 +170,6 @@ def draw_rows(networks: pd.DataFrame) -> Drawing:
     ticks = (-20, -10, -5, -2, -1, 0, 1, 2)
     axes.set_xticks(ticks, [f"{tick:+d}".replace("-", "−") if tick else "0" for tick in ticks])
     axes.minorticks_off()
-    axes.set(xlabel="accuracy at the best epoch, ours − the book's (percentage points)")
+    axes.set(xlabel="best epoch, ours − the book's (percentage points)")
     figures.shared_legend(figure, axes)
     return figure
