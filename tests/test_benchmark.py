@@ -171,6 +171,7 @@ def test_a_contestant_that_cannot_go_on_is_recorded_and_the_others_are_measured(
     assert again.calls == ([] if reason == "out of memory" else ["start a", "a", "a", "a"])
 
 
+@pytest.mark.slow
 def test_one_that_was_left_out_is_tried_again_and_said_once(tmp_path):
     for _ in range(2):
         interleave(journal(tmp_path), "setting", Players("a", {"a": (1, LeftOut("no clone"))}).contestants, 2)

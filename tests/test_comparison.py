@@ -333,6 +333,7 @@ def test_a_sweep_in_which_every_network_diverged_is_said_to_be_that():
     assert any("2 diverged" in finding for finding in found.findings)
 
 
+@pytest.mark.slow
 def test_networks_without_a_confidence_are_compared_in_the_rest():
     networks = [network({"loss": loss}, seed) for loss in ("cross_entropy", "linear_squared_error") for seed in (0, 1)]
     found = tables(networks)

@@ -96,6 +96,7 @@ def test_confidence_rows_are_numpys(networks, loss, activate):
     assert (rows["auroc_vs_test"][rows["inputs"] == "test"] == 0.5).all()
 
 
+@pytest.mark.slow
 def test_outputs_that_are_no_probabilities_give_answers_and_no_confidence(networks):
     shown_to = networks("linear_squared_error")
     values = np.stack([numpy_outputs(shown_to, place, pixels_of(shown_to)) for place in range(3)])
