@@ -85,9 +85,10 @@ def answer(tables: Tables, answers: Answers) -> None:
     inputs = with_levels(tables["networks"], "inputs", WIDTHS)
     answers.conditions(level=names(sorted(inputs["level"].unique())))
     _give(answers, ("A5-slows-{level}", "A5-steeper-{level}"), slopes(counts, "images"), images_of(counts), "")
-    for level, slope in slopes(counts[counts["images"] >= UPPER], "images").items():
-        upper = over_seeds(slope, SHORT)
-        answers.give("A5-slows-upper-{level}", upper, images_of(counts), level=f"{100 * level:g}")
+    upper = slopes(counts[counts["images"] >= UPPER], "images")
+    for level in counts["level"].unique():
+        found = over_seeds(upper[level], SHORT) if level in upper else (None, f"no networks on {UPPER:,} images or more")
+        answers.give("A5-slows-upper-{level}", found, images_of(counts), level=f"{100 * level:g}")
     if set(counts["images"]) >= DENSE:
         for level, slope in slopes(counts, "images", "passes_99").items():
             answers.give(
