@@ -87,7 +87,9 @@ def answer(tables: Tables, answers: Answers) -> None:
     _give(answers, ("A5-slows-{level}", "A5-steeper-{level}"), slopes(counts, "images"), images_of(counts), "")
     upper = slopes(counts[counts["images"] >= UPPER], "images")
     for level in counts["level"].unique():
-        found = over_seeds(upper[level], SHORT) if level in upper else (None, f"no networks on {UPPER:,} images or more")
+        found = (
+            over_seeds(upper[level], SHORT) if level in upper else (None, f"no networks on {UPPER:,} images or more")
+        )
         answers.give("A5-slows-upper-{level}", found, images_of(counts), level=f"{100 * level:g}")
     if set(counts["images"]) >= DENSE:
         for level, slope in slopes(counts, "images", "passes_99").items():
