@@ -44,9 +44,8 @@ ARMS = {
     (3, "weight decay"): "three_decay",
 }
 LONGER = {1: "one_longer", 3: "three_longer"}
-LONG = (
-    3  # times as many epochs as networks without a regulariser take to 99 %, at least: time to fit, if it is possible
-)
+# Times as many epochs as networks without a regulariser take to 99 %, at least: time to fit, if it is possible.
+LONG = 3
 BEYOND = 2  # times as many epochs as 99.9 % training accuracy takes, at least
 KINDS = ("true", "random")
 CELLS = [(layers, name) for layers in (3, 1) for name in MARKS if name == "none" or (layers, name) in ARMS]

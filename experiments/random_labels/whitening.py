@@ -30,7 +30,7 @@ from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
 from memo.reporting.report import Shown
 from memo.statistics.intervals import paired_difference
-from memo.statistics.over_seeds import Answer
+from memo.statistics.over_seeds import Answer, noted
 from memo.statistics.trends import by_level
 from memo.storage.run_folders import Tables
 
@@ -105,9 +105,7 @@ def between_data(networks: pd.DataFrame, scaling: str) -> Answer:
     found, note = pairs(networks, PARTS["train"], *cells, estimate=difference)
     if found is None or found.value >= 0:
         return found, note
-    return pairs(networks, PARTS["train"], *cells[::-1], estimate=difference)[0], "; ".join(
-        filter(None, ("more on MNIST", note))
-    )
+    return pairs(networks, PARTS["train"], *cells[::-1], estimate=difference)[0], noted("more on MNIST", note)
 
 
 def _answer_paper(networks: pd.DataFrame, give: Callable[..., None]) -> None:
