@@ -187,7 +187,7 @@ def draw_accuracies(networks: pd.DataFrame) -> Drawing:
     for axes in (test, train):
         figures.name_axis(axes, names)
     test.set(title="true labels", ylabel="test accuracy")
-    train.set(title="random labels", ylabel="training accuracy", ylim=(None, 1.03))  # Student's interval may pass 1
+    train.set(title="random labels", ylabel="training accuracy", ylim=(0, 1.03))  # Student's interval may pass 1
     train.axhline(0.99, **palette.REFERENCE)
     if linear := linear_of(networks, images_of(networks, PLAIN[1][0])):
         train.axhline(linear.value, **LINEAR_MARK.line)
