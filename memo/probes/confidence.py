@@ -65,6 +65,8 @@ def _summary(
     static: Static,
 ) -> dict[str, Any]:
     classes = static.sizes[-1]
+    # XLA's maximum over numbers that are none is NaN or -inf, as it compiles the program.
+    confidence = np.where(np.isfinite(confidence), confidence, np.float32(np.nan))
     counts = np.bincount(answer, minlength=classes)
     shares = counts / len(answer)
     sure = np.full(classes, np.nan)

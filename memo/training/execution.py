@@ -22,6 +22,10 @@ from memo.training.population import Layout, Population, lay_out, require_memory
 from memo.training.slab import Slab, Trained
 from memo.training.starts import Start, require_fit
 
+# Between two looks at what has arrived: the system may hand a signal to any thread, and the main one, were it to wait without
+# end, would never act on it.
+SIGNAL_SECONDS = 0.5
+
 
 class Checkpoints(Protocol):
     """Where slabs in training are kept; called from several threads."""
@@ -184,8 +188,11 @@ def _on_each(devices: Sequence[jax.Device], work: Callable[[jax.Device], None], 
     """Run `work(device)` in a thread for each device; sets `stopped` when one raises, and raises that."""
     with ThreadPoolExecutor(len(devices)) as pool:
         try:
-            for future in wait([pool.submit(work, device) for device in devices], return_when=FIRST_EXCEPTION).done:
-                future.result()
+            waiting = {pool.submit(work, device) for device in devices}
+            while waiting:
+                done, waiting = wait(waiting, SIGNAL_SECONDS, FIRST_EXCEPTION)
+                for future in done:
+                    future.result()
         finally:
             stopped.set()
 
