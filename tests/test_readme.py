@@ -147,7 +147,7 @@ def test_committed_report_shows_every_committed_claim():
 
 
 def committed(folder):
-    """Return the bytes of the files below a folder of results; run folders and Hydra's records are not committed (.gitignore)."""
+    """Return the bytes of the files below a folder of results, but of run folders and Hydra's records (.gitignore)."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return sum(path.stat().st_size for path in files if not {"runs", ".hydra"} & set(path.relative_to(folder).parts))
 
@@ -155,5 +155,8 @@ def committed(folder):
 def test_results_stay_small():
     sizes = [committed(ledger.parent) for ledger in RESULTS.rglob("claims.csv")]
     assert sizes and max(sizes) < LARGEST
+    # At `reference` run folders are committed too.
+    for runs in (RESULTS / "reference").glob("*/runs"):
+        assert committed(runs) < 2 * LARGEST
     # The suite's page has the figures of all experiments once more.
     assert sum(path.stat().st_size for path in RESULTS.iterdir() if path.is_file()) < LARGEST / 2 * len(sizes)
