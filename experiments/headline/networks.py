@@ -12,7 +12,8 @@ from memo.statistics.over_seeds import where
 from memo.storage.run_folders import Tables
 
 KINDS = ("true", "shuffled")
-LINEAR, STRATIFIED, COUNTS = "linear", "stratified", "counts"  # arms beside the sweep
+LINEAR, STRATIFIED = "linear", "stratified"  # arms beside the sweep
+COUNTS = "counts", "counts_true"  # together; the second adds learning rates for true labels
 
 
 def settings(evidence: Evidence) -> pd.DataFrame:
@@ -26,9 +27,10 @@ def settings(evidence: Evidence) -> pd.DataFrame:
     )
 
 
-def read(tables: Tables, arm: str = SWEEP) -> pd.DataFrame:
-    """Return an arm of the committed table of networks, narrow ones first, its widths as texts."""
-    networks = where(tables["networks"], arm=arm).sort_values(["parameters", "seed"], ignore_index=True)
+def read(tables: Tables, *arms: str) -> pd.DataFrame:
+    """Return arms of the committed table of networks, of the sweep without one; narrow ones first, widths as texts."""
+    networks = tables["networks"]
+    networks = networks[networks["arm"].isin(arms or [SWEEP])].sort_values(["parameters", "seed"], ignore_index=True)
     return networks.assign(width=networks["width"].astype(str), epochs_trained=networks["epochs"])
 
 

@@ -15,7 +15,7 @@ from memo.reporting.palette import Mark
 from memo.statistics.curve_shape import time_to
 from memo.statistics.curve_summary import rises
 from memo.statistics.intervals import geometric_mean
-from memo.statistics.over_seeds import Answer, noted, over_seeds, slowdown
+from memo.statistics.over_seeds import Answer, noted, over_seeds, slowdown, where
 from memo.storage.run_folders import Tables
 
 LEVELS = (50, 90, 99)
@@ -46,7 +46,7 @@ def answer(tables: Tables, answers: Answers) -> None:
             answers.give("faster-t{level}-{width}", times, level=level, width=width)
         # A bound that lies beyond five decides as well as an estimate does.
         answers.give("constant-factor-{width}", slowdown(networks, networks, "accuracy_t99", width), width=width)
-    counts = read(tables, COUNTS)
+    counts = read(tables, *COUNTS)
     best = factors(counts, {kind: best_rates(counts, kind) for kind in KINDS})
     most = None if counts.empty else int(counts["images"].max())
     answers.give("factor-exponent", exponent(best), images=most)
@@ -55,7 +55,7 @@ def answer(tables: Tables, answers: Answers) -> None:
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     """Draw the times by number of images; those by width are drawn beside the shapes of the curves."""
-    networks, counts, text = read(tables), read(tables, COUNTS), Text("experiments.headline", "speed")
+    networks, counts, text = read(tables), read(tables, *COUNTS), Text("experiments.headline", "speed")
     largest = widths_of(networks)[-1]
     facts = {
         "largest": largest,
@@ -69,7 +69,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     facts |= {
         "width": counts["width"].iloc[0],
         "seeds": counts["seed"].nunique(),
-        "rates": sorted(counts["rate"].unique()),
+        "rates": {kind: sorted(where(counts, labels=kind)["rate"].unique()) for kind in KINDS},
         "same": same_rate(counts),
         "chosen": {kind: best_rates(counts, kind) for kind in KINDS},
     }
@@ -98,8 +98,8 @@ def same_rate(counts: pd.DataFrame) -> float | None:
     """Return the rate with which both kinds of labels reach 99 % at the most numbers of images, the smallest of several."""
     if counts.empty:
         return None
-    reached = times_of(counts, "true").notna().all() & times_of(counts, "shuffled").notna().all()
-    by_rate = reached.groupby(level="rate").sum()
+    reached = [times_of(counts, kind).notna().all() for kind in KINDS]
+    by_rate = pd.concat(reached, axis=1, join="inner").all(axis=1).groupby(level="rate").sum()  # of the rates tried for both
     return float(by_rate.idxmax()) if by_rate.any() else None
 
 
