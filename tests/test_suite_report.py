@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from experiments.report import main
+from memo.commands import documents
 from memo.reporting import claims, report, results, suite_report, view
 from memo.reporting.report import Figure, Report
 from memo.reporting.results import COMPLETE, HALF, MISSING, Experiment
@@ -559,9 +560,12 @@ def test_verdicts_are_those_of_all_images_where_there_are(tmp_path):
     with_reference(tmp_path)
     found = results.best(experiment("headline"), tmp_path)
     assert (found.folder, found.images, found.state) == ("reference/headline", 60_000, COMPLETE)
+    table = documents.experiments(tmp_path)
+    assert "(results/reference/headline/report.html)" in table and "; counted at `scale=reference` |" in table
     (tmp_path / "reference" / "headline" / "report.json").unlink()
     half = results.best(experiment("headline"), tmp_path)
     assert (half.folder, half.images, half.state) == ("headline", 1000, COMPLETE)
+    assert "scale=reference" not in documents.experiments(tmp_path)
 
 
 def test_the_page_says_which_verdicts_change_with_the_data(tmp_path):

@@ -8,7 +8,6 @@ from memo.commands.arms import SWEEP
 from memo.commands.evidence import Evidence
 from memo.networks.mlp import describe_widths
 from memo.networks.status import DIVERGED
-from memo.statistics.over_seeds import where
 from memo.storage.run_folders import Tables
 
 KINDS = ("true", "shuffled")

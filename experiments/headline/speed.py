@@ -99,7 +99,8 @@ def same_rate(counts: pd.DataFrame) -> float | None:
     if counts.empty:
         return None
     reached = [times_of(counts, kind).notna().all() for kind in KINDS]
-    by_rate = pd.concat(reached, axis=1, join="inner").all(axis=1).groupby(level="rate").sum()  # of the rates tried for both
+    tried_for_both = pd.concat(reached, axis=1, join="inner")
+    by_rate = tried_for_both.all(axis=1).groupby(level="rate").sum()
     return float(by_rate.idxmax()) if by_rate.any() else None
 
 

@@ -127,11 +127,12 @@ def _experiment(result: Result) -> list[str]:
     counts = [str(told["verdict"].isin(verdicts).sum()) if len(told) else "–" for verdicts in _VERDICTS.values()]
     name = f"[{result.experiment.question}](results/{result.folder}/report.html)"
     takes = result.experiment.takes.removesuffix(" on two cores")
+    counted = f"; counted at `scale={results.REFERENCE}`" if result.folder.startswith(f"{results.REFERENCE}/") else ""
     return [
         name,
         ", ".join(_most_named(told["source"])[:2]),
         *counts,
-        f"`{result.experiment.command}`, {takes}",
+        f"`{result.experiment.command}`, {takes}{counted}",
     ]
 
 
