@@ -60,6 +60,21 @@ def results(finished):
     return folder
 
 
+@pytest.mark.slow
+def test_the_recipes_of_reference_make_a_report(tmp_path):
+    """Its arms are other ones than those of `standard`; an analysis that fails is not to be met after hours of training."""
+    small = [change for change in TINY if not change.startswith(("scale=", "experiment.arms.counts.sweep.optimizer"))]
+    small += ["experiment.arms.stratified.sweep.model.widths=[[4,4]]"]
+    small += ["experiment.arms.counts_true.sweep.dataset.n_train=[64,128]"]
+    done = builders.python("-m", "experiments.headline", "scale=reference", *small, f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    ledger = claims.read(tmp_path / "claims.csv").set_index("claim")
+    assert {"chance-stratified-4", "chance-stratified-64"} <= set(ledger.index)
+    assert ledger.loc["chance-stratified-64", "note"] == "this run does not have width 64"
+    networks = pd.read_csv(tmp_path / "tables" / "networks.csv")
+    assert set(networks["arm"]) == {"sweep", "linear", "stratified", "counts", "counts_true"}
+
+
 def words(folder):
     return visible((folder / "report.html").read_text())
 

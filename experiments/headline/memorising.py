@@ -41,11 +41,13 @@ def answer(tables: Tables, answers: Answers) -> None:
     for claim, labels in (("memorises", "shuffled"), ("had-time", "true")):
         answers.give(claim, _fitting(networks[wide & (networks["labels"] == labels)]))
     stratified = read(tables, STRATIFIED)
+    answers.conditions(width=widths_of(stratified))  # fewer, at reference
     for width in widths_of(stratified):
         own = stratified[stratified["width"] == width]
         fitted = width in memorised(stratified)
         at_chance = over_seeds(own["final_test_accuracy"]) if fitted else UNFITTED
         answers.give("chance-stratified-{width}", at_chance, width=width)
+    answers.conditions(width=widths)
     linear = read(tables, LINEAR)
     fits = linear[linear["labels"] == "shuffled"]["final_train_accuracy"]
     answers.give("linear-baseline", over_seeds(fits, LOST))
