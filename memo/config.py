@@ -346,7 +346,9 @@ class Recipe:
         high=MOST_EVALUATIONS,
     )
     spacing: str = _choice(
-        "log", ("log", "epochs"), "of the evaluations: log (dense in the first epoch), or at the ends of epochs"
+        "log",
+        ("log", "log_steps", "epochs"),
+        "of the evaluations: log (dense in the first epoch), log_steps (dense from the first step on), or at the ends of epochs",
     )
     evaluation_images: int | None = _count(
         None,

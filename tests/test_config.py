@@ -78,7 +78,7 @@ REFUSED = [
     ("stop_at_train_accuracy", 1.1, "null to never stop"),
     ("batch_order", "sorted", "per_seed, shared"),
     ("evaluations", 1, "from 2"),
-    ("spacing", "linear", "log, epochs"),
+    ("spacing", "linear", "log, log_steps, epochs"),
     ("evaluation_images", 0, "from 1"),
     ("execution.pack_size", 0, "from 1, or null to choose"),
     ("execution.packs", -1, "from 1, or null to choose"),

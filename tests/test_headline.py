@@ -18,7 +18,7 @@ from memo.commands.audit import audit
 from memo.config import Config, Dataset, Experiment, Model, Optimizer
 from memo.reporting import claims, figures, panels, report
 from memo.reporting import results as stored_results
-from memo.statistics import over_seeds
+from memo.statistics import curve_shape, over_seeds
 from memo.statistics.intervals import paired_ratio
 from memo.storage import run_folders, sweep
 from memo.storage.run_folders import Tables
@@ -61,6 +61,27 @@ def results(finished):
 
 
 @pytest.mark.slow
+def test_curves_of_the_sweep_have_the_first_steps_of_the_same_networks(results):
+    stored = memo.load(results)
+    recipes = stored.trials.set_index("trial")
+    networks = pd.read_csv(results / "tables" / "networks.csv").query("arm == 'sweep'").set_index("trial")
+    curve_of = dict(list(stored.curves.set_index("step").groupby("trial")))
+    for trial in networks.index:
+        own = recipes.loc[trial]
+        keys = ["seed", "model.widths", "labels.kind"]
+        twins = recipes[(recipes[keys].astype(str) == own[keys].astype(str)).all(axis=1) & (recipes["epochs"] == 1)]
+        curve, early = curve_of[trial], curve_of[twins.index.item()]
+        assert early.index.tolist() == [0, 1, 2, 3, 4]
+        shared = curve.index.intersection(early.index)
+        assert len(shared) > 1
+        np.testing.assert_allclose(curve.loc[shared, "train_loss"], early.loc[shared, "train_loss"], rtol=1e-5)
+        joined = pd.concat([curve, early.drop(shared)]).sort_index()
+        lost = curve_shape.rising(curve_shape.loss_progress(joined["train_loss"]))
+        begins = curve_shape.start(joined["epoch"], lost, 0.9, 0)
+        assert networks.loc[trial, "loss_start"] == pytest.approx(begins, nan_ok=True)
+
+
+@pytest.mark.slow
 def test_the_recipes_of_reference_make_a_report(tmp_path):
     """Its arms are other ones than those of `standard`; an analysis that fails is not to be met after hours of training."""
     small = [change for change in TINY if not change.startswith(("scale=", "experiment.arms.counts.sweep.optimizer"))]
@@ -72,7 +93,7 @@ def test_the_recipes_of_reference_make_a_report(tmp_path):
     assert {"chance-stratified-4", "chance-stratified-64"} <= set(ledger.index)
     assert ledger.loc["chance-stratified-64", "note"] == "this run does not have width 64"
     networks = pd.read_csv(tmp_path / "tables" / "networks.csv")
-    assert set(networks["arm"]) == {"sweep", "linear", "stratified", "counts", "counts_true"}
+    assert set(networks["arm"]) == {"sweep", "first_steps", "linear", "stratified", "counts", "counts_true"}
 
 
 def words(folder):

@@ -37,6 +37,7 @@ SPLITTING = [
     {"evaluations": 9},
     {"batch_order": "shared"},
     {"spacing": "epochs"},
+    {"spacing": "log_steps"},
     {"model.receptive_field": 7},
     {"regularization.dropout": 0.0},
     {"regularization.input_noise": 0.1},

@@ -187,10 +187,11 @@ def test_training_is_plain_numpys(together, small_mnist):
 # Where and on what networks are evaluated.
 
 
+@pytest.mark.parametrize("spacing", ["log", "log_steps"])
 @pytest.mark.parametrize("evaluations", [2, 3, 8, 64])
-def test_evaluation_steps(evaluations):
+def test_evaluation_steps(evaluations, spacing):
     for steps_per_epoch, epochs in itertools.product((1, 4, 15, 16, 78, 468), (1, 2, 20, 300)):
-        steps = program.evaluation_steps(steps_per_epoch, steps_per_epoch * epochs, evaluations, "log")
+        steps = program.evaluation_steps(steps_per_epoch, steps_per_epoch * epochs, evaluations, spacing)
         assert steps.dtype == np.int32
         assert (steps[0], steps[-1]) == (0, steps_per_epoch * epochs)
         assert (np.diff(steps) > 0).all()
@@ -203,6 +204,10 @@ def test_evaluations_are_dense_inside_the_first_epoch(steps_per_epoch, epochs, e
     steps = program.evaluation_steps(steps_per_epoch, steps_per_epoch * epochs, evaluations, "log")
     inside = np.sum((steps > 0) & (steps < steps_per_epoch))
     assert inside >= min(steps_per_epoch - 1, 8)
+
+
+def test_evaluations_are_dense_from_the_first_step_on():
+    assert program.evaluation_steps(468, 468, 64, "log_steps")[:9].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8]
 
 
 @pytest.mark.parametrize("evaluations", [2, 3, 20, 64])

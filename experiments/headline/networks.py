@@ -1,6 +1,8 @@
 """Data of the chapters: the trained networks by width, and their learning curves."""
 
+from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
@@ -11,7 +13,7 @@ from memo.networks.status import DIVERGED
 from memo.storage.run_folders import Tables
 
 KINDS = ("true", "shuffled")
-LINEAR, STRATIFIED = "linear", "stratified"  # arms beside the sweep
+FIRST_STEPS, LINEAR, STRATIFIED = "first_steps", "linear", "stratified"  # arms beside the sweep
 COUNTS = "counts", "counts_true"  # together; the second adds learning rates for true labels
 
 
@@ -49,6 +51,23 @@ def confidence_of(evidence: Evidence, networks: pd.DataFrame) -> pd.DataFrame:
     """Return the confidence of networks by kind of input, with their width and labels."""
     kept = networks[["trial", "arm", "width", "labels"]]
     return evidence.of_all("confidence").merge(kept, on=["trial", "arm"])
+
+
+def curves(evidence: Evidence) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Yield trial, arm and seed of each network that did not diverge, and its learning curve, ascending by step.
+
+    The curves of the sweep also have the evaluations of its first epoch that the arm `first_steps` made, which trains the
+    same networks.
+    """
+    recipes = evidence.tables.trials.set_index("trial")[["model.widths", "labels.kind", "seed"]].astype(str)
+    network = recipes.agg(" ".join, axis=1).to_dict()
+    every = list(evidence.curves())
+    early = {network[keys["trial"]]: curve for keys, curve in every if keys["arm"] == FIRST_STEPS}
+    for keys, curve in every:
+        if keys["arm"] == SWEEP and (first := early.get(network[keys["trial"]])) is not None:
+            added = first[~first["step"].isin(curve["step"])]
+            curve = pd.concat([curve, added]).sort_values("step")
+        yield keys, curve
 
 
 def curves_of(evidence: Evidence, networks: pd.DataFrame) -> pd.DataFrame:

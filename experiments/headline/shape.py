@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from experiments.headline.networks import curves_of, read, widths_of
+from experiments.headline.networks import curves, curves_of, read, widths_of
 from memo.commands.evidence import Evidence
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
@@ -23,7 +23,7 @@ TITLES["start"] = "time to 10 % / 10 to 50 %"
 
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Return the statistics of the shape of each network's training curves, of its loss and of its accuracy."""
-    rows = [keys | shapes(curve, evidence.classes) for keys, curve in evidence.curves()]
+    rows = [keys | shapes(curve, evidence.classes) for keys, curve in curves(evidence)]
     return {"networks": pd.DataFrame(rows, columns=["trial", "arm", "seed", *SHAPE_COLUMNS])}
 
 
@@ -48,7 +48,7 @@ def answer(tables: Tables, answers: Answers) -> None:
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     """Draw the curves on a common time axis, and their statistics by width."""
     networks, text = read(tables), Text("experiments.headline", "shape")
-    widths, curves = widths_of(networks), curves_of(evidence, networks)
+    widths, drawn_curves = widths_of(networks), curves_of(evidence, networks)
     largest = widths[-1]
     facts = {
         "largest": largest,
@@ -59,7 +59,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "straight": [width for width in widths if (line := answers[f"linear-loss-{width}"]) and line.value >= LINE],
         "steeper": {curve: answers[f"steeper-{curve}-{largest}"] for curve in LEVELS},
     }
-    drawn = [("scaled", draw_scaled(curves, networks, widths, evidence.classes))]
+    drawn = [("scaled", draw_scaled(drawn_curves, networks, widths, evidence.classes))]
     drawn += [(f"shapes_{kind}", draw_shapes(networks, kind, widths)) for kind in LEVELS]
     return Chapter(
         title="Shape of the training curve",

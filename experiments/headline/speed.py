@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from experiments.headline.networks import COUNTS, KINDS, read, widths_of
+from experiments.headline.networks import COUNTS, KINDS, curves, read, widths_of
 from memo.commands.evidence import Evidence
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
@@ -26,7 +26,7 @@ EQUAL = Mark("the same rate for both", palette.GREEN, "^", palette.DASHED)
 def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Return each network's epochs to 50, 90 and 99 % training accuracy, and until its loss has fallen by these percentages."""
     rows = []
-    for keys, curve in evidence.curves():
+    for keys, curve in curves(evidence):
         times = {
             f"{kind}_t{level}": time_to(curve["epoch"], rise, level / 100)
             for kind, rise in rises(curve).items()

@@ -148,13 +148,14 @@ def evaluation_steps(steps_per_epoch: int | Fraction, steps: int, evaluations: i
 
     `log` spaces them evenly on a log axis, the end of the first epoch among them. The first lies a sixteenth of an
     epoch in, so that they are dense where half the accuracy on true labels is gained, and spread by a constant factor.
-    `epochs` takes the ends of epochs, all of them or evenly spaced ones.
+    `log_steps` begins at the first step. `epochs` takes the ends of epochs, all of them or evenly spaced ones.
     """
     if spacing == "epochs":
         epochs = int(steps // steps_per_epoch)
         ends = np.round(np.linspace(1, epochs, min(epochs, evaluations))) if evaluations > 1 else np.array([epochs])
         return np.array([0, *(math.ceil(steps_per_epoch * int(end)) for end in ends)], np.int32)
-    spaced = np.geomspace(max(1, int(steps_per_epoch // 16)), steps, max(2, evaluations - 1))[1 - evaluations :]
+    first = 1 if spacing == "log_steps" else max(1, int(steps_per_epoch // 16))
+    spaced = np.geomspace(first, steps, max(2, evaluations - 1))[1 - evaluations :]
     return np.unique(np.concatenate([[0, math.ceil(steps_per_epoch)], np.round(spaced)])).astype(np.int32)
 
 
