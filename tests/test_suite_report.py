@@ -568,6 +568,16 @@ def test_verdicts_are_those_of_all_images_where_there_are(tmp_path):
     assert "scale=reference" not in documents.experiments(tmp_path)
 
 
+def test_a_sentence_that_is_not_tested_in_one_setting_has_not_changed():
+    def judged(*verdicts):
+        return pd.DataFrame({"sentence": ["a", "b", "c"], "statement": ["A.", "B.", "C."], "verdict": verdicts})
+
+    found = suite_report._differences(
+        "x", {"few": judged("holds", "not tested", "holds"), "all": judged("undecided", "holds", "holds")}
+    )
+    assert found["rows"] == [{"statement": "A.", "verdicts": ["holds", "undecided"]}] and found["same"] == 1
+
+
 def test_the_page_says_which_verdicts_change_with_the_data(tmp_path):
     make(tmp_path / "headline", "headline")
     place = tmp_path / "other_data" / "fashion_mnist" / "headline"

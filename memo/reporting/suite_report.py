@@ -166,15 +166,20 @@ def _data(result: Result) -> str:
 
 
 def _differences(name: str, judged: Mapping[str, pd.DataFrame]) -> dict[str, Any] | None:
-    """Return what differs between the tables of judged sentences by setting; None where there is one setting at most."""
+    """Return what differs between the tables of judged sentences by setting; None where there is one setting at most.
+
+    A sentence that is not tested in a setting has no verdict there that could differ.
+    """
     if len(judged) < 2:
         return None
     tables = {setting: table.set_index("sentence") for setting, table in judged.items()}
     verdicts = pd.DataFrame({setting: table["verdict"] for setting, table in tables.items()}).dropna()
-    changed = verdicts[verdicts.nunique(axis=1) > 1]
+    tested = verdicts.where(verdicts != sentences.NOT_TESTED)
+    changed = verdicts[tested.nunique(axis=1) > 1]
+    same = (tested.nunique(axis=1) == 1) & (tested.count(axis=1) > 1)
     statements = next(reversed(tables.values()))["statement"]
     rows = [{"statement": statements[id], "verdicts": own.tolist()} for id, own in changed.iterrows()]
-    return {"name": name, "settings": list(verdicts), "rows": rows, "same": len(verdicts) - len(changed), "pages": []}
+    return {"name": name, "settings": list(verdicts), "rows": rows, "same": int(same.sum()), "pages": []}
 
 
 def _figure_anchor(result: Result, file: str) -> str:
