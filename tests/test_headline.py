@@ -122,14 +122,16 @@ def test_what_it_writes(results):
     ]
     tables = memo.load(results)
     kinds = [tables.trials[key] for key in ("model.widths", "dataset.n_train", "optimizer.learning_rate")]
-    plain = ~tables.trials["labels.stratified"]
+    first_steps = tables.trials["epochs"] == 1
+    assert first_steps.sum() == 8
+    plain = ~tables.trials["labels.stratified"] & ~first_steps
     pairs = {((4, 4), 128, 0.03), ((), 128, 0.03)} | {((8, 8), n, rate) for n in (64, 128) for rate in (0.03, 0.1)}
     twins = tables.trials[plain].groupby([*kinds, "labels.kind"]).size().to_dict()
     assert twins == {(*pair, kind): 2 for pair in pairs for kind in ("true", "shuffled")}
-    assert tables.trials[~plain].groupby(["model.widths", "labels.kind"]).size().to_dict() == {
+    assert tables.trials[tables.trials["labels.stratified"]].groupby(["model.widths", "labels.kind"]).size().to_dict() == {
         ((4, 4), "shuffled"): 2, ((8, 8), "shuffled"): 2
     }  # fmt: skip
-    assert len(list((results / "runs").iterdir())) == len(pairs) * 2 + 2
+    assert len(list((results / "runs").iterdir())) == len(pairs) * 2 + 2 + 4
 
 
 @pytest.mark.slow
@@ -238,8 +240,8 @@ def one_seed(tables):
 
 
 def twins_of(trials, widths=((4, 4), (8, 8))):
-    """Return the trials of the sweep of some widths; those of the arms have other images, rates or labels."""
-    own = trials["model.widths"].isin(widths) & ~trials["labels.stratified"]
+    """Return the trials of the sweep of some widths; those of the arms have other images, epochs, rates or labels."""
+    own = trials["model.widths"].isin(widths) & ~trials["labels.stratified"] & (trials["epochs"] == 3)
     return trials[own & (trials["dataset.n_train"] == 128) & (trials["optimizer.learning_rate"] == 0.03)]
 
 
