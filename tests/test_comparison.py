@@ -357,6 +357,11 @@ def test_the_page_shows_its_findings_and_no_missing_number(tmp_path):
     shown = pages.visible((tmp_path / "report.html").read_text())
     assert "16 networks of 4 recipes" in shown
     assert "lower in all 2 comparisons, −0.802 (n = 4 pairs each)" in re.sub(r"\s+", " ", shown)
+    # A finding for each measure, and no markup as text.
+    told = [finding for finding in swept.findings if "labels against true:" in finding]
+    assert len(told) == len({finding.partition("</b>")[0] for finding in told}) > 2
+    assert all(finding.count("against true:") == 1 for finding in told)
+    assert "li>" not in shown
     assert not re.search(pages.NO_NUMBER, shown)
     assert json.loads((tmp_path / "comparison.json").read_text())["figures"]
     written = pd.read_csv(tmp_path / "tables" / "differences.csv")

@@ -134,9 +134,13 @@ class Comparison:
 
 
 def blocks(kind: str, facts: Mapping[str, Any]) -> list[str]:
-    """Return the blocks of text/page.j2 whose names begin with a kind, those that have something to say."""
-    text = Text("memo.comparison", "page")
-    return [line for name in text.blocks if name.startswith(f"{kind}_") and (line := text.block(name, **facts))]
+    """Return the blocks of text/page.j2 whose names begin with a kind, those that have something to say; one of `told` for each."""
+    text, lines = Text("memo.comparison", "page"), list[str]()
+    for name in text.blocks:
+        if name.startswith(f"{kind}_"):
+            of = facts["told"] if name.endswith("_told") else [None]
+            lines += [text.block(name, **facts, each=each) for each in of]
+    return [line for line in lines if line]
 
 
 def compare(
