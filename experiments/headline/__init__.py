@@ -1,6 +1,6 @@
 """What differs between learning true labels and memorising shuffled ones?
 
-    python -m experiments.headline                 an estimated 15 minutes on two cores
+    python -m experiments.headline                 about 10 minutes on two cores
     python -m experiments.headline scale=quick     about a minute: the pipeline, not the finding
     python -m experiments.headline scale=reference all 60,000 images: hours on two cores, resumable
 
