@@ -20,7 +20,7 @@ NO_ANSWER = MOST_CLASSES  # no class: where an output is not a number
 def _answers(static: Static, layers: Layers, pixels: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return answer uint8 and confidence float32, each [m, M]."""
     values, loss, sound = outputs(static, layers, pixels), LOSSES[static.loss], finite(layers)[:, None]
-    known = sound & ~jnp.isnan(jnp.max(loss.activate(values), axis=-1))
+    known = sound & jnp.isfinite(values).all(axis=-1)
     # Of the outputs, as accuracy counts: float32 sigmoids are all 1 from an output of 17 on.
     answer = jnp.argmax(values, axis=-1).astype(jnp.uint8)
     return jnp.where(known, answer, jnp.uint8(NO_ANSWER)), jnp.where(known, loss.confidence(values), jnp.nan)
