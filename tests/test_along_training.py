@@ -209,7 +209,7 @@ def test_an_observed_network_is_that_of_its_evaluation(trials, small_mnist, monk
     for at, layers in zip([1, 4, 7], trained.snapshots, strict=True):
         for place in range(len(group.trials)):
             if np.isfinite(trained.curves.test_loss[place, at]):
-                one = jax.tree.map(itemgetter(place), layers)
+                one = jax.tree.map(itemgetter((None, None, place)), layers)
                 count = trained.images.test.shape[1]
-                loss, _ = evaluate(one, trained.images.test, 0, np.arange(count), trained.images.test_labels)
-                assert loss == pytest.approx(trained.curves.test_loss[place, at], abs=1e-5)
+                loss, _ = evaluate(one, trained.images.test, None, np.arange(count), trained.images.test_labels)
+                assert loss.item() == pytest.approx(trained.curves.test_loss[place, at], abs=1e-5)

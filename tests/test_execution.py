@@ -167,6 +167,28 @@ def test_without_them_the_program_reads_none(trials, small_mnist):
     assert (passes({}), passes(HELD_OUT)) == (2, 3)
 
 
+def test_images_that_all_packs_read_are_read_once(trials, small_mnist):
+    (group,) = plan(trials({"seeds": 3, "dataset.n_train": 200, "dataset.n_test": 120, "dataset.subset_seed": 0}))
+    data = TrainingData(group.signature, small_mnist)
+    packs = data.slab([[trial] for trial in group.trials], jax.devices()[0])
+    drawn = [mlp.initialise(jax.random.key(seed), (784, 8, 10), "he") for seed in range(3)]
+    layers = mlp.turned(jax.tree.map(lambda *leaves: np.stack(leaves)[:, None], *drawn))
+    arguments = packs.images, packs.packs, packs.networks, layers, program.ALL
+    found = []
+    for same, shapes in ((False, {"3x200x784"}), (True, set())):
+        look = jax.jit(program.make_look("relu", "cross_entropy", same_subset=same))
+        text = look.lower(*arguments).as_text()
+        assert {shape for shape in ("3x200x784", "3x120x784") if shape in text} == shapes
+        found.append(look(*arguments))
+    for one, other in zip(*found):
+        if one is not None:
+            np.testing.assert_allclose(one, other, rtol=1e-6)
+    assert len(set(found[0].train_loss.ravel().tolist())) == 3
+    subset, labels = data.given(group.trials[0])
+    outputs = numpy_network(jax.tree.map(np.asarray, drawn[0]), small_mnist.train_images[subset] / 255.0)
+    assert found[1].train_accuracy[0, 0] == pytest.approx(np.mean(outputs.argmax(1) == labels), abs=1e-6)
+
+
 # Curves measured on a sample.
 
 SAMPLED = {"dataset.n_train": 900, "dataset.n_test": 400, "labels.kind": "random", "epochs": 6, "evaluations": 9}

@@ -237,9 +237,10 @@ def test_evaluation_is_a_full_pass(mnist, n):
     outputs = [forward(network, mnist.train_images[rows] / 255, "relu")[-1] for network in layers]
     # The first network answers the true labels as badly as it does; the second knows all of its own.
     labels = np.stack([mnist.train_labels[rows], outputs[1].argmax(1).astype(np.uint8)])
-    evaluate = jax.jit(jax.vmap(program.make_evaluate("relu", "cross_entropy"), (0, None, None, None, 0)))
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
-    losses, accuracies = evaluate(stacked, jnp.asarray(mnist.train_images[None]), np.int32(0), rows, labels)
+    evaluate = jax.jit(program.make_evaluate("relu", "cross_entropy"))
+    pack = jax.tree.map(lambda *leaves: jnp.stack(leaves)[None], *layers)
+    losses, accuracies = evaluate(pack, jnp.asarray(mnist.train_images[None]), None, rows[None], labels[None])
+    (losses,), (accuracies,) = losses, accuracies
     expected = [losses_and_gradients(*pair, "cross_entropy")[0].mean() for pair in zip(outputs, labels)]
     np.testing.assert_allclose(losses, expected, rtol=1e-5)  # float32 sums
     assert accuracies[0] == pytest.approx(np.mean(outputs[0].argmax(1) == labels[0]), abs=1e-6)

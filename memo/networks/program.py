@@ -203,49 +203,71 @@ ALL, SAMPLE, BRIEF = np.int32(0), np.int32(1), np.int32(2)
 def make_evaluate(
     activation: str, loss_name: str, arithmetic: Arithmetic = PLAIN
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """Return `evaluate(layers, images [G, N, pixels], source, rows [n], labels [n], scaling, least, count) -> (loss, accuracy)`.
+    """Return `evaluate(layers, images [G, N, pixels], source, rows, labels, scaling, least, count) -> (loss, accuracy)`.
 
-    Of one network, on the first `count` of its rows (None: all). `scaling` [G, N, 2] are numbers for each image (memo.networks.scaling); None does not scale. It stops early
-    where the accuracy can no longer reach `least` (0 or less: never); the accuracy returned is then below it, and the loss is
-    meaningless.
+    Of the networks of a slab, `layers` and results [P, members]. `source` is [P], or None for the only one. `rows` [P, n] of
+    each pack or [n] of all, `labels` [P, members, n] of each network, [P, n] or [n]; of them the first `count` (None: all).
+    `scaling` [G, N, 2] are numbers for each image (memo.networks.scaling); None does not scale. It stops early where no
+    accuracy can reach its `least` [P, members] or [] any more (0 or less: never); an accuracy below it is then an upper bound,
+    and the losses are meaningless.
     """
     loss = LOSSES[loss_name]
 
     def evaluate(
         layers: Layers,
         images: mlp.Array,
-        source: mlp.Array,
+        source: mlp.Array | None,
         rows: mlp.Array,
         labels: mlp.Array,
         scaling: mlp.Array | None = None,
         least: jax.Array | float = 0.0,
         count: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
-        block = min(mlp.BLOCK, rows.shape[0])
-        n = jnp.int32(rows.shape[0]) if count is None else count
+        most = rows.shape[-1]
+        block = min(mlp.BLOCK, most)
+        n = jnp.int32(most) if count is None else count
         # Hidden from XLA, which multiplies by the reciprocal of a constant: 47 hits of 47 would be 0.99999994.
         size = lax.optimization_barrier(n.astype(jnp.float32))
+        by_pack, by_network = (None if labels.ndim < axes else 0 for axes in (2, 3))
 
         def share(wrong: jax.Array) -> jax.Array:
             return (n - wrong).astype(jnp.float32) / size
 
+        def of_network(
+            layers: Layers, labels: jax.Array, pixels: jax.Array, counted: jax.Array
+        ) -> tuple[jax.Array, jax.Array]:
+            outputs = mlp.apply(layers, pixels, activation, product=arithmetic.product)
+            losses = jnp.where(counted, loss.per_example(outputs, labels), 0)
+            missed = jnp.sum(counted & (jnp.argmax(outputs, axis=-1) != labels), dtype=jnp.int32)
+            return jnp.sum(losses), missed
+
+        def of_pack(
+            layers: Layers, source: jax.Array, rows: jax.Array, labels: jax.Array, counted: jax.Array
+        ) -> tuple[jax.Array, jax.Array]:
+            pixels = _read(images, scaling, source, rows, arithmetic)
+            return side_by_side(of_network, (0, by_network, None, None))(layers, labels, pixels, counted)
+
+        of_slab = side_by_side(
+            of_pack, (0, None if source is None else 0, None if rows.ndim == 1 else 0, by_pack, None)
+        )
+
         def goes_on(totals: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
             start, _, wrong = totals
-            return (start < n) & (share(wrong) >= least)
+            return (start < n) & jnp.any(share(wrong) >= least)
 
         def add_block(totals: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
             start, lost, wrong = totals
             places = start + jnp.arange(block)
             counted = places < n  # the last block may reach past the end
-            places = jnp.minimum(places, rows.shape[0] - 1)
-            pixels = _read(images, scaling, source, rows[places], arithmetic)
-            outputs = mlp.apply(layers, pixels, activation, product=arithmetic.product)
-            own = labels[places].astype(jnp.int32)
-            losses = jnp.where(counted, loss.per_example(outputs, own), 0)
-            missed = jnp.sum(counted & (jnp.argmax(outputs, axis=-1) != own), dtype=jnp.int32)
-            return start + block, lost + jnp.sum(losses), wrong + missed
+            places = jnp.minimum(places, most - 1)
+            own = labels[..., places].astype(jnp.int32)
+            read = jnp.int32(0) if source is None else source, rows[..., places], own, counted
+            losses, missed = of_slab(layers, *read)
+            return start + block, lost + losses, wrong + missed
 
-        _, lost, wrong = lax.while_loop(goes_on, add_block, (jnp.int32(0), jnp.float32(0), jnp.int32(0)))
+        networks = layers[0].biases.shape[:2]
+        nothing = jnp.int32(0), jnp.zeros(networks, jnp.float32), jnp.zeros(networks, jnp.int32)
+        _, lost, wrong = lax.while_loop(goes_on, add_block, nothing)
         return lost / size, share(wrong)
 
     return evaluate
@@ -446,39 +468,40 @@ def make_train(static: Static, arithmetic: Arithmetic = PLAIN) -> Callable[..., 
 
 
 def make_look(
-    activation: str, loss_name: str, arithmetic: Arithmetic = PLAIN, sampled: int | None = None
+    activation: str,
+    loss_name: str,
+    arithmetic: Arithmetic = PLAIN,
+    sampled: int | None = None,
+    same_subset: bool = False,
 ) -> Callable[..., Evaluation]:
     """Return `look(images, packs, networks, layers, reading) -> evaluation`, not yet compiled.
 
     Evaluates the networks of a slab, weights turned as in `State`, leading axes as in `make_train`. `reading` is ALL; SAMPLE,
     which reads `sampled` training images and as many test images (None: all), and all held out; or BRIEF, which reads no test or
     validation image, and only as many training images as are needed to show that an accuracy of `stop_at` is not reached: a
-    training accuracy of at least that is exact, one below it an upper bound.
+    training accuracy of at least that is exact, one below it an upper bound. `same_subset` says that all packs train on the same
+    images, in whichever order: they are then read once for all.
     """
     evaluate = make_evaluate(activation, loss_name, arithmetic)
 
-    def look_at_network(
-        images: Images, pack: PackData, network: NetworkData, layers: Layers, reading: jax.Array
-    ) -> Evaluation:
+    def look(images: Images, packs: PackData, networks: NetworkData, layers: Layers, reading: jax.Array) -> Evaluation:
         layers = mlp.turned(layers)
-        least = jnp.where(reading == BRIEF, network.stop_at, 0)
+        # Where there is one source, test images are read once for all packs, and so is a training subset that they share.
+        source = None if images.train.shape[0] == 1 else packs.source
+        least = jnp.where(reading == BRIEF, networks.stop_at, 0)
         # In the order in which they lie in memory: a third faster than in the order in which they were drawn.
-        own, every = (
-            (pack.rows[pack.by_row], network.labels[pack.by_row]),
-            jnp.asarray(sample_first(images.test.shape[1], sampled)),
-        )
-        counts = [_read_of(len(rows), sampled, reading) for rows in (own[0], every)]
-        train = evaluate(layers, images.train, pack.source, *own, images.train_scaling, least, counts[0])
+        rows = jnp.take_along_axis(packs.rows, packs.by_row, -1)
+        labels = jnp.take_along_axis(networks.labels, packs.by_row[:, None], -1)
+        rows = rows[0] if same_subset and source is None else rows
+        every = jnp.asarray(sample_first(images.test.shape[1], sampled))
+        counts = [_read_of(of.shape[-1], sampled, reading) for of in (rows, every)]
+        train = evaluate(layers, images.train, source, rows, labels, images.train_scaling, least, counts[0])
         none = jnp.where(reading == BRIEF, 2.0, 0.0)  # of the test images: no accuracy is 2
         tested = every, images.test_labels[every], images.test_scaling, none, counts[1]
-        test = evaluate(layers, images.test, pack.source, *tested)
-        if pack.validation is None:
+        test = evaluate(layers, images.test, source, *tested)
+        if packs.validation is None:
             return Evaluation(*train, *test)
-        held_out = pack.source, pack.validation, pack.validation_labels
+        held_out = source, packs.validation, packs.validation_labels
         return Evaluation(*train, *test, *evaluate(layers, images.train, *held_out, images.train_scaling, none))
-
-    def look(images: Images, packs: PackData, *rest: Any) -> Evaluation:
-        look_at_pack = side_by_side(look_at_network, (None, None, 0, 0, None))
-        return side_by_side(look_at_pack, (None, 0, 0, 0, None))(images, packs, *rest)
 
     return look

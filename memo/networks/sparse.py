@@ -21,6 +21,8 @@ from numba.extending import intrinsic
 
 # Units whose sums stand in registers at a time, eight of AVX2; weights are padded to a multiple of it.
 UNITS = 64
+# Images whose lists are held at a time where no gradient is asked for: few enough to stay in the cache.
+LISTED = 64
 
 
 @intrinsic
@@ -107,10 +109,9 @@ def _buffer(frame, which, place):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _sort_pixels(images, by_image, pixel, value, by_pixel, image, value_of):  # type: ignore[no-untyped-def]
-    """List what is not zero in images [batch, pixels]: by image, then by pixel, each list beginning at `by_…`[place]."""
+def _list_by_image(images, by_image, pixel, value):  # type: ignore[no-untyped-def]
+    """List what is not zero in images [batch, pixels], image by image; the list of one begins at `by_image`[row]."""
     batch, pixels = images.shape
-    count = np.zeros(pixels, np.int64)
     k = 0
     whole = pixels - pixels % 8
     for row in range(batch):
@@ -121,25 +122,40 @@ def _sort_pixels(images, by_image, pixel, value, by_pixel, image, value_of):  # 
             if eights[eight] != 0:
                 for column in range(8 * eight, 8 * eight + 8):
                     pixel[k], value[k] = column, seen[column] * np.float32(1 / 255)
-                    some = np.int64(seen[column] != 0)
-                    k += some  # without a branch: a zero is written over
-                    count[column] += some
+                    k += np.int64(seen[column] != 0)  # without a branch: a zero is written over
         for column in range(whole, pixels):
             if seen[column] != 0:
                 pixel[k], value[k] = column, seen[column] * np.float32(1 / 255)
                 k += 1
-                count[column] += 1
     by_image[batch] = k
-    k = 0
-    for column in range(pixels):
-        by_pixel[column] = k
-        count[column], k = k, k + count[column]
-    by_pixel[pixels] = k
-    for row in range(batch):
+
+
+@njit(nogil=True)
+def _list_by_pixel(by_image, pixel, value, by_pixel, image, value_of):  # type: ignore[no-untyped-def]
+    """List the same pixel by pixel, the images of each ascending; the list of one begins at `by_pixel`[column]."""
+    begin = np.zeros(len(by_pixel), np.int64)
+    listed = by_image[-1]
+    for k in range(listed):
+        begin[pixel[k] + 1] += 1
+    for column in range(1, len(by_pixel)):
+        begin[column] += begin[column - 1]
+    by_pixel[:] = begin
+    for row in range(len(by_image) - 1):
         for place in range(by_image[row], by_image[row + 1]):
-            k = count[pixel[place]]
+            k = begin[pixel[place]]
             image[k], value_of[k] = row, value[place]
-            count[pixel[place]] = k + 1
+            begin[pixel[place]] = k + 1
+
+
+@njit(nogil=True)
+def _add_up(by_image, pixel, value, table, units, out):  # type: ignore[no-untyped-def]
+    """Write the products of listed images with weights [pixels, units] at the address `table` to those at `out`."""
+    for unit in range(0, units, UNITS):  # these columns of the weights stay in the cache
+        for row in range(len(by_image) - 1):
+            start = by_image[row]
+            places, factors = pixel.ctypes.data + 4 * start, value.ctypes.data + 4 * start
+            to = out + 4 * (row * units + unit)
+            _gathered_sum(to, table + 4 * unit, units, places, factors, by_image[row + 1] - start)
 
 
 @cfunc(types.intp(types.voidptr), nogil=True, cache=True)
@@ -155,8 +171,8 @@ def _values_of(call):  # type: ignore[no-untyped-def]
     by_image = np.empty(batch + 1, np.int32)
     pixel, value = np.empty(most + 1, np.int32), np.empty(most + 1, np.float32)
     for slab in range(slabs):
-        _sort_pixels(
-            carray(_pointer(images + slab * most), (batch, pixels), np.uint8),
+        _list_by_image(carray(_pointer(images + slab * most), (batch, pixels), np.uint8), by_image, pixel, value)
+        _list_by_pixel(
             by_image,
             pixel,
             value,
@@ -165,12 +181,27 @@ def _values_of(call):  # type: ignore[no-untyped-def]
             carray(_pointer(value_of + 4 * slab * most), (most,), np.float32),
         )
         table, out = weights + 4 * slab * pixels * units, values + 4 * slab * batch * units
-        for unit in range(0, units, UNITS):  # these columns of the weights stay in the cache
-            for row in range(batch):
-                start = by_image[row]
-                places, factors = pixel.ctypes.data + 4 * start, value.ctypes.data + 4 * start
-                to = out + 4 * (row * units + unit)
-                _gathered_sum(to, table + 4 * unit, units, places, factors, by_image[row + 1] - start)
+        _add_up(by_image, pixel, value, table, units, out)
+    return 0
+
+
+@cfunc(types.intp(types.voidptr), nogil=True, cache=True)
+def _product_of(call):  # type: ignore[no-untyped-def]
+    """images, weights -> values, where no gradient is asked for: no list by pixel."""
+    frame = carray(call, (_FRAME,), np.int64)
+    if _asked_for_metadata(frame):
+        return 0
+    images, slabs, batch, pixels = _buffer(frame, _ARGUMENTS, 0)
+    weights, _, _, units = _buffer(frame, _ARGUMENTS, 1)
+    values, _, _, _ = _buffer(frame, _RESULTS, 0)
+    most = min(batch, LISTED)
+    pixel, value = np.empty(most * pixels + 1, np.int32), np.empty(most * pixels + 1, np.float32)
+    for slab in range(slabs):
+        for first in range(0, batch, most):
+            rows, start = min(most, batch - first), slab * batch + first
+            by_image = np.empty(rows + 1, np.int32)
+            _list_by_image(carray(_pointer(images + start * pixels), (rows, pixels), np.uint8), by_image, pixel, value)
+            _add_up(by_image, pixel, value, weights + 4 * slab * pixels * units, units, values + 4 * start * units)
     return 0
 
 
@@ -197,7 +228,11 @@ def _gradient_of(call):  # type: ignore[no-untyped-def]
     return 0
 
 
-for _name, _call in {"memo_sparse_values": _values_of, "memo_sparse_gradient": _gradient_of}.items():
+for _name, _call in {
+    "memo_sparse_product": _product_of,
+    "memo_sparse_values": _values_of,
+    "memo_sparse_gradient": _gradient_of,
+}.items():
     jax.ffi.register_ffi_target(_name, jax.ffi.pycapsule(_call.address), platform="cpu")
 
 
@@ -225,6 +260,12 @@ def _call_values(images: jax.Array, weights: jax.Array) -> tuple[jax.Array, ...]
     return values[..., :units], *listed
 
 
+def _call_product(images: jax.Array, weights: jax.Array) -> jax.Array:
+    batch, units, wide = images.shape[-2], weights.shape[-1], _padded(weights)
+    call = jax.ffi.ffi_call("memo_sparse_product", _shape(images, batch, wide.shape[-1]), vmap_method="broadcast_all")
+    return call(images, wide)[..., :units]
+
+
 def _call_gradient(starts: jax.Array, image: jax.Array, value: jax.Array, slopes: jax.Array) -> jax.Array:
     pixels, units, wide = image.shape[-1], slopes.shape[-1], _padded(slopes)
     call = jax.ffi.ffi_call("memo_sparse_gradient", _shape(slopes, pixels, wide.shape[-1]), vmap_method="broadcast_all")
@@ -238,6 +279,19 @@ def _side_by_side(units: jax.Array) -> jax.Array:
 
 def _apart(columns: jax.Array, networks: int) -> jax.Array:
     return jnp.moveaxis(columns.reshape(len(columns), networks, -1), 1, 0)
+
+
+@custom_vmap
+def _product(images: jax.Array, weights: jax.Array) -> jax.Array:
+    return _call_product(images, weights)
+
+
+@_product.def_vmap
+def _(networks: int, batched: list[bool], images: jax.Array, weights: jax.Array) -> tuple[jax.Array, bool]:
+    if all(batched):
+        return jax.vmap(_call_product)(images, weights), True
+    # The networks of a pack read the same images; where all packs do, their columns stand side by side once more.
+    return _apart(_product(images, _side_by_side(weights)), networks), True
 
 
 @custom_vmap
@@ -272,7 +326,7 @@ def product(images: jax.Array, weights: jax.Array) -> jax.Array:
 
     Differentiable in the weights. Under `jax.vmap`, either the weights have the axis or both arguments have it.
     """
-    return _values(images, weights)[0]
+    return _product(images, weights)
 
 
 def _forward(images: jax.Array, weights: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from memo.config import Execution
 from memo.errors import Refusal
-from memo.networks.arithmetic import SMALL_BATCH, SPARSE, Arithmetic, density, sparse_is_possible
+from memo.networks.arithmetic import SMALL_BATCH, SPARSE, SPARSE_UNITS, Arithmetic, density, sparse_is_possible
 from memo.networks.program import Images, Static
 
 # Operations per second that a worker (a core, a GPU) is taken to do where none was measured. The GPU's is a guess: no GPU
@@ -55,23 +55,29 @@ def platform_of(device: jax.Device) -> str:
     return "cpu" if device.platform == "cpu" else "gpu"
 
 
-def arithmetic(static: Static, networks: int, device: jax.Device, images: Images) -> Arithmetic:
-    """Return how a device computes the products of so many networks that train together."""
-    if platform_of(device) != "cpu":
-        return Arithmetic()
-    # Scaled or disturbed images are no bytes any more, and a receptive field holds the first layer's weights to a pattern.
-    plain = static.scaling == "unit" and not (
-        static.disturbances or static.noise_images or static.adversarial or static.receptive_field
-    )
+def arithmetic(static: Static, packs: int, members: int, device: jax.Device, images: Images) -> Arithmetic:
+    """Return how a device computes the products of the steps of so many packs of networks that train together."""
     small = static.batch_size < SMALL_BATCH  # to list so few pixels takes as long as the product
-    sparse = (
-        plain
-        and not small
+    # Disturbed images are no bytes any more, and a receptive field holds the first layer's weights to a pattern.
+    changed = static.disturbances or static.noise_images or static.adversarial or static.receptive_field
+    sparse = not small and not changed and _reads_only_what_is_not_zero(static, members, device, images)
+    return Arithmetic(canonical=platform_of(device) == "cpu" and (packs * members == 1 or small), sparse=sparse)
+
+
+def look_arithmetic(static: Static, networks: int, device: jax.Device, images: Images) -> Arithmetic:
+    """Return how a device computes the products of an evaluation, where so many networks read the same training images."""
+    return Arithmetic(sparse=_reads_only_what_is_not_zero(static, networks, device, images))
+
+
+def _reads_only_what_is_not_zero(static: Static, networks: int, device: jax.Device, images: Images) -> bool:
+    return (
+        platform_of(device) == "cpu"
+        and static.scaling == "unit"  # others leave no pixel at zero
+        and networks * static.sizes[1] >= SPARSE_UNITS
         and images.train.dtype == np.uint8
         and sparse_is_possible()
         and density(images.train) <= SPARSE
     )
-    return Arithmetic(canonical=networks == 1 or small, sparse=sparse)
 
 
 def worker_devices(cores: int | None = None) -> list[jax.Device]:

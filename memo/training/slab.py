@@ -30,7 +30,7 @@ from memo.networks.optimizers import Hyperparameters
 from memo.networks.program import Evaluation, Images, LeftOut, NetworkData, PackData, State, Static
 from memo.networks.status import COMPLETED, DIVERGED, MEMORISED
 from memo.training.inputs import TrainingData
-from memo.training.machine import SPEED, arithmetic, platform_of
+from memo.training.machine import SPEED, arithmetic, look_arithmetic, platform_of
 from memo.training.minibatches import Minibatches
 from memo.training.population import Population, step_flop
 from memo.training.starts import Start
@@ -199,7 +199,12 @@ class Slab:
         packs = jax.tree.map(lambda leaf: leaf[rows], slab.packs)
         networks = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[places], slab.networks)
         self._read: tuple[PackData, NetworkData] = jax.device_put((packs, networks), self._device)
-        self._arithmetic = arithmetic(self._static, places.size, self._device, slab.images)
+        subsets = np.take_along_axis(packs.rows, packs.by_row, -1)
+        self._same_subset = bool((subsets == subsets[0]).all())
+        count, members = places.shape
+        self._arithmetic = arithmetic(static, count, members, self._device, slab.images)
+        together = places.size if self._same_subset else members
+        self._look_arithmetic = look_arithmetic(static, together, self._device, slab.images)
         orders, images = slab.orders[rows], self._signature.n_train
         self._minibatches = Minibatches(orders, images, static.batch_size, static.steps, self._device)
 
@@ -310,7 +315,8 @@ class Slab:
     def _look(self) -> Compiled:
         static, running = self._static, self._state.running
         read = self._data.images, *self._read, running.layers, program.ALL
-        choices = static.activation, static.loss, self._arithmetic, self._signature.evaluation_images
+        sampled = self._signature.evaluation_images
+        choices = static.activation, static.loss, self._look_arithmetic, sampled, self._same_subset
         return _program(program.make_look, choices, self._device, *read)
 
     def _record(self, evaluation: Evaluation, seen: np.ndarray) -> None:
