@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -96,9 +98,18 @@ class CheckBeforeRun(Callback):
         raise SystemExit(0)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: object) -> None:
-        """Exit with one sentence where Hydra's own settings, or this machine, are refused."""
+        """Exit with one sentence where Hydra's own settings are refused, a sweep without jobs, or one of a single job that is."""
         with _exiting():
             hydra_app.require_hydra(config.hydra)
+            overrides = list(config.hydra.overrides.task)
+            swept = [each for each in OverridesParser.create().parse_overrides(overrides) if each.is_sweep_override()]
+            for each in swept:
+                if not isinstance(each.value(), IntervalSweep) and next(each.sweep_iterator(), None) is None:
+                    raise Refusal(f"The sweep has no jobs: {each.get_key_element()} has no values.")
+            if not swept and not config.hydra.sweeper.get(
+                "params"
+            ):  # Hydra makes the folders of a job before it is asked
+                requests(admitted(config, overrides), Path(str(config.hydra.run.dir)))
 
 
 class TrackAfterJob(Callback):
