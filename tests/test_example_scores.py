@@ -74,6 +74,8 @@ def test_consistency_averages_over_shares_however_many_networks_each_has(rng):
     assert (errors > 0).all()
     members[shares == 0.8, 2] = True
     assert np.isnan(consistency(correct, members, shares)[0][2])
+    for each in consistency(correct[:0], members[:0], shares[:0]):
+        np.testing.assert_array_equal(each, np.full(4, np.nan))
 
 
 def test_an_example_is_lost_for_good_after_its_last_correct_answer(rng):

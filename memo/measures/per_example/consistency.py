@@ -11,8 +11,10 @@ def consistency(correct: np.ndarray, members: np.ndarray, shares: np.ndarray) ->
     """Return the C-scores [N] and their standard errors [N], from T networks trained on `shares` [T] of the pool.
 
     `correct` [T, N]: whether a network gives the example its label; `members` [T, N]: whether it was trained on it. Every share
-    counts alike; NaN where all networks of a share were trained on the example.
+    counts alike; NaN where all networks of a share were trained on the example, and without any network.
     """
+    if not len(shares):
+        return np.full(correct.shape[1:], np.nan), np.full(correct.shape[1:], np.nan)
     means, variances = [], []
     for share in np.unique(shares):
         own = shares == share
