@@ -263,6 +263,13 @@ def test_pixels_that_fill_no_square_are_refused(axes):
         panels.picture(axes, np.zeros(10, np.uint8))
 
 
+def test_a_figure_without_pictures_says_so():
+    for rows in ({}, {"first": []}):
+        (cell,) = panels.pictures(rows).axes
+        assert [text.get_text() for text in cell.texts] == ["no images"]
+        assert not cell.images
+
+
 def test_pictures_stand_in_named_rows():
     image = np.arange(9, dtype=np.uint8)
     figure = panels.pictures({"first": [(image, "a"), (image + 1, "b"), (image + 2, "c")], "second": [(image, "d")]})

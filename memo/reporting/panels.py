@@ -298,9 +298,15 @@ def pictures(
 ) -> Figure:
     """Return a figure of named rows of images, each with the text below it; the largest row has an axes for each image.
 
-    `width` and `height` of one image with its text in inches; `signed` as in `picture`; `text` are keywords of the texts.
+    Where there is none, as in a run too small for any, the figure says so. `width` and `height` of one image with its text in inches; `signed` as in `picture`; `text` are keywords of the texts.
     """
-    figure, axes = figures.grid(len(rows), max(map(len, rows.values())), width=width, height=height)
+    columns = max(map(len, rows.values()), default=0)
+    if columns == 0:
+        figure, [[cell]] = figures.grid(1, 1, width=2 * width, height=height)
+        blank(cell)
+        cell.text(0.5, 0.5, "no images", ha="center", va="center", transform=cell.transAxes)
+        return figure
+    figure, axes = figures.grid(len(rows), columns, width=width, height=height)
     for row, (name, images) in zip(axes, rows.items()):
         for cell in row:
             blank(cell)
