@@ -18,8 +18,9 @@ from memo.commands.audit import audit
 from memo.config import Config, Dataset, Experiment, Model, Optimizer
 from memo.reporting import claims, figures, panels, report
 from memo.reporting import results as stored_results
+from memo.reporting.chapter import Text
 from memo.statistics import curve_shape, over_seeds
-from memo.statistics.intervals import paired_ratio
+from memo.statistics.intervals import Estimate, paired_ratio
 from memo.storage import run_folders, sweep
 from memo.storage.run_folders import Tables
 from tests import builders, reports
@@ -94,6 +95,46 @@ def test_the_recipes_of_reference_make_a_report(tmp_path):
     assert ledger.loc["chance-stratified-64", "note"] == "this run does not have width 64"
     networks = pd.read_csv(tmp_path / "tables" / "networks.csv")
     assert set(networks["arm"]) == {"sweep", "first_steps", "linear", "stratified", "counts", "counts_true"}
+
+
+ONE, LOW, BOTH = Estimate(3.0, 2.0, 4.0, 5), Estimate(0.2, 0.1, 0.3, 5), Estimate(1.0, 0.2, 3.0, 5)
+
+
+@pytest.mark.parametrize(
+    ("chapter", "block", "found", "said"),
+    [
+        ("speed", "finding", {"factor": {90: None, 99: None}}, "is not known"),
+        ("speed", "finding", {"factor": {90: ONE, 99: None}}, "take longer than true ones: 3.0"),
+        ("speed", "finding", {"factor": {90: None, 99: LOW}}, "take less time than true ones: 0.200"),
+        ("speed", "finding", {"factor": {90: ONE, 99: BOTH}}, "do not take detectably longer"),
+        ("speed", "growth", {"exponent": None, "equal": None}, "is not known"),
+        (
+            "speed",
+            "growth",
+            {"exponent": None, "equal": ONE},
+            "grows with the number of images, with an exponent of 3.0",
+        ),
+        ("shape", "finding", {"r2": {"loss": None, "accuracy": ONE}}, "is not known"),
+        ("shape", "finding", {"r2": {"loss": LOW, "accuracy": ONE}}, "does not fall in a straight line (R² = 0.2"),
+        ("shape", "finding", {"r2": {"loss": ONE, "accuracy": LOW}}, "falls almost in a straight line"),
+        ("confidence", "finding", {"uniform": None, "gap": None}, "is not known"),
+        ("confidence", "finding", {"uniform": LOW, "gap": ONE}, "are not confident on uniform noise"),
+        ("confidence", "finding", {"uniform": ONE, "gap": None}, "are confident on uniform noise (3.0"),
+    ],
+)
+def test_words_are_those_of_the_intervals(chapter, block, found, said):
+    """And what was not measured is said to be unknown."""
+    facts = {"largest": "64", "width": "64", "images": 500, "start": {"loss": None, "accuracy": None, "shuffled": None}}
+    text = Text("experiments.headline", chapter).block(block, **facts | {"steeper": {"loss": None}} | found)
+    assert said in text and text.endswith(".") and "n/a" not in text and ".." not in text
+
+
+@pytest.mark.slow
+def test_findings_state_nothing_that_was_not_measured(results):
+    ledger, findings = claims.read(results / "claims.csv").set_index("claim"), (results / "findings.md").read_text()
+    assert "n/a" not in findings
+    assert ledger.loc["faster-t90-8":"faster-t99-8", "measured"].isna().all()  # three epochs are too few
+    assert "How much longer shuffled labels take than true ones is not known" in findings
 
 
 def words(folder):

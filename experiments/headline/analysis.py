@@ -33,6 +33,8 @@ def front(evidence: Evidence, tables: Tables, answers: Answers) -> Front:
         "diverged": int((networks["status"] == DIVERGED).sum()),
         "seeds": networks["seed"].nunique(),
         "largest": largest,
+        "faster": memorising.slower_to_memorise(answers, largest),
+        "confident": confidence.on_noise(networks, largest),
     }
     drawn = draw_summary(
         where(curves_of(evidence, networks), width=largest),

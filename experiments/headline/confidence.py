@@ -35,6 +35,13 @@ def answer(tables: Tables, answers: Answers) -> None:
         answers.give("as-sure-{width}", mean(networks, "gap", "true", width, seeds), width=width)
 
 
+def on_noise(networks: pd.DataFrame, width: str) -> bool:
+    """Return whether the networks of a width, with true and with shuffled labels, are known to be confident on uniform noise."""
+    seeds = networks["seed"].nunique()
+    sure = [mean(networks, "confidence_uniform", kind, width, seeds)[0] for kind in KINDS]
+    return all(each is not None and each.low > 0.5 for each in sure)
+
+
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     """Draw the distributions of confidence by kind of input, and inputs with the predictions of two networks."""
     networks, text = read(tables), Text("experiments.headline", "confidence")

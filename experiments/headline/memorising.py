@@ -10,7 +10,7 @@ from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
-from memo.statistics.intervals import mean_interval, share
+from memo.statistics.intervals import Estimate, mean_interval, share
 from memo.statistics.over_seeds import LOST, Answer, over_seeds, twins, where
 from memo.storage.run_folders import Tables
 
@@ -71,6 +71,17 @@ def _across(networks: pd.DataFrame, whole: list[str]) -> Answer:
     return mean_interval(by_seed, bounds=(0, 1)), f"widths {', '.join(whole)}, averaged within each seed"
 
 
+def at_chance(accuracy: Estimate | None, classes: int) -> bool:
+    """Return whether a test accuracy is known to lie within a tenth of what guessing gives."""
+    return accuracy is not None and accuracy.low * classes > 0.9 and accuracy.high * classes < 1.1
+
+
+def slower_to_memorise(answers: Answers, width: str) -> bool:
+    """Return whether the networks of a width are known to take longer to 99 % of shuffled labels than of true ones."""
+    factor = answers[f"faster-t99-{width}"]
+    return factor is not None and factor.low > 1
+
+
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     """Draw learning curves, and final accuracies by width."""
     networks, text = read(tables), Text("experiments.headline", "memorising")
@@ -84,6 +95,8 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "memorised": whole,
         "reached": shuffled.groupby("width")["final_train_accuracy"].mean().to_dict(),
         "chance": answers["chance-memorised"],
+        "at_chance": at_chance(answers["chance-memorised"], evidence.classes),
+        "faster": slower_to_memorise(answers, widths[-1]),
         "linear": answers["linear-baseline"],
     }
     curves, linear = curves_of(evidence, networks), read(tables, LINEAR)
