@@ -366,8 +366,8 @@ class Execution:
     packs: int | None = _count(None, "packs that step together", null="to choose", recipe=False)
     memory_gb: float | None = _key(
         None,
-        "a number of gigabytes above 0, or null to choose",
-        lambda v: v is None or 0 < v < math.inf,
+        "a number of gigabytes above 0, at most 1e6, or null to choose",
+        lambda v: v is None or 0 < v <= 1e6,
         "memory for networks in training",
         recipe=False,
     )
@@ -650,8 +650,10 @@ def _plain(value: Any, kind: Any) -> Any:
     """Return a value of NumPy or pandas as Python's, None for a missing one; a whole float as an int where that is due."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
-    if isinstance(value, (np.ndarray, tuple)):
-        return [_plain(each, int) for each in value]
+    if isinstance(value, (np.ndarray, tuple, list)):
+        # A list of Python's own numbers is what it says: [8.5] and [8.0] are no widths.
+        own = [isinstance(value, list) and not isinstance(each, np.generic) for each in value]
+        return [each if plain else _plain(each, int) for each, plain in zip(value, own)]
     if isinstance(value, np.generic):
         value = value.item()
     if _missing(value):  # a NaN given as a number is refused as that

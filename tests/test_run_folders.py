@@ -33,6 +33,7 @@ def tables(*ids, offset=0.0, probes=("confidence",)):
         {
             "trial": ids,
             "seed": rows,
+            "status": "completed",
             "labels.kind": "true",
             "model.widths": [[64, 32]] * len(ids),
             "dataset.n_train": [None] * len(ids),
@@ -394,6 +395,19 @@ def test_a_damaged_table_is_refused_by_name_and_its_trials_are_trained_again(tmp
     assert run_folders.finished(tmp_path, ["confidence"]) == {"a"}
 
 
+@pytest.mark.parametrize("column", ["trial", "seed", "status", "probes", "model.widths", "dataset.n_train"])
+def test_trials_without_a_column_are_no_readable_table(tmp_path, caplog, column):
+    """Also where a mark has no digests, which would notice it sooner."""
+    write(tmp_path, tables("a"), PROVENANCE)
+    path = tmp_path / "trials.parquet"
+    pq.write_table(pq.read_table(path).drop_columns([column]), path)
+    (tmp_path / "done.json").write_text('{"trials": 1}')
+    with pytest.raises(Refusal, match=f"trials.parquet is not a readable table .it has no column {column}"):
+        memo.load(tmp_path)
+    assert run_folders.finished(tmp_path, []) == set()
+    assert f"has no column {column}" in caplog.text
+
+
 def test_no_flip_of_a_bit_is_silent(tmp_path):
     write(tmp_path, tables("a", "b"), PROVENANCE)
     generator, whole = np.random.default_rng(0), memo.load(tmp_path)
@@ -412,7 +426,7 @@ def test_no_flip_of_a_bit_is_silent(tmp_path):
 def test_a_damaged_mark_is_noticed(tmp_path, caplog):
     write(tmp_path, tables("a"), PROVENANCE)
     mark = (tmp_path / "done.json").read_bytes()
-    for content in (b"", mark[: len(mark) // 2], mark.replace(b"trials.parquet", b"trials.parquat")):
+    for content in (b"", b"[]", b"1", mark[: len(mark) // 2], mark.replace(b"trials.parquet", b"trials.parquat")):
         (tmp_path / "done.json").write_bytes(content)
         assert run_folders.finished(tmp_path, []) == set()
         with pytest.raises(Refusal, match="is damaged"):

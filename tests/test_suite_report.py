@@ -158,6 +158,10 @@ def test_an_experiment_without_claims_has_findings_and_figures(found):
     assert [figure.caption for figure in result.figures] == ["The caption."]
 
 
+def keep_lines(path, count):
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:count]))
+
+
 @pytest.mark.parametrize(
     ("spoil", "problem"),
     [
@@ -170,6 +174,8 @@ def test_an_experiment_without_claims_has_findings_and_figures(found):
             lambda folder: claims.write(ledger(list(claims_of("x"))[1:]), folder / "claims.csv"),
             "not the one its report was written with",
         ),
+        (lambda folder: keep_lines(folder / "claims.csv", 1), "not the one its report was written with"),
+        (lambda folder: keep_lines(folder / "claims.csv", 2), "not the one its report was written with"),
     ],
 )
 def test_what_is_spoiled_is_named(folder, tmp_path, spoil, problem):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -144,6 +145,10 @@ def test_a_command_ends_in_a_sentence_from_its_first_moment_on(tmp_path, number,
 def test_what_lies_outside_is_one_sentence_and_a_fault_is_none(error, parts):
     said = hydra_app.explain(_raised(error))
     assert [part for part in parts if part not in said] == [] and len(said.splitlines()) == 1
+    log = _raised(
+        ValueError("Unable to configure handler 'file'"), OSError(errno.EROFS, "Read-only file system", "x.log")
+    )
+    assert hydra_app.explain(log) == "x.log cannot be used: Read-only file system."
     for fault in (KeyError("x"), ValueError("shapes"), JaxRuntimeError("INTERNAL: x"), AssertionError()):
         assert hydra_app.explain(_raised(fault)) is None
     assert hydra_app.explain(_raised(RuntimeError("a layer above"), Refusal("Because."))) == "Because."
@@ -188,16 +193,27 @@ def test_trained_networks_do_not_depend_on_modes_of_jax(trials, small_mnist):
     expected = memo.train(group, small_mnist)
     jax.config.update("jax_enable_x64", True)  # of this process, as in a person's notebook; also of its threads
     jax.config.update("jax_debug_nans", True)
+    jax.config.update("jax_threefry_partitionable", False)
+    jax.config.update("jax_default_prng_impl", "rbg")
+    jax.config.update("jax_disable_jit", True)
+    jax.config.update("jax_transfer_guard", "disallow")
     try:
         with machine.own_modes():
             assert jnp.ones(1).dtype == jnp.float32 and jnp.isnan(jnp.zeros(1) / 0.0).all()
         trained = memo.train(group, small_mnist)
-        memo.measure(trained, ["confidence"])
+        measured = memo.measure(trained, ["confidence"])
         assert jax.config.jax_enable_x64 and jax.config.jax_debug_nans
     finally:
         jax.config.update("jax_enable_x64", False)
         jax.config.update("jax_debug_nans", False)
+        jax.config.update("jax_threefry_partitionable", True)
+        jax.config.update("jax_default_prng_impl", "threefry2x32")
+        jax.config.update("jax_disable_jit", False)
+        jax.config.update("jax_transfer_guard", "allow")
     assert trained.status == expected.status == ["diverged"]
+    assert set(measured) == set(memo.measure(trained, "confidence")) == {"confidence"}
+    with pytest.raises(Refusal, match="The data set is fashion_mnist; allowed is what the recipes name: mnist"):
+        memo.train(group, replace(small_mnist, name="fashion_mnist"))
     np.testing.assert_array_equal(trained.curves.train_loss, expected.curves.train_loss)
 
 
@@ -273,6 +289,7 @@ def test_recipes_of_values_of_numpy_and_pandas():
         "epochs": np.array(3),
     }
     recipe = memo.make_recipe(plain)
+    assert memo.make_recipe(values | {"model.widths": [np.int64(16), 8]}) == recipe
     assert memo.make_recipe(values) == memo.make_recipe(pd.Series(values, dtype=object)) == recipe
     assert Trial(recipe, np.int64(4)).id == Trial(recipe, 4).id
     row = pd.DataFrame([flatten(recipe) | {"trial": "x", "seed": 1, "status": "completed"}]).iloc[0]

@@ -45,6 +45,14 @@ optimizer.weight_decay=1e300 | optimizer.weight_decay
 optimizer.momentum=0.99999999999 | optimizer.momentum
 regularization.hidden_noise=inf | regularization.hidden_noise
 execution.memory_gb=inf | execution.memory_gb
+execution.memory_gb=1e300 | execution.memory_gb
+experiment.name=digits | python -m experiments.digits
+experiment.name=../x | experiment.name
+experiment.sweep.foo=[1] | experiment.sweep.foo
+--multirun hydra/launcher=population_slurm hydra.launcher.gflops=1e308 seed=0,1 | hydra.launcher.gflops
+--multirun hydra/launcher=population_slurm hydra.launcher.gflops=1e-320 seed=0,1 | hydra.launcher.gflops
+--multirun hydra/launcher=population_slurm hydra.launcher.gpu_memory_gb=1e300 seed=0,1 | hydra.launcher.gpu_memory_gb
+--multirun hydra/launcher=population_slurm hydra.launcher.min_minutes=1e300 seed=0,1 | hydra.launcher.min_minutes
 execution.memory_gb=0.000001 | memory
 labels=[true] | labels
 labels.kind=ünïcödé | labels.kind

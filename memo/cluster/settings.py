@@ -1,6 +1,5 @@
 """The resources and the number of Slurm tasks: the keys of `hydra/launcher=population_slurm`, by Slurm's names."""
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,9 +14,8 @@ def _whole(default: int, low: int, high: int = 1_000_000) -> Any:
     return _key(default, f"a whole number from {low} to {high}", lambda value: low <= value <= high)
 
 
-def _positive(default: float, high: float = math.inf) -> Any:
-    words = "a finite number above 0" if high == math.inf else f"a number above 0, at most {high:g}"
-    return _key(default, words, lambda value: 0 < value <= high and value < math.inf)
+def _positive(default: float, high: float) -> Any:
+    return _key(default, f"a number above 0, at most {high:g}", lambda value: 0 < value <= high)
 
 
 LONGEST, LARGEST = 366 * 1440, 2**50  # of a task: minutes, bytes
@@ -43,16 +41,16 @@ class Settings:
     )
     array_parallelism: int = _whole(64, 1)  # tasks at once
     max_tasks: int = _whole(1000, 1)  # in an array job: Slurm's MaxArraySize is 1001 unless the cluster sets it
-    min_minutes: float = _positive(5.0)  # least estimated work per task; fewer tasks rather than shorter ones
+    min_minutes: float = _positive(5.0, LONGEST)  # least estimated work per task; fewer tasks rather than shorter ones
     max_num_timeout: int = _whole(20, 0)  # how often a task may run into its time limit
     attempts: int = _whole(3, 1)  # total number of submissions of a task that is killed
     signal_delay_s: int = _whole(90, 1)  # before the time limit, when a task is signalled to checkpoint
     setup: list[str] = field(default_factory=list)  # lines of the batch script, such as module load cuda
     additional_parameters: dict[str, Any] = field(default_factory=dict)  # of sbatch, such as {mail-type: END}
-    gpu_memory_gb: float = _positive(40.0)  # for the plan; a task asks its own GPUs
+    gpu_memory_gb: float = _positive(40.0, 1e6)  # for the plan; a task asks its own GPUs
     # Of a core or GPU, for the plan.
     gflops: float | None = _key(
-        None, "a finite number above 0, or null for what was measured", lambda v: v is None or 0 < v < math.inf
+        None, "a number from 0.001 to 1e9, or null for what was measured", lambda v: v is None or 1e-3 <= v <= 1e9
     )
     poll_seconds: float = _positive(5.0, 3600)
 

@@ -19,7 +19,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException, OverrideParseException
 from jax.errors import JaxRuntimeError
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from memo.cluster.settings import Settings
 from memo.commands import starting
@@ -112,7 +112,7 @@ def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = (), con
         with starting.quiet_when_unread(), starting.interruptible(), machine.own_modes(), times_as_text():
             hydra.main(version_base=None, config_path=str(CONF), config_name="config")(refusing)()
     except KeyboardInterrupt:
-        sys.exit(starting.INTERRUPTED)
+        starting.leave()
     except Exception as error:
         sentence = explain(error)
         if sentence is None or wants_traceback:
@@ -184,6 +184,9 @@ def explain(error: BaseException) -> str | None:
     if _raised_in(error).split(".")[0] in ("hydra", "omegaconf") and not isinstance(error, OSError):
         # Such as labels=[true]: a list where the name of a choice is due.
         return f"{' '.join(sys.argv[1:])} cannot be read by Hydra ({error})."
+    refused = next((link for link in chain if isinstance(link, OSError) and link.strerror), None)
+    if refused and str(error).startswith("Unable to configure handler"):  # Python's logging, of the file of a job's log
+        return f"{refused.filename or 'A file'} cannot be used: {refused.strerror}."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'A file'} cannot be used: {error.strerror}."
     if isinstance(error, (MemoryError, JaxRuntimeError)) and ("RESOURCE_EXHAUSTED" in str(error) or not str(error)):
@@ -201,6 +204,8 @@ def _explain_key(error: OmegaConfBaseException) -> str:
     parent, _, name = str(error.full_key).rpartition(".")
     owner = error.object_type
     if not dataclasses.is_dataclass(owner):
+        if isinstance(error, ConfigKeyError):
+            return f"{error.full_key} is not a key that is set there; a further one is added by +{error.full_key}=..."
         return f"{error.full_key}: {str(error).splitlines()[0]}{_allowed_of(str(error.full_key))}"
     keys = {key.name: key for key in dataclasses.fields(owner)}
     if name not in keys:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from memo.commands.arms import SWEEP, arms, dotted, settings
-from memo.config import Config, Experiment, flatten, is_recipe_key, unknown_key
+from memo.config import CONF, Config, Experiment, flatten, is_recipe_key, unknown_key
 from memo.errors import Refusal
 
 
@@ -16,6 +16,11 @@ def check(config: Config, overridden: set[str]) -> None:
     # An experiment that is described on the command line alone is named there.
     if {"experiment", "experiment.name"} <= overridden or not re.fullmatch(r"\w*", needs.name):
         raise Refusal(f"experiment.name is {needs.name}; it is the experiment's own, and no command line changes it.")
+    if "experiment.name" in overridden and (CONF / "experiment" / f"{needs.name}.yaml").exists():
+        raise Refusal(
+            f"experiment.name is {needs.name}, which is an experiment of the suite: python -m experiments.{needs.name}. "
+            "Allowed is another name."
+        )
     if needs.name and config.report:
         raise Refusal("report is true; an experiment writes its own report, and allowed is false.")
     _check_sweep(needs, overridden)

@@ -1,12 +1,14 @@
 """The first moment of a command: signals, its output and other libraries' settings, before anything slow is imported."""
 
+import logging
 import os
 import select
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 INTERRUPTED = "Interrupted: finished networks are stored, and the same command resumes from there."
 UNREAD = 128 + signal.SIGPIPE  # the status of a command that this signal ends, as a shell has it
@@ -38,6 +40,7 @@ def interruptible() -> Iterator[None]:
 @contextmanager
 def quiet_when_unread() -> Iterator[None]:
     """End without a word where nobody reads any longer what the block prints, as behind `| head`."""
+    told, logging.raiseExceptions = logging.raiseExceptions, False  # else each line of the log is an error of its own
     try:
         yield
         sys.stdout.flush()
@@ -46,6 +49,8 @@ def quiet_when_unread() -> Iterator[None]:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
         raise SystemExit(UNREAD) from None
+    finally:
+        logging.raiseExceptions = told
 
 
 def _unread() -> bool:
@@ -62,6 +67,20 @@ def _handle(handler: object) -> None:
     for number in _SIGNALS:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler, _exit):  # else nohup's, or a user's
             signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+def leave() -> NoReturn:
+    """End an interrupted process with its sentence, and at once: further signals and unfinished threads have no say.
+
+    A thread that computes while Python shuts down would end the process by an abort.
+    """
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    logging.shutdown()
+    with suppress(OSError, ValueError):  # closed, or unread
+        sys.stdout.flush()
+    os.write(2, f"{INTERRUPTED}\n".encode())
+    os._exit(1)
 
 
 def _exit(number: int, frame: FrameType | None) -> None:

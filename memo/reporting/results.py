@@ -178,6 +178,7 @@ def read(experiment: Experiment, folder: Path) -> Result:
 def _whole(experiment: Experiment, folder: Path, ledger: pd.DataFrame, stored: dict) -> Result:
     """Return a result with all its texts, and its missing files."""
     problems = [*_altered(folder, stored), *_extended(folder, stored)]
+    judged = set(ledger["sentence"])
     sections, named = [], set()
     for section in stored["sections"]:
         figures = [Figure(**figure) for figure in section["figures"]]
@@ -188,7 +189,10 @@ def _whole(experiment: Experiment, folder: Path, ledger: pd.DataFrame, stored: d
         figures = [figure for figure in figures if not _outside(folder, figure.file)]
         problems += [f"{figure.file} is missing." for figure in figures if not (folder / figure.file).exists()]
         there = [figure for figure in figures if (folder / figure.file).exists()]
-        sections.append(Section(section["title"], section["findings"], there, (), section["sentences"]))
+        own = [
+            id for id in section["sentences"] if id in judged
+        ]  # all, unless the ledger was altered, as is said above
+        sections.append(Section(section["title"], section["findings"], there, (), own))
     summary = stored["summary"] and Figure(**stored["summary"])
     if summary and _outside(folder, summary.file):
         problems.append(f"{summary.file} lies outside of the folder.")
@@ -199,6 +203,7 @@ def _whole(experiment: Experiment, folder: Path, ledger: pd.DataFrame, stored: d
     unknown = set(ledger["figure"]) - named - {""}
     problems += [f"Claims name a figure {stem}, which its report does not have." for stem in sorted(unknown)]
     texts = {key: stored[key] for key in _TEXTS}
+    texts["in_short"] = {id: text for id, text in stored["in_short"].items() if id in judged}
     page = "report.html" if (folder / "report.html").exists() else ""
     state = HALF if problems else COMPLETE
     return Result(

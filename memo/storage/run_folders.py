@@ -128,7 +128,7 @@ def _marked(folder: Path) -> Digests | None:
     """Return the mark of a folder on its tables, or None if it has none."""
     try:
         mark = json.loads((folder / DONE).read_text(encoding="utf-8"))
-        if "tables" not in mark:
+        if isinstance(mark, dict) and "tables" not in mark:
             return {path.name: [] for path in folder.glob("*.parquet")}
         return {str(name): [str(digest) for digest in digests] for name, digests in mark["tables"].items()}
     except FileNotFoundError:
@@ -152,7 +152,9 @@ def _damage(folder: Path) -> str:
     try:
         marks = {folder: _mark_of(folder)}
         for name in list(marks[folder]):
-            _current(folder, name, marks)
+            content = _current(folder, name, marks)
+            if name == TRIALS:
+                _require_columns(folder / name, _decode(folder / name, content))
     except Refusal as refusal:
         return str(refusal).split(";")[0]
     return ""
@@ -347,6 +349,16 @@ def _decode(path: Path, content: bytes, columns: list[str] | None = None) -> pa.
         raise _unreadable(path, error) from error
 
 
+# Without which a table of trials is none, whichever version wrote it.
+DUE = ("trial", "seed", "status", "probes", "model.widths", "dataset.n_train")
+
+
+def _require_columns(path: Path, trials: pa.Table) -> None:
+    missing = [name for name in DUE if name not in trials.column_names]
+    if missing:
+        raise _unreadable(path, f"it has no column {', '.join(missing)}")
+
+
 def _unreadable(path: Path, error: Exception | str) -> Refusal:
     return Refusal(f"{path} is not a readable table ({error}); the command that made it trains its trials again.")
 
@@ -458,6 +470,9 @@ def _read_block(
     with ThreadPoolExecutor(READERS) as pool:  # for reading only: decoding holds Python's lock
         contents = pool.map(lambda file: _current(file[0], file[1], marks), files)
         parts = [_decode(folder / name, content) for (folder, name), content in zip(files, contents)]
+    for (folder, name), part in zip(files, parts):
+        if name == TRIALS:
+            _require_columns(folder / name, part)
     of_row = np.repeat(np.array(list(places)), [len(part) for part in parts])
     return pa.concat_tables(parts, promote_options="permissive").combine_chunks(), of_row
 

@@ -88,7 +88,7 @@ def expected(common: Signature, platform: str, partition: str | None = None) -> 
 
 def _read() -> list[dict[str, Any]]:
     try:
-        lines = (cache_folder() / FILE).read_text().splitlines()
+        lines = (cache_folder() / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
     found = []

@@ -15,6 +15,7 @@ import numpy as np
 
 from memo.config import Execution
 from memo.data.datasets import Dataset
+from memo.errors import Refusal
 from memo.networks.program import Images
 from memo.training.inputs import TrainingData
 from memo.training.machine import own_modes, this_machine, use_every_core, worker_devices
@@ -54,9 +55,12 @@ def train(
     `start` has the layers that networks start from instead of those that their seeds draw (`memo.training.starts`).
 
     Raises:
-        Refusal: networks that need more memory than there is.
+        Refusal: networks that need more memory than there is, or other data than these.
         ValueError: a start whose arrays are not those of these networks.
     """
+    named = {trial.recipe.dataset.name for trial in population.trials}
+    if named != {dataset.name}:
+        raise Refusal(f"The data set is {dataset.name}; allowed is what the recipes name: {', '.join(sorted(named))}.")
     if start is not None:
         require_fit(start, population)
     use_every_core()

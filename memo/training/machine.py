@@ -44,9 +44,23 @@ def use_every_core() -> None:
 
 @contextlib.contextmanager
 def own_modes() -> Iterator[None]:
-    """Compute in this thread as the suite means it, whatever modes of JAX a user has set: in float32, NaN as a value."""
+    """Compute in this thread as the suite means it, whatever modes of JAX a user has set.
+
+    In float32, with NaN as a value, compiled, with JAX's own random numbers, and with arrays moved to devices as they are needed.
+    """
     home: Any = jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")  # as before JAX 0.8
-    with home.enable_x64(False), jax.debug_nans(False), jax.debug_infs(False):
+    with contextlib.ExitStack() as modes:
+        for mode in (
+            home.enable_x64(False),
+            jax.debug_nans(False),
+            jax.debug_infs(False),
+            jax.disable_jit(False),
+            jax.default_prng_impl("threefry2x32"),
+            jax.threefry_partitionable(True),
+            jax.default_matmul_precision(None),
+            jax.transfer_guard("allow"),
+        ):
+            modes.enter_context(mode)
         yield
 
 

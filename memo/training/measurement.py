@@ -15,16 +15,17 @@ from memo.training.slab import Trained
 
 
 @own_modes()
-def measure(trained: Trained, probes: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+def measure(trained: Trained, probes: Sequence[str] | str) -> dict[str, dict[str, np.ndarray]]:
     """Return the columns [rows] of each probe's table, by the table's name; `network` is the place among the trials.
 
-    `probes` as in a configuration: `confidence` of the final networks, `confidence@20` along training, whose table is
+    `probes` as in a configuration, or the name of one: `confidence` of the final networks, `confidence@20` along training, whose table is
     `confidence_along` and which needs the weights at those evaluations: networks trained with
     `observed=memo.probes.observed(probes, evaluations)` (`memo.training.execution.train`).
 
     Raises:
         Refusal: an unknown probe, or weights along training that were not kept.
     """
+    probes = [probes] if isinstance(probes, str) else probes
     if not known(probes):
         raise Refusal(f"probes are {', '.join(probes)}; allowed are {', '.join(PROBES)}, each once and once as name@n.")
     common = signature(trained.trials[0])
