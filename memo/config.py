@@ -95,7 +95,7 @@ def _choice(default: str, options: Collection[str], about: str) -> Any:
 
 
 def _number(default: float, low: float, high: float = math.inf, *, about: str, open_low: bool = False) -> Any:
-    words = f"a number above {low:g}" if open_low else f"a number from {low:g}"
+    words = f"{'a finite' if high == math.inf else 'a'} number {'above' if open_low else 'from'} {low:g}"
     words += "" if high == math.inf else f" to {high:g}"
 
     def check(value: Any) -> bool:
@@ -712,7 +712,8 @@ def _check_images(recipe: Recipe) -> None:
         )
     trained = trained_images(asked.name, n_train, asked.share)
     if recipe.batch_size > trained:
-        raise Refusal(f"batch_size is {recipe.batch_size}; allowed is 1 to the {trained} training images.")
+        own = f" that dataset.share={recipe.dataset.share:g} leaves" if recipe.dataset.share < 1 else ""
+        raise Refusal(f"batch_size is {recipe.batch_size}; allowed is 1 to the {trained} training images{own}.")
 
 
 def _check_pixels(recipe: Recipe) -> None:

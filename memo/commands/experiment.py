@@ -31,6 +31,7 @@ from memo.reporting.report import Report, redrawing, write
 from memo.storage import provenance, run_folders, sweep, trackers
 from memo.storage.progress_file import ProgressFile
 from memo.storage.sweep import Request
+from memo.training import machine
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class CheckBeforeRun(Callback):
         raise SystemExit(0)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: object) -> None:
-        """Exit with one sentence where Hydra's own settings are refused, a sweep without jobs, or one of a single job that is."""
+        """Exit with one sentence where Hydra's own settings or this machine are refused, a sweep without jobs, or one of a single job that is."""
         with _exiting():
             hydra_app.require_hydra(config.hydra)
             overrides = list(config.hydra.overrides.task)
@@ -106,6 +107,10 @@ class CheckBeforeRun(Callback):
             for each in swept:
                 if not isinstance(each.value(), IntervalSweep) and next(each.sweep_iterator(), None) is None:
                     raise Refusal(f"The sweep has no jobs: {each.get_key_element()} has no values.")
+            if (
+                config.hydra.launcher.get("_target_", "").rpartition(".")[2] != "SlurmLauncher"
+            ):  # which trains elsewhere
+                machine.worker_devices()
             if not swept and not config.hydra.sweeper.get(
                 "params"
             ):  # Hydra makes the folders of a job before it is asked
