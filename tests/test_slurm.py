@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
+import memo
 from memo.storage import run_folders
 from memo.storage.checkpoints import FOLDER
 from tests import builders, slurm
 from tests.builders import assert_identical, ended
+from tests.test_extending import FILES as PACKAGE
+from tests.test_extending import ROOT
 
 SWEEP = [
     "labels.kind=true,shuffled",
@@ -140,6 +143,30 @@ def test_a_sweep_gives_the_tables_and_folders_of_a_local_one(cluster, local, tmp
     said = ended(again)
     assert again.returncode == 0, said
     assert "nothing to train" in said and "Submitted" not in said
+
+
+def test_what_a_person_registers_reaches_the_tasks(cluster, tmp_path):
+    """A treatment and a probe of the page on extending, in a package beside the command and nowhere else."""
+    for name, text in PACKAGE.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    surroundings = cluster | {"PYTHONPATH": str(ROOT)}
+    for folder, *how in (("here", "hydra/launcher=population"), ("tasks", *TASKS)):
+        words = ["--multirun", f"hydra.sweep.dir={folder}", *SWEEP, *how]
+        own = ["labels.kind=true,shifted", "model.widths=[8]", "seeds=1", "probes=[margin]"]
+        done = subprocess.run(
+            [sys.executable, "-m", "mine.train", *words, *own],
+            cwd=tmp_path,
+            env=surroundings,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    here, tasks = (memo.load(tmp_path / folder) for folder in ("here", "tasks"))
+    assert set(tasks.trials["labels.kind"]) == {"true", "shifted"} and len(tasks.margin)
+    for name in ("curves", "margin"):
+        assert tasks[name].equals(here[name])
 
 
 def test_cancelled_and_killed_tasks_go_on_to_the_same_bits(cluster, local, tmp_path):
