@@ -25,8 +25,10 @@ from memo.networks import mlp
 from memo.networks.losses import LOSSES
 from memo.networks.program import as_pixels
 from memo.reporting import claims, figures
+from memo.reporting.chapter import Text
 from memo.reporting.report import as_committed
 from memo.statistics import trends
+from memo.statistics.intervals import Estimate
 from memo.storage.run_folders import Tables
 from memo.training.population import signature
 from tests import builders, reports
@@ -447,9 +449,65 @@ def test_every_text_is_said_of_any_run(change, measured, evidence_of, monkeypatc
         said += [*made.findings, *made.methods, *(f"{each.title} {each.caption}" for each in made.figures)]
         said += [cell for shown in made.shown for cell in shown.frame.astype(str).to_numpy().ravel()]
     assert not re.search(NO_NUMBER, " ".join(said))
+    for made in chapters:  # tables may have cells without a number
+        assert "n/a" not in " ".join([*made.findings, *(each.caption for each in made.figures)])
     assert read(tables)["trial"].isin(evidence.tables.trials["trial"]).all()
     assert plt.get_fignums() == []
     assert len(analyse._in_short(tables, answers, answers.ledger("standard"))) == 2
+
+
+ABOVE, BELOW, BOTH = Estimate(0.9, 0.8, 1.0, 5), Estimate(-0.2, -0.3, -0.1, 5), Estimate(0.1, -0.2, 0.4, 5)
+HALF, SMALL, LARGE = Estimate(0.5, 0.3, 0.7, 5), Estimate(1e-8, 1e-9, 1e-7, 5), Estimate(1e-3, 1e-4, 1e-2, 5)
+
+
+@pytest.mark.parametrize(
+    ("chapter", "block", "found", "said"),
+    [
+        ("fitting", "schedule", {"literal": {"Z1-literal-1": None, "Z1-literal-steps-1": None}}, "is not known"),
+        (
+            "fitting",
+            "schedule",
+            {"literal": {"Z1-literal-1": None, "Z1-literal-steps-1": ABOVE}},
+            "decaying by steps, a",
+        ),
+        ("corruption", "finding", {"step": None, "nearest": None}, "is not known"),
+        ("corruption", "finding", {"step": BELOW, "nearest": None}, "falls at some level"),
+        ("corruption", "finding", {"step": ABOVE, "nearest": BOTH}, "the difference in test error is 0.100"),
+        ("corruption", "finding", {"step": ABOVE, "nearest": BELOW}, "still better than the 1-nearest-neighbour"),
+        ("slowdown", "longer", {"rising": [], "levels": []}, "levels of corruption differ is not known"),
+        (
+            "slowdown",
+            "longer",
+            {"rising": [], "levels": ["0.5", "1"]},
+            "No level of corruption takes detectably longer",
+        ),
+        ("slowdown", "longer", {"rising": ["1"], "levels": ["0.5", "1"]}, "only p = 1 takes detectably longer"),
+        ("slowdown", "longer", {"rising": ["0.5"], "levels": ["0.5", "1"]}, "detectably longer up to p = 0.5"),
+        ("regularisers", "finding", {"fits": None}, "is not known"),
+        ("regularisers", "finding", {"fits": ABOVE}, "Dropout does not prevent memorisation"),
+        ("regularisers", "finding", {"fits": BELOW}, "Dropout prevents memorisation"),
+        ("regularisers", "finding", {"fits": HALF}, "may or may not prevent"),
+        ("regularisers", "decay", {"decayed": {1: None, 3: ABOVE}}, "a network with three hidden layers fits 90 %"),
+        ("theorem", "finding", {"residual": {"three-quarters": SMALL, "middle": LARGE}}, "biases determines how many"),
+        ("theorem", "finding", {"residual": {"three-quarters": LARGE, "middle": LARGE}}, "does not detectably change"),
+        ("kernel_fits", "finding", {"error": {"kernel": ABOVE}, "gain": None}, "A Gaussian kernel"),
+        ("kernel_fits", "finding", {"error": {"kernel": BOTH}, "gain": BELOW}, "makes that worse"),
+    ],
+)
+def test_words_are_those_of_the_intervals(chapter, block, found, said):
+    """And what was not measured is said to be unknown."""
+    facts = {"images": 500, "most": 500, "strength": 0.1, "middle": 0.6, "fitted": True, "needless": None}
+    facts |= {"ends": [None, None], "factor": {1: None, 3: None}}
+    text = Text("experiments.random_labels", chapter).block(block, **facts | found)
+    assert said in text and text.endswith(".") and "n/a" not in text and ".." not in text
+
+
+@pytest.mark.parametrize(
+    ("rises", "said"), [(ABOVE, "the higher the test error"), (BOTH, "do not always"), (None, "is not known")]
+)
+def test_the_short_answer_is_that_of_the_interval(rises, said):
+    answers = {"Z2-rises": rises, "Z2-fits": ABOVE}
+    assert said in Text("experiments.random_labels", "in_short").block("error_rises", answers=answers)
 
 
 @pytest.mark.slow

@@ -86,6 +86,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "step": answers["Z2-rises"],
         "middle": middle,
         "nearest": answers[f"Z2-nearest-{middle:g}"],
+        "fitted": bool((errors["train_error"][middle].dropna() <= 1 - FITTED).all()),
         "trained": float(errors["train_error"].mean().max()),
         "linear": over_seeds(errors["linear"].get(1.0, pd.Series(dtype=float)))[0],
         "gain": (float(gains.max()), float(gains.idxmax())) if len(gains) else None,

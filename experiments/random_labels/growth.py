@@ -10,7 +10,7 @@ from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
-from memo.statistics.intervals import geometric_mean
+from memo.statistics.intervals import Estimate, geometric_mean
 from memo.statistics.over_seeds import Answer, over_seeds
 from memo.statistics.trends import by_level, log_slope
 from memo.storage.run_folders import Tables
@@ -75,6 +75,12 @@ def answer(tables: Tables, answers: Answers) -> None:
     answers.conditions(most=[most])
     if declares(answers, CLAIM, "most", most):
         answers.give(CLAIM, exponent(ratios), images=most, most=most)
+
+
+def slope_at_best(networks: pd.DataFrame) -> Estimate | None:
+    """Return the exponent of the ratio in the number of images, each kind of labels at its best rate."""
+    times = times_of(networks)
+    return exponent(ratio(*(best(times[kind]) for kind in KINDS[::-1])))[0]
 
 
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:

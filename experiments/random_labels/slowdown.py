@@ -5,6 +5,7 @@ from functools import partial
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
+from experiments.random_labels import growth
 from experiments.random_labels.networks import DEPTHS, RANDOM, TRUE, along, images_of, longer, mean, pairs, read
 from memo.commands.evidence import Evidence
 from memo.reporting import figures, palette, panels
@@ -46,13 +47,14 @@ def answer(tables: Tables, answers: Answers) -> None:
         give("Z4-quickly-{layers}", mean(networks, "loss_start", random), layers=layers)
 
 
-def rising(networks: pd.DataFrame, time: str = "t99") -> list[float]:
-    """Return the levels of corruption that take longer than the one before, by paired steps at 5 % after Holm."""
+def rising(networks: pd.DataFrame, time: str = "t99") -> tuple[list[float], list[float]]:
+    """Return the levels of corruption that take longer than the one before, by paired steps at 5 % after Holm, and all compared."""
     times = by_level(along(networks), time, "redrawn").dropna()
     if len(times) < 2:
-        return []
+        return [], []
+    levels = [float(p) for p in times.columns[1:]]
     steps = paired_steps(*(times[p] for p in times))
-    return [float(p) for p, step in zip(times.columns[1:], steps) if step.p <= 0.05]
+    return [p for p, step in zip(levels, steps) if step.p <= 0.05], levels
 
 
 def widths_of(networks: pd.DataFrame) -> pd.DataFrame:
@@ -75,14 +77,19 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     """Draw times by level of corruption, the shapes of curves, and times by width."""
     networks, text = read(tables), Text("experiments.random_labels", "slowdown")
     widths = widths_of(networks)
+    factors = factors_of(widths)
+    longer_at, levels = ([f"{p:g}" for p in found] for found in rising(networks))
     facts = {
         "images": images_of(networks),
         "seeds": networks["seed"].nunique(),
         "factor": {layers: answers[f"Z3-factor-t99-{layers}"] for layers in DEPTHS},
-        "rising": [f"{p:g}" for p in rising(networks)],
+        "rising": longer_at,
+        "levels": levels,
+        "exponent": growth.slope_at_best(networks),
         "quickly": answers["Z4-quickly-1"],
         "straighter": pairs(networks, "loss_linearity", RANDOM, TRUE)[0],
-        "slower": [f"{width}" for width, factor in factors_of(widths).items() if factor and factor.low > 1],
+        "compared": any(factors.values()),
+        "slower": [f"{width}" for width, factor in factors.items() if factor and factor.low > 1],
         "unreached": [f"{width}" for width in sorted(widths[widths["t99"].isna()]["width"].unique())],
     }
     drawn = {"slowdown": draw_times(networks), "shapes": draw_shapes(networks), "widths": draw_widths(widths)}
