@@ -22,6 +22,8 @@ from memo.commands import arms, experiment, mislabelled
 from memo.config import make_recipe
 from memo.reporting import claims, declarations, figures
 from memo.reporting.answers import Answers
+from memo.reporting.chapter import Text
+from memo.statistics.intervals import Estimate
 from memo.storage import run_folders
 from memo.storage.run_folders import Tables
 from tests import builders, reports
@@ -539,6 +541,76 @@ def test_reference_has_the_sizes_of_the_claims():
     assert make_recipe(built["early_full"][0]).dataset.n_train is None and built["early_full"][0].labels.fraction == 0.4
 
 
+ABOVE, BELOW, BOTH = Estimate(2.0, 1.5, 2.5, 5), Estimate(-0.2, -0.3, -0.1, 5), Estimate(0.1, -0.2, 0.4, 5)
+
+
+def steps(inputs, labels):
+    return {"more": {"inputs": {"3": inputs, "0.3": inputs}, "labels": {"3": labels, "0.3": labels}}}
+
+
+@pytest.mark.parametrize(
+    ("chapter", "block", "found", "said"),
+    [
+        (
+            "easy_examples",
+            "finding",
+            {"spread": {"epoch": {"easy_real": None, "easy_random_inputs": None}}},
+            "is not known",
+        ),
+        (
+            "easy_examples",
+            "finding",
+            {"spread": {"epoch": {"easy_real": BOTH, "easy_random_inputs": BELOW}}},
+            "do not detectably differ",
+        ),
+        (
+            "easy_examples",
+            "finding",
+            {"spread": {"epoch": {"easy_real": ABOVE, "easy_random_inputs": BOTH}}},
+            "they vary about as much as",
+        ),
+        ("sensitivity", "finding", {"mean": None, "classes": None}, "is not known"),
+        ("sensitivity", "finding", {"mean": BELOW, "classes": None}, "more evenly than with random ones"),
+        ("sensitivity", "finding", {"mean": ABOVE, "classes": BOTH}, "more unevenly"),
+        ("noise", "finding_peak", {"falls": {"20": None, "80": None}}, "is not known"),
+        ("noise", "finding_peak", {"falls": {"20": None, "80": ABOVE}}, "peaks early and falls"),
+        ("noise", "finding_peak", {"falls": {"20": BELOW, "80": ABOVE}}, "does not detectably fall at every level"),
+        ("noise", "finding_critical", steps(None, ABOVE), "is not known"),
+        ("noise", "finding_critical", steps(ABOVE, BOTH), "does not detectably make more test images critical"),
+        ("noise", "finding_critical", steps(ABOVE, ABOVE), "The more noise, the more test images are critical"),
+        ("early_learning", "finding", {"peak": None, "memorised": BELOW}, "is not known"),
+        (
+            "early_learning",
+            "finding",
+            {"peak": BOTH, "memorised": BELOW},
+            "are not detectably classified correctly at first",
+        ),
+        ("early_learning", "finding", {"peak": ABOVE, "memorised": BELOW}, "are first classified correctly"),
+        ("capacity", "finding", {"slows": {"0": None, "80": None}}, "that is not known"),
+        ("capacity", "finding", {"slows": {"0": None, "80": ABOVE}}, "noise inputs they increase it"),
+        ("talk", "finding", {"exponents": []}, "is not known"),
+        ("talk", "finding", {"exponents": [BOTH]}, "does not detectably grow"),
+    ],
+)
+def test_words_are_those_of_the_intervals(chapter, block, found, said):
+    """And what was not measured is said to be unknown."""
+    facts = {"images": 500, "paper": "0.3", "labels": None, "matched": None, "level": 0.4, "asked": 1, "settings": 1}
+    facts |= {"upper": {"0": None, "80": None}, "held": {"linear-loss": 0, "linear-accuracy": 0}}
+    text = Text("experiments.closer_look", chapter).block(block, **facts | found)
+    assert said in text and text.endswith((".", ")")) and "n/a" not in text and ".." not in text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [("holds", "peaks early"), ("undecided", "does not detectably fall"), ("not tested", "not known")],
+)
+def test_the_short_answer_is_that_of_the_verdict(verdict, said):
+    text = Text("experiments.closer_look", "in_short")
+    assert said in text.block("early_peak", answers={}, verdict=verdict)
+    unknown = dict.fromkeys(("early-peak", "early-memorised"))
+    assert "is not known" in text.block("true_class_first", answers=unknown)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("closer_look")
@@ -577,6 +649,7 @@ def test_poor_runs_make_a_report(finished, change, monkeypatch):
     made = analyse(tables, config, finished)
     texts = [*made.findings, *made.methods, *(figure.caption for figure in made.figures), *made.in_short.values()]
     assert not re.search(NO_NUMBER, " ".join(texts))
+    assert "n/a" not in " ".join(texts)
     if change is all_diverged:
         trained = made.ledger[~made.ledger["claim"].str.startswith("A2-")]
         assert set(trained["judged"]) == {claims.NOT_APPLICABLE, claims.NOT_YET_MEASURED, claims.UNDECIDED}

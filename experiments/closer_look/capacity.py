@@ -145,6 +145,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         },
         "near": NEAR,
         "linear": linear_fit(networks, LINEAR["inputs"]),
+        "linear_fits": bool((of_arms(networks, [LINEAR["inputs"]])["final_train_accuracy"] == 1).any()),
         "linear_images": images_of(of_arms(networks, [LINEAR["inputs"]])),
     }
     return Chapter(

@@ -13,7 +13,7 @@ from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text, percent
 from memo.reporting.palette import Mark
-from memo.statistics.intervals import mean_share
+from memo.statistics.intervals import Estimate, mean_share
 from memo.statistics.over_seeds import LOST, over_seeds
 from memo.storage.run_folders import Tables
 
@@ -68,15 +68,19 @@ def answer(tables: Tables, answers: Answers) -> None:
         answers.give("early-peak-full", peak, images_of(full))
 
 
+def _given(along: pd.DataFrame, arm: str) -> Estimate | None:
+    """Return the share of mislabelled images at LEVEL that an arm's networks assign their wrong label at the end."""
+    ends = along[along["arm"] == arm].sort_values("step").drop_duplicates("trial", keep="last")
+    return over_seeds(ends[np.isclose(ends["level"].astype(float), LEVEL)]["given_label"], estimate=mean_share)[0]
+
+
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     """Draw the classification of mislabelled images along training."""
     along, points = tables["early_learning"], turning_points(tables)
-    ends = along[along["arm"] == LINEAR].sort_values("step").drop_duplicates("trial", keep="last")
     facts = {
         "level": LEVEL,
-        "linear": over_seeds(ends[np.isclose(ends["level"].astype(float), LEVEL)]["given_label"], estimate=mean_share)[
-            0
-        ],
+        "linear": _given(along, LINEAR),
+        "later": _given(along, ARM),
         "full": over_seeds(turning_points(tables, FULL)["true_class"], estimate=mean_share)[0],
         "peak": answers["early-peak"],
         "memorised": answers["early-memorised"],
