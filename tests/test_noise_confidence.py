@@ -22,7 +22,9 @@ from memo.commands import experiment
 from memo.data import datasets
 from memo.errors import DataError
 from memo.reporting import claims, figures, report
+from memo.reporting.chapter import Text
 from memo.reporting.report import as_committed
+from memo.statistics.intervals import Estimate
 from memo.statistics.over_seeds import KINDS
 from tests import builders, reports
 from tests.pages import NO_NUMBER, save_empty, visible
@@ -229,6 +231,52 @@ def run(tmp_path_factory, tiny):
     return folder
 
 
+ABOVE, BELOW, BOTH = Estimate(0.6, 0.5, 0.7, 5), Estimate(-0.2, -0.3, -0.1, 5), Estimate(0.1, -0.2, 0.4, 5)
+
+
+@pytest.mark.parametrize(
+    ("chapter", "block", "found", "said"),
+    [
+        ("equal", "finding", {"at": {100: {}}}, "cannot be compared"),
+        ("equal", "finding", {"at": {100: {"64": BOTH}, 50: {}}}, "not detectably more or less confident"),
+        ("explanations", "length", {"as_long": None}, "No network"),
+        ("explanations", "length", {"took": None}, "Compared with twins"),
+        ("explanations", "length", {"took": ABOVE}, "Shuffled labels take longer to fit."),
+        ("explanations", "length", {"took": BOTH}, "do not take detectably longer to fit."),
+        ("calibration", "finding", {"over": {"64": None}, "memorised": None}, "No network"),
+        ("calibration", "finding", {"cut": {"64": None}, "memorised": None}, "over-confident on test images"),
+        ("calibration", "finding", {"cut": {"64": BELOW}, "memorised": None}, "temperature scaling increases"),
+        ("calibration", "finding", {"cut": {"64": BOTH}, "memorised": None}, "does not detectably reduce"),
+        ("calibration", "finding", {"chance": BOTH}, "are confident on test images, which they classify at chance."),
+        ("calibration", "finding", {"chance": ABOVE}, "which they classify better than at chance."),
+        ("calibration", "finding", {"chance": None}, "are confident on test images."),
+        ("kinds", "finding", {"told": {"shuffled": None, "true": ABOVE}}, "not evaluated"),
+        ("kinds", "finding", {"told": {"shuffled": BELOW, "true": ABOVE}}, "less confident on digits"),
+        ("kinds", "finding", {"told": {"shuffled": ABOVE, "true": ABOVE}}, "not detectably more confident on digits"),
+    ],
+)
+def test_words_are_those_of_the_intervals(chapter, block, found, said):
+    """And what was not measured is said to be unknown."""
+    facts = {"images": 500, "largest": "64", "width": "64", "stopped": ABOVE, "as_long": BOTH, "as_long_gaussian": None}
+    facts |= {"over": {"64": ABOVE}, "cut": {"64": ABOVE}, "memorised": ABOVE}
+    text = Text("experiments.noise_confidence", chapter).block(block, **facts | found)
+    assert said in text and text.endswith(".") and "n/a" not in text and ".." not in text
+
+
+@pytest.mark.parametrize(("epochs", "longer"), [([9, 5], True), ([5, 9], False), ([np.nan, 5], False)])
+def test_the_short_answer_says_what_trained_for_longer(epochs, longer):
+    trained = {"arm": ["widths"] * 2, "labels": ["shuffled", "true"], "width": [64] * 2, "parameters": [1] * 2}
+    networks = pd.DataFrame(trained | {"epochs": epochs})
+    networks = pd.concat([networks, networks.assign(arm="onward")])
+    for long in (None, BOTH):
+        answers = {"surer-uniform-100-64": None, "length-uniform-64": long, "length-gaussian-64": None}
+        facts = {"answers": answers, "networks": networks, "verdict": "not tested"}
+        text = Text("experiments.noise_confidence", "in_short").block("surer", **facts)
+        assert "are not known to be more confident" in text and text.endswith(".") and ".." not in text
+        assert ("They have trained for longer" in text) == longer
+        assert ("etworks of width 64 on true labels" in text) == bool(long)
+
+
 @pytest.mark.slow
 def test_the_report_is_whole_and_can_be_audited(run):
     assert reports.check(run, "noise_confidence").numbers > 20
@@ -271,6 +319,8 @@ def test_poor_runs_make_a_report(run, tiny, tmp_path, monkeypatch, change):
     report.write(made, tmp_path, [], "")
     text = visible((tmp_path / "report.html").read_text())
     assert not re.search(NO_NUMBER, text), re.search(f".{{80}}({NO_NUMBER}).{{80}}", text)
+    words = [*made.findings, *made.in_short.values(), *(figure.caption for figure in made.figures)]
+    assert "n/a" not in " ".join(words)
     assert "they cannot be compared" in made.findings[0]
     assert not (made.tables["inputs"]["inputs"] == "fashion").any()
     if change is every_network_diverged:

@@ -71,13 +71,15 @@ def answer(tables: Tables, answers: Answers) -> None:
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     """Draw reliability diagrams, and calibration by width."""
     networks, text = read(tables, *BY_WIDTH), Text("experiments.noise_confidence", "calibration")
-    widths = names_in(networks)
+    widths, seeds = names_in(networks), networks["seed"].nunique()
+    networks["right"] = networks["final_test_accuracy"].where(networks["fitted"])
     facts = {
         "largest": widths[-1],
         "over": {width: answers[f"guo-over-{width}"] for width in widths},
         "cut": {width: answers[f"guo-cut-{width}"] for width in widths},
         "memorised": answers[f"memorised-calibration-{widths[-1]}"],
-        "seeds": networks["seed"].nunique(),
+        "chance": over_seeds.mean(networks, "right", "shuffled", widths[-1], seeds, SHARE)[0],
+        "seeds": seeds,
         "fewest": panels.FEWEST,
     }
     drawn = {

@@ -99,6 +99,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     networks, onward = read(tables, *BY_WIDTH), read(tables, LONG)
     text = Text("experiments.noise_confidence", "explanations")
     widths, width = names_in(networks), names_in(onward)[0]
+    took = networks.assign(took=networks["epochs"].where(networks["fitted"]))
     losses = {name: answers[f"loss-{name}"] for name in widths}
     facts = {
         "width": width,
@@ -109,6 +110,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "low": LOW,
         "beyond": answers[f"loss-beyond-{width}"],
         "stopped": known_gaps(answers, "uniform", 100, [width]).get(width),
+        "took": over_seeds.difference(took, "took", width, took["seed"].nunique())[0],
         "as_long": answers[f"length-uniform-{width}"],
         "as_long_gaussian": answers[f"length-gaussian-{width}"],
     }
