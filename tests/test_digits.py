@@ -15,7 +15,8 @@ from memo.networks import mlp
 from memo.probes import drawings
 from memo.reporting import claims, declarations
 from memo.reporting.answers import Answers
-from memo.statistics.intervals import accuracy_interval, share
+from memo.reporting.chapter import Text
+from memo.statistics.intervals import Estimate, accuracy_interval, share
 from memo.storage.run_folders import Tables
 from tests import reports
 from tests.builders import ROOT, compose, python
@@ -257,6 +258,70 @@ def report(tmp_path_factory):
     small += ["experiment.arms.book_1000.dataset.n_train=100", "dataset.n_test=300"]
     python("-m", "experiments.digits", "scale=quick", f"hydra.run.dir={folder}", *small, check=True)
     return folder
+
+
+ABOVE, BELOW, BOTH = Estimate(0.6, 0.55, 0.7, 5), Estimate(-0.2, -0.3, -0.1, 5), Estimate(0.1, -0.2, 0.6, 5)
+
+
+@pytest.mark.parametrize(
+    ("chapter", "block", "found", "said"),
+    [
+        ("accuracy", "start", {"start": None}, "is not known"),
+        ("book", "finding", {"rows": {"a": "reproduced", "b": "undecided"}}, "The others are undecided at 5 seeds."),
+        ("book", "finding", {"rows": {"a": "reproduced"}}, "(± 1.5 for 1,000 images): a. With 100 units"),
+        ("book", "finding", {"rows": {"a": "not reproduced"}}, "Not reproduced: a. With"),
+        ("book", "finding", {"rows": {"a": "not reproduced", "b": "undecided"}}, "Not reproduced: a; the others are"),
+        ("book", "finding", {"rows": {"a": "not applicable"}}, "The others are undecided or not measured"),
+        ("valleys", "finding", {"height": {"as they are": None}, "removed": None}, "is not known"),
+        ("valleys", "finding", {"height": {"as they are": BOTH}, "removed": None}, "does not rise detectably (0.100"),
+        ("valleys", "finding", {"height": {"as they are": ABOVE}, "removed": BOTH}, "does not detectably lower the"),
+        ("descent", "components", {"top": {"start": None, "end": ABOVE}}, "is not known"),
+        (
+            "descent",
+            "components",
+            {"top": {"start": ABOVE, "end": BOTH}},
+            "does not always lower the cost detectably more",
+        ),
+        ("descent", "components", {"top": {"start": ABOVE, "end": ABOVE}}, "gradient lowers the cost more than"),
+        ("doubt", "confident", {"excess": {"one": None}}, "is not known"),
+        ("doubt", "confident", {"excess": {"one": ABOVE, "other": BOTH}}, "does not detectably depend on the recipe"),
+        ("doubt", "confident", {"excess": {"one": ABOVE, "other": BELOW}}, "depends on the recipe"),
+        ("doubt", "incentive", {"uniform": None}, "is not known"),
+        ("doubt", "incentive", {"uniform": BELOW, "gaussian": BELOW}, "it falls too, and"),
+        ("doubt", "incentive", {"uniform": BELOW, "gaussian": ABOVE}, "it rises, and"),
+        ("first_layer", "looks", {"looks": {"nielsen": None, "chosen": ABOVE}}, "is not known"),
+        ("first_layer", "looks", {"looks": {"nielsen": BOTH, "chosen": ABOVE}}, "cannot be told from random ones"),
+        ("first_layer", "looks", {"looks": {"nielsen": ABOVE, "chosen": ABOVE}}, "do not look random"),
+        ("first_layer", "changed", {"smoother": {"decay": None}, "cost": {"decay": None}}, "is not known"),
+        ("first_layer", "changed", {"smoother": {"decay": BOTH}, "cost": {"decay": BOTH}}, "none of the three makes"),
+        ("in_short", "as_sure", {"answers": {"as-sure-nielsen": BOTH, "confident-noise-nielsen": BOTH}}, "not clearly"),
+        (
+            "in_short",
+            "as_sure",
+            {"answers": {"as-sure-nielsen": BELOW, "confident-noise-nielsen": ABOVE}},
+            "noise, but its",
+        ),
+        (
+            "in_short",
+            "as_sure",
+            {"answers": dict.fromkeys(("as-sure-nielsen", "confident-noise-nielsen"))},
+            "no network",
+        ),
+        ("in_short", "valleys", {"answers": {"barrier-matched": BOTH}}, "does not rise detectably after"),
+    ],
+)
+def test_words_are_those_of_the_intervals(chapter, block, found, said):
+    """And what was not measured is said to be unknown."""
+    facts = {"seeds": 5, "pairs": 2, "tolerance": 0.004, "reaches": ABOVE, "lost": 1, "cost": BOTH, "labels": None}
+    text = Text("experiments.digits", chapter).block(block, **facts | found)
+    assert said in text and text.endswith(".") and "n/a" not in text and ".." not in text
+
+
+def test_means_that_are_missing_are_unknown():
+    columns = ["autocorrelation_start", "autocorrelation_end", "middle_start", "middle_end"]
+    means = pd.DataFrame(np.nan, ["nielsen"], columns)
+    text = Text("experiments.digits", "first_layer").block("first_layer_statistics_caption", means=means, counts=[])
+    assert "changes from unknown to unknown" in text
 
 
 @pytest.mark.slow

@@ -110,11 +110,13 @@ def _his(arm: str) -> float:
 def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     """Draw our rows beside his, and list them."""
     networks, text = tables["networks"], Text("experiments.digits", "book")
+    bimodal = by_seed(networks, BIMODAL, "best_epoch")
     facts = {
         "rows": {ROWS[arm].words: answers.verdict(claim) for arm, claim in JUDGED.items()},
         "ours": {ROWS[arm].words: (answers[claim], _his(arm)) for arm, claim in JUDGED.items()},
         "reaches": answers["book_100_quadratic-reaches"],
         "lost": int((by_seed(networks, BIMODAL, "digits_never_right") > 0).sum()),
+        "spread": float(bimodal.max() - bimodal.min()),
         "tolerance": TOLERANCE,
         "seeds": int((networks["arm"] == "book_30_quadratic").sum()),
     }
