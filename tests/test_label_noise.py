@@ -9,6 +9,8 @@ from memo.commands import arms
 from memo.config import flatten, make_trials
 from memo.reporting import claims, declarations
 from memo.reporting.answers import Answers
+from memo.reporting.chapter import Text
+from memo.statistics.intervals import Estimate
 from memo.storage.run_folders import Tables
 from tests import builders, reports
 from tests.builders import ROOT
@@ -203,6 +205,78 @@ def test_arms_that_are_compared_differ_in_what_is_compared_alone(scale):
     if scale != "quick":
         assert counts["noisy"] >= 5
         assert trials["fresh"][0].recipe.dataset.n_train is None
+
+
+ABOVE, BELOW, BOTH = Estimate(0.6, 0.55, 0.7, 5), Estimate(-0.2, -0.3, -0.1, 5), Estimate(0.1, -0.2, 0.6, 5)
+UNKNOWN = dict.fromkeys(("first-true", "spread-last"))
+
+
+@pytest.mark.parametrize(
+    ("chapter", "block", "found", "said"),
+    [
+        ("early", "finding", {"first": None, "kept": None}, "is not known to change from where validation images"),
+        ("early", "finding", {"first": BOTH, "kept": BELOW}, "not detectably answered with their true class first"),
+        ("early", "finding", {"first": ABOVE, "kept": BELOW}, "falls from there to the end (−0.200"),
+        ("early", "early_caption", {"first": None, "memorised": None}, "it is not known what networks learn first."),
+        ("early", "early_caption", {"first": ABOVE, "memorised": None}, "first learn and then memorise."),
+        (
+            "early",
+            "early_caption",
+            {"first": BOTH, "memorised": BELOW},
+            "keeps most wrong labels from being memorised.",
+        ),
+        ("massive", "finding", {"massive": {10: None}, "fresh": {10: None}}, "test accuracy is not known."),
+        ("massive", "finding", {"massive": {10: ABOVE}, "fresh": {10: ABOVE, 20: None}}, "It is higher at 10 (0.600"),
+        (
+            "massive",
+            "massive_caption",
+            {"fresh": {10: None}, "batches": None},
+            "Test accuracy by number of copies. Whether",
+        ),
+        ("massive", "massive_caption", {"fresh": {10: BOTH}, "batches": BELOW}, "Larger minibatches harm ("),
+        ("descent", "descent_caption", {"noise": None, "again": None}, "no detectable peak. Left"),
+        (
+            "descent",
+            "descent_caption",
+            {"noise": BOTH, "again": BELOW},
+            "it is not detectably different with wrong labels",
+        ),
+        ("kinds", "finding", {"spread": {"last": None}, "similar": {"last": None}}, "is not known from this run."),
+        (
+            "kinds",
+            "finding",
+            {"spread": {"last": BOTH}, "similar": {"last": ABOVE}},
+            "is not detectably different where",
+        ),
+        ("in_short", "spread", {"answers": UNKNOWN}, "is not known"),
+        ("in_short", "early_learning", {"answers": UNKNOWN}, "is not known"),
+    ],
+)
+def test_words_are_those_of_the_intervals(chapter, block, found, said):
+    """And what was not measured is said to be unknown."""
+    facts = dict.fromkeys(("kept_strong", "kept_gce", "beyond", "linear", "scaled", "width", "up", "down", "stopped"))
+    facts |= {
+        "first_memorised": BOTH,
+        "last": ABOVE,
+        "strong": 10,
+        "clean": np.nan,
+        "large": 1024,
+        "small": 32,
+        "at": 20,
+    }
+    facts |= {
+        "seeds": 5,
+        "images": 500,
+        "share": 0.2,
+        "rises": BOTH,
+        "falls": BOTH,
+        "again_error": BELOW,
+        "widest": 1000,
+    }
+    facts |= {"below": 12, "threshold": 50, "beyond": 1000} if chapter == "descent" else {}
+    facts["networks"] = pd.DataFrame({"arm": ["noisy"], "last_given_label": [np.nan]})
+    text = Text("experiments.label_noise", chapter).block(block, **facts | found)
+    assert said in text and text.endswith(".") and "n/a" not in text and ".." not in text
 
 
 @pytest.mark.slow
