@@ -18,6 +18,8 @@ from memo.networks.mlp import Layer
 from memo.probes.norms import QUANTILES
 from memo.reporting import claims, declarations
 from memo.reporting.answers import Answers
+from memo.reporting.chapter import Text
+from memo.statistics.intervals import Estimate
 from memo.storage.run_folders import Tables
 from tests import builders, reports
 from tests.builders import ROOT
@@ -289,6 +291,41 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inside")
     builders.python("-m", "experiments.inside", "scale=quick", f"hydra.run.dir={folder}", check=True)
     return folder
+
+
+ABOVE, BELOW, BOTH = Estimate(2.0, 1.5, 2.5, 5), Estimate(-0.2, -0.3, -0.1, 5), Estimate(0.1, -0.2, 1.6, 5)
+
+
+def at_rate(random, true):
+    return {"edge": {"0.1": {"true": true, "random": random}}}
+
+
+@pytest.mark.parametrize(
+    ("chapter", "block", "found", "said"),
+    [
+        ("stability", "finding", at_rate(None, None), "is not known from this run"),
+        ("stability", "finding", at_rate(ABOVE, BELOW), "with random labels, and not with true ones"),
+        ("stability", "finding", at_rate(BOTH, ABOVE), "not clearly with random labels, but with true ones"),
+        ("stability", "edge_caption", at_rate(None, ABOVE), "Lines: means"),
+        ("stability", "edge_caption", at_rate(ABOVE, BOTH), "at 1 of 1 learning rates; with true labels, at 0."),
+        ("layers", "finding", {"deeper": None, "most": None, "restored": None}, "is not known from this run."),
+        (
+            "layers",
+            "finding",
+            {"deeper": BELOW, "most": None, "restored": ABOVE},
+            "Rewinding the last two layers raises",
+        ),
+        ("layers", "finding", {"deeper": ABOVE, "most": ABOVE, "restored": None}, "of the wrong labels in place."),
+        ("layers", "finding", {"deeper": BOTH, "most": ABOVE, "restored": BOTH}, "costs not detectably more or less"),
+        ("pretraining", "alignment_caption", {"aligned": {"random": BELOW, "true": ABOVE}}, "true labels do. Dotted"),
+        ("pretraining", "alignment_caption", {"aligned": {"random": ABOVE, "true": ABOVE}}, "true labels do so too."),
+    ],
+)
+def test_words_are_those_of_the_intervals(chapter, block, found, said):
+    """And what was not measured is said to be unknown."""
+    facts = {"reached": 0.95, "seeds": 5, "depth": 5, "costliest": 1, "least": 0.1, "percentile": 99}
+    text = Text("experiments.inside", chapter).block(block, **facts | found)
+    assert said in text and text.endswith(".") and "n/a" not in text and ".." not in text
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ from memo.commands import arms
 from memo.config import make_trials
 from memo.reporting import declarations
 from memo.reporting.answers import Answers
+from memo.reporting.chapter import Text
+from memo.statistics.intervals import Estimate
 from memo.storage.run_folders import Tables
 from tests import builders, reports
 
@@ -158,6 +160,63 @@ def report(tmp_path_factory):
     ]
     builders.python("-m", "experiments.local_minima", "scale=quick", f"hydra.run.dir={folder}", *small, check=True)
     return folder
+
+
+ABOVE, BELOW, BOTH = Estimate(2.0, 1.5, 2.5, 5), Estimate(-0.2, -0.3, -0.1, 5), Estimate(0.1, -0.2, 1.6, 5)
+
+
+def of_both(name, first, second):
+    return {name: {"true": first, "shuffled": second}}
+
+
+@pytest.mark.parametrize(
+    ("chapter", "block", "found", "said"),
+    [
+        ("barriers", "finding", of_both("barrier", None, ABOVE), "is not known for both kinds of labels."),
+        ("barriers", "finding", of_both("barrier", BOTH, ABOVE), "do not detectably lie in different valleys"),
+        ("barriers", "finding", of_both("barrier", ABOVE, ABOVE), "initialisations lie in different valleys"),
+        ("barriers", "barriers_caption", {"gap": None}, "Lines: means over pairs"),
+        ("curvature", "finding", {"worst": {}, "start": None}, "is not known from this run."),
+        (
+            "curvature",
+            "finding",
+            {"worst": {"true": 0.0}, "start": ABOVE},
+            "stops, no directions of negative curvature",
+        ),
+        ("curvature", "finding", {"worst": {"true": 0.0, "shuffled": 0.01}, "start": None}, "almost no directions of"),
+        (
+            "curvature",
+            "finding",
+            {"worst": {"true": 0.3}, "start": None},
+            "stops, directions of negative curvature are",
+        ),
+        ("curvature", "spectra_caption", {"worst": {"true": 0.3}}, "Eigenvalues of all networks"),
+        ("minima", "quality", {"ratio": None}, "is not known from this run."),
+        ("minima", "quality", {"ratio": BELOW}, "Wide networks end at less equal test losses"),
+        ("minima", "quality", {"ratio": BOTH}, "do not end at detectably more equal"),
+        ("minima", "correlation", {"gap": None}, "is not known from this run."),
+        ("minima", "correlation", {"gap": BELOW}, "is stronger at width 500"),
+        (
+            "structure",
+            "finding",
+            {"longer": {25: None, 500: ABOVE}},
+            "is not known at the smallest and the largest width.",
+        ),
+        ("structure", "finding", {"longer": {25: BOTH, 500: ABOVE}}, "are not detectably easier to fit at every width"),
+        ("structure", "finding", {"longer": {25: ABOVE, 500: ABOVE}}, "Structured labels are easier to fit"),
+        ("in_short", "narrows", {"answers": {"sd-falls-ends": None}}, "is not known"),
+        ("in_short", "narrows", {"answers": {"sd-falls-ends": BOTH}}, "are not detectably more alike"),
+        ("in_short", "flatter", {"answers": {}}, "is not known"),
+        ("in_short", "flatter", {"answers": {"sharper-0.2-25": BELOW}}, "lie in flatter regions"),
+    ],
+)
+def test_words_are_those_of_the_intervals(chapter, block, found, said):
+    """And what was not measured is said to be unknown."""
+    facts = {"first": 25, "last": 500, "deep": 0.2, "zero": 0.001, "few": curvature.FEW, "narrowest": 10}
+    facts |= {name: {25: ABOVE, 500: BOTH} for name in ("sds", "rho")} | {"sharper": {25: None, 500: None}}
+    facts["removed"] = {"true": None, "shuffled": None}
+    text = Text("experiments.local_minima", chapter).block(block, **facts | found)
+    assert said in text and text.endswith(".") and "n/a" not in text and ".." not in text
 
 
 @pytest.mark.slow

@@ -21,6 +21,8 @@ from memo.data import datasets
 from memo.probes.image_record import Record
 from memo.reporting import claims, declarations
 from memo.reporting.answers import Answers
+from memo.reporting.chapter import Text
+from memo.statistics.intervals import Estimate
 from memo.storage.run_folders import Tables
 from tests import builders, reports
 from tests.builders import ROOT
@@ -194,6 +196,58 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("per_example")
     builders.python("-m", "experiments.per_example", "scale=quick", f"hydra.run.dir={folder}", check=True)
     return folder
+
+
+ABOVE, BELOW, BOTH = Estimate(0.6, 0.55, 0.7, 5), Estimate(-0.2, -0.3, -0.1, 5), Estimate(0.1, -0.2, 0.6, 5)
+NO_NUMBER = Estimate(np.nan, np.nan, np.nan, 0)
+
+
+@pytest.mark.parametrize(
+    ("chapter", "block", "found", "said"),
+    [
+        ("agreement", "finding", {"nearest_value": None, "best_value": NO_NUMBER}, "none could be compared"),
+        ("agreement", "finding", {"nearest_value": ABOVE, "best_value": ABOVE}, "a and b rank images"),
+        ("agreement", "agreement_caption", {"nearest_value": NO_NUMBER}, "Spearman's correlations: below"),
+        (
+            "agreement",
+            "found_caption",
+            {"best_value": ABOVE, "memorisation": NO_NUMBER},
+            "finds redrawn labels best. Area",
+        ),
+        ("attack", "finding", {"redrawn": np.nan, "more": None}, "is not known from this run."),
+        ("attack", "finding", {"redrawn": 0.5, "more": BOTH}, "are not detectably more exposed"),
+        ("attack", "attack_caption", {"agrees": None}, "Share of the networks"),
+        ("attack", "attack_caption", {"agrees": BOTH}, "is not detectably found more often"),
+        ("forgetting", "finding", {"never": ABOVE, "more": None}, "never again forgets 60 % of the images."),
+        ("forgetting", "finding", {"never": ABOVE, "more": BELOW}, "are forgotten less often"),
+        ("held_out", "finding", {"rises": None, "found": ABOVE}, "is not known from this run, and C-scores"),
+        ("held_out", "finding", {"rises": BOTH, "found": None}, "does not detectably change"),
+        ("influence", "influence_caption", {"least": 0.2}, "The 3 test images"),
+        ("influence", "influence_caption", {"least": 0.5}, "are often wrong"),
+        ("memorised", "finding", {"unfitted": 0.0}, "by less than a half, and 10 % of the true labels"),
+        ("memorised", "finding", {"unfitted": 0.1}, "which the networks had not fitted"),
+        ("memorised", "finding_tail", {"tail": None, "removal": None}, "is not known from this run."),
+        ("memorised", "finding_tail", {"tail": ABOVE, "removal": BOTH}, "costs no detectably different test accuracy"),
+        ("memorised", "tail_caption", {"least": 0.4}, "The 3 most memorised"),
+        ("memorised", "tail_caption", {"least": 0.9}, "mostly misclassify them"),
+        ("widths", "finding", {"agrees": {16: None}}, "is not known from this run."),
+        ("widths", "finding", {"agrees": {16: BOTH}}, "not detectably as those of width 256"),
+        ("in_short", "wrong_labels", {}, "is not known"),
+        ("in_short", "few_memorised", {}, "is not known"),
+        ("in_short", "tail_useful", {}, "is not known"),
+        ("in_short", "forgetting", {}, "is not known"),
+    ],
+)
+def test_words_are_those_of_the_intervals(chapter, block, found, said):
+    """And what was not measured is said to be unknown."""
+    facts = {"nearest": ["a", "b"], "best": ["a"], "clean": 0.1, "false_positives": 0.01, "shares": ["10", "70"]}
+    facts |= {"images": 500, "shown": 3, "threshold": 0.25, "left_out": 50, "weak": 0.1, "beside": 0.1, "base": 256}
+    facts |= {"injected": {16: None} if chapter == "widths" else ABOVE, "found": ABOVE}
+    claims = ("injected-memorised", "injected-found-memorisation", "tail-true-labels", "removal")
+    facts["answers"] = dict.fromkeys((*claims, "never-forgotten", "noisy-forgotten"))
+    facts["networks"] = pd.DataFrame({"images": [500]})
+    text = Text("experiments.per_example", chapter).block(block, **facts | found)
+    assert said in text and text.endswith(".") and "n/a" not in text and ".." not in text
 
 
 @pytest.mark.slow

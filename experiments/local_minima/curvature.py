@@ -81,7 +81,8 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     networks, text = read(tables), Text("experiments.local_minima", "curvature")
     means = networks.groupby(["labels", "width"])["negative"].mean()
     facts = {
-        "worst": {labels: float(means[labels].max()) for labels in KINDS if labels in means},
+        "worst": {labels: float(means[labels].max()) for labels in KINDS if labels in means and means[labels].count()},
+        "few": FEW,
         "start": answers["index-start-true"],
         "narrowest": widths_of(networks)[0],
         "images": int(networks["images"].max()),

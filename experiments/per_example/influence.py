@@ -99,6 +99,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "threshold": MEMORISED,
         "networks": len(evidence.of(CLEAN)),
         "shown": len(best),
+        "least": float(best["influence"].min()),  # networks without the image are wrong at least as often
     }
     drawn = []
     if len(best):

@@ -92,9 +92,11 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "images": len(table),
         "wrong": int(wrong.sum()),
         "shown": len(most),
+        "least": float(most["memorisation_true_labels"].min()),  # networks without the image are wrong at least as often
         "error": table["memorisation_error"].median(),
         "threshold": MEMORISED,
         "weak": (table.loc[wrong, "memorisation"].dropna() < HALF).mean(),
+        "unfitted": 1 - float(tables["networks"]["injected_seen"].mean()),
         "beside": (table.loc[~wrong, "memorisation"].dropna() >= MEMORISED).mean(),
         "left_out": int(len(table) - tables["removal"]["images"].iloc[0]),
         "retrained": tables["removal"]["seed"].nunique(),
