@@ -99,7 +99,8 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "threshold": MEMORISED,
         "networks": len(evidence.of(CLEAN)),
         "shown": len(best),
-        "least": float(best["influence"].min()),  # networks without the image are wrong at least as often
+        # Networks that were not trained on the image are wrong about the other at least as often as this.
+        "least": float(best["influence"].min()),
     }
     drawn = []
     if len(best):

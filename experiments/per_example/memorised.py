@@ -92,7 +92,8 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
         "images": len(table),
         "wrong": int(wrong.sum()),
         "shown": len(most),
-        "least": float(most["memorisation_true_labels"].min()),  # networks without the image are wrong at least as often
+        # Networks that were not trained on an image are wrong about it at least as often as this.
+        "least": float(most["memorisation_true_labels"].min()),
         "error": table["memorisation_error"].median(),
         "threshold": MEMORISED,
         "weak": (table.loc[wrong, "memorisation"].dropna() < HALF).mean(),

@@ -47,14 +47,17 @@ def answer(tables: Tables, answers: Answers) -> None:
         give("Z4-quickly-{layers}", mean(networks, "loss_start", random), layers=layers)
 
 
-def rising(networks: pd.DataFrame, time: str = "t99") -> tuple[list[float], list[float]]:
-    """Return the levels of corruption that take longer than the one before, by paired steps at 5 % after Holm, and all compared."""
+def rising(networks: pd.DataFrame, time: str = "t99") -> list[float]:
+    """Return the levels of corruption that take longer than the one before, by paired steps at 5 % after Holm."""
+    times = compared(networks, time)
+    steps = paired_steps(*(times[p] for p in times)) if len(times) else []
+    return [float(p) for p, step in zip(times.columns[1:], steps) if step.p <= 0.05]
+
+
+def compared(networks: pd.DataFrame, time: str = "t99") -> pd.DataFrame:
+    """Return times by level of corruption of the seeds that reach all; no level where there are fewer than two such seeds."""
     times = by_level(along(networks), time, "redrawn").dropna()
-    if len(times) < 2:
-        return [], []
-    levels = [float(p) for p in times.columns[1:]]
-    steps = paired_steps(*(times[p] for p in times))
-    return [p for p, step in zip(levels, steps) if step.p <= 0.05], levels
+    return times if len(times) > 1 else pd.DataFrame()
 
 
 def widths_of(networks: pd.DataFrame) -> pd.DataFrame:
@@ -78,13 +81,12 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     networks, text = read(tables), Text("experiments.random_labels", "slowdown")
     widths = widths_of(networks)
     factors = factors_of(widths)
-    longer_at, levels = ([f"{p:g}" for p in found] for found in rising(networks))
     facts = {
         "images": images_of(networks),
         "seeds": networks["seed"].nunique(),
         "factor": {layers: answers[f"Z3-factor-t99-{layers}"] for layers in DEPTHS},
-        "rising": longer_at,
-        "levels": levels,
+        "rising": [f"{p:g}" for p in rising(networks)],
+        "levels": [f"{p:g}" for p in compared(networks).columns[1:]],
         "exponent": growth.slope_at_best(networks),
         "quickly": answers["Z4-quickly-1"],
         "straighter": pairs(networks, "loss_linearity", RANDOM, TRUE)[0],
