@@ -609,6 +609,12 @@ def test_the_short_answer_is_that_of_the_verdict(verdict, said):
     assert said in text.block("early_peak", answers={}, verdict=verdict)
     unknown = dict.fromkeys(("early-peak", "early-memorised"))
     assert "is not known" in text.block("true_class_first", answers=unknown)
+    for reached, later in ((1.0, True), (0.7, False)):
+        networks = pd.DataFrame({"arm": ["noise_labels"], "level": [0.4], "final_train_accuracy": [reached]})
+        first = text.block(
+            "true_class_first", answers={"early-peak": ABOVE, "early-memorised": BELOW}, networks=networks
+        )
+        assert ("memorise the wrong label later" in first) == later
 
 
 @pytest.fixture(scope="module")

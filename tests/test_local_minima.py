@@ -190,7 +190,7 @@ def of_both(name, first, second):
             {"worst": {"true": 0.3}, "start": None},
             "stops, directions of negative curvature are",
         ),
-        ("curvature", "spectra_caption", {"worst": {"true": 0.3}}, "Eigenvalues of all networks"),
+        ("curvature", "spectra_caption", {"worst": {"true": 0.3}, "majority": False}, "of 0 are in the bin"),
         ("minima", "quality", {"ratio": None}, "is not known from this run."),
         ("minima", "quality", {"ratio": BELOW}, "Wide networks end at less equal test losses"),
         ("minima", "quality", {"ratio": BOTH}, "do not end at detectably more equal"),

@@ -80,9 +80,11 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     """Draw the spectra, and the share of negative eigenvalues by width."""
     networks, text = read(tables), Text("experiments.local_minima", "curvature")
     means = networks.groupby(["labels", "width"])["negative"].mean()
+    near = networks.assign(near=1 - networks["index"] - networks["positive"]).groupby("width")["near"].mean()
     facts = {
         "worst": {labels: float(means[labels].max()) for labels in KINDS if labels in means and means[labels].count()},
         "few": FEW,
+        "majority": bool((near > 0.5).all()),
         "start": answers["index-start-true"],
         "narrowest": widths_of(networks)[0],
         "images": int(networks["images"].max()),
