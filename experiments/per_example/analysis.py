@@ -17,7 +17,7 @@ def front(evidence: Evidence, tables: Tables, answers: Answers) -> Front:
     write_scores(evidence, tables["images"].merge(tables["attack"].rename(columns={"found": "membership"}), on="image"))
     facts = {"recipe": recipe, "clean": len(evidence.of(CLEAN)), "noisy": len(evidence.of(NOISY))}
     return Front(
-        title=text.block("title"),
+        title=text.block("title", **facts),
         methods=[text.block("networks", **facts), text.block("file")],
         not_shown=[evidence.divergence(), *(text.block(name) for name in text.blocks if name.startswith("limit_"))],
     )
