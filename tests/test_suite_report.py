@@ -58,13 +58,13 @@ def draw(folder):
     (folder / "figures" / "strip.png").write_bytes(b"\x89PNG")
 
 
-def make(folder, name, inputs=(), session=SESSION):
+def make(folder, name, inputs=(), session=SESSION, scale="standard"):
     """Write the results of an experiment as `memo.commands.experiment` does."""
     draw(folder)
     made = Report(
         title=f"Title of {name}",
         in_short={"fits": f"Networks of {name} fit."},
-        scale="standard",
+        scale=scale,
         question="?",
         findings=[f"<b>Finding.</b> Of {name}.", "Another."],
         ledger=ledger(claims_of(name)),
@@ -334,7 +334,7 @@ def test_texts(page):
         "A strip, seen .",
         "What digits left out.",
         "Only by headline.",
-        "Times are those that the stored training sessions took, one after the other",
+        "Times are those of the stored training sessions, by the code of that day",
         "4 networks trained in sessions of 1.2 s in all on 2 × cpu (Some <fast> one), analysed and drawn in 2.2 minutes.",
         "c98b32551b, changed",
         "headline, digits: python 3.11.7, jax 0.10.2; 2 × cpu (Some <fast> one).",
@@ -601,6 +601,13 @@ def test_the_page_says_which_verdicts_change_with_the_data(tmp_path):
         "headline",
         "other_data/fashion_mnist/headline",
     ]
+    # Verdicts of all images, here the same as on the other data, are not compared with those of fewer.
+    make(tmp_path / "reference" / "headline", "headline", scale="reference")
+    judge_one_otherwise(tmp_path / "reference" / "headline", 60_000)
+    suite_report.write([results.best(experiment("headline"), tmp_path)], tmp_path, COMMAND)
+    markdown = (tmp_path / "report.md").read_text()
+    assert "| headline | 1,000 images | 60,000 images |" in markdown
+    assert row in markdown.split("## What changes with the data")[1].split("##")[0]
     (place / "report.json").unlink()
     suite_report.write([results.best(experiment("headline"), tmp_path)], tmp_path, COMMAND)
     assert "What changes with the data" not in (tmp_path / "report.md").read_text()

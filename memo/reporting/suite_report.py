@@ -24,8 +24,8 @@ from memo.storage.run_folders import replacing
 
 WIDE = 560  # CSS pixels from which on a figure is not shrunk to a phone's width but scrolled
 TIMES = (
-    "Times are those that the stored training sessions took, one after the other: by the code of that day, and beside whatever "
-    "else the machine did. What a command takes by itself stands under Experiments."
+    "Times are those of the stored training sessions, by the code of that day and beside whatever else the machine did. "
+    "What a command takes by itself stands under Experiments."
 )
 OPENING = 10  # sentences, the most that a reader of two minutes takes in
 
@@ -150,13 +150,17 @@ def _scale_changes(results: Sequence[Result], folder: Path) -> list[dict[str, An
 
 
 def _data_changes(results: Sequence[Result], folder: Path) -> list[dict[str, Any]]:
-    """Return the same between an experiment's own data and other data, with the pages of the latter."""
+    """Return the same between an experiment's own data and other data at the same scale, with the pages of the latter."""
     found = []
     for result in results:
         others = [each for each in stored.on_other_data(result.experiment, folder) if each.state == COMPLETE]
-        judged = {_data(each): sentences.table(each.ledger) for each in [result, *others]}
-        each = _differences(result.name, judged)
-        found.append(each and each | {"pages": [f"{each.folder}/{each.page}" for each in others]})
+        if {each.scale for each in others} <= {result.scale}:
+            own = result
+        else:  # verdicts at all images beside those on other data at fewer would differ by both
+            own = stored.read(result.experiment, folder / result.name)
+        alike = [each for each in others if each.scale == own.scale]
+        each = _differences(result.name, {_data(each): sentences.table(each.ledger) for each in (own, *alike)})
+        found.append(each and each | {"pages": [f"{each.folder}/{each.page}" for each in alike]})
     return [each for each in found if each]
 
 
