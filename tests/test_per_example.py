@@ -70,6 +70,7 @@ def tables():
             "removed": np.repeat(["memorised", "random"], 3),
             "images": IMAGES - 5,
             "test_accuracy": [0.90, 0.91, 0.92, 0.93, 0.94, 0.96],
+            "dataset": "mnist",
         }
     )
     pairs = pd.DataFrame(
@@ -152,6 +153,15 @@ def test_without_redrawn_labels_claims_on_them_have_no_estimate(tables):
         module.answer(tables, found)
     assert found["injected-memorised"] is None and found["attack-injected"] is None
     assert found["noisy-forgotten"] is None and found["injected-found-memorisation"] is None
+
+
+@pytest.mark.parametrize(("data", "asked"), [("mnist", True), ("fashion_mnist", False)])
+def test_a_sentence_on_mnist_is_asked_of_mnist(tables, data, asked):
+    tables["removal"]["dataset"] = data
+    found = Answers(declared(), IMAGES)
+    memorised.answer(tables, found)
+    assert (found["tail-true-labels"] is not None) == asked
+    assert found["removal"] is not None
 
 
 def test_scores_along_training_are_each_networks_own():
