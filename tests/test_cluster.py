@@ -15,7 +15,7 @@ from memo.cluster.cutting import Pack
 from memo.cluster.planning import Assignment
 from memo.cluster.settings import Settings, as_bytes, as_minutes, in_words
 from memo.commands import hydra_app
-from memo.config import Execution
+from memo.config import Config, Execution
 from memo.data import datasets
 from memo.errors import Refusal
 from memo.storage import checkpoints, sweep, throughput
@@ -69,16 +69,23 @@ def test_a_key_out_of_range_is_refused_by_name(key, value):
         planning.admit(Settings(**{key: value}))
 
 
-def test_a_time_in_a_yaml_file_is_the_text_that_it_is(tmp_path):
+def test_what_a_yaml_file_says_is_taken_as_it_is_written(tmp_path):
     file = tmp_path / "own.yaml"
     file.write_text(
         "time: 2:00:00\nadditional_parameters: {time-min: 1:30, nice: 100}\nmin_minutes: 1.5\ncpus_per_task: 4"
     )
-    with hydra_app.times_as_text():
+    with hydra_app.as_written():
         read = OmegaConf.merge(OmegaConf.structured(Settings), OmegaConf.load(file))
     assert (read.time, read.min_minutes, read.cpus_per_task) == ("2:00:00", 1.5, 4)
     assert read.additional_parameters == {"time-min": "1:30", "nice": 100}
     assert OmegaConf.load(file).time == 7200  # as elsewhere
+    file.write_text("account: 0123\npartition: on\nqos: No\ncpus_per_task: 010\nmin_minutes: 0.5")
+    with hydra_app.as_written():
+        read = OmegaConf.merge(OmegaConf.structured(Settings), OmegaConf.load(file))
+        switched = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.create("plan: yes\nreport: off\nseeds: 0"))
+    assert (read.account, read.partition, read.qos) == ("0123", "on", "No")
+    assert (read.cpus_per_task, read.min_minutes) == (10, 0.5)
+    assert (switched.plan, switched.report, switched.seeds) == (True, False, 0)
 
 
 @pytest.mark.parametrize("account", [None, "mine"])

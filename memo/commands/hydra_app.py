@@ -109,7 +109,7 @@ def run(task: Callable[[DictConfig], None], overrides: tuple[str, ...] = (), con
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us and can be reported in one sentence
     try:
-        with starting.quiet_when_unread(), starting.interruptible(), machine.own_modes(), times_as_text():
+        with starting.quiet_when_unread(), starting.interruptible(), machine.own_modes(), as_written():
             hydra.main(version_base=None, config_path=str(CONF), config_name="config")(refusing)()
     except KeyboardInterrupt:
         starting.leave()
@@ -132,11 +132,16 @@ def settle_cache() -> None:
 
 
 @contextlib.contextmanager
-def times_as_text() -> Iterator[None]:
-    """Read times in YAML files, such as 2:00:00, as the texts that they are; YAML 1.1 has them as numbers in base 60."""
+def as_written() -> Iterator[None]:
+    """Read in YAML files as text what YAML 1.1 takes for something else than a person does.
+
+    Times such as 2:00:00 are numbers in base 60 there, an account 0123 is 83, and a partition named on or no is a boolean; where
+    a number or a boolean is due, OmegaConf makes it of the text.
+    """
     before = yaml.SafeLoader.yaml_implicit_resolvers  # from which OmegaConf derives its loader whenever it reads a file
-    time = ("tag:yaml.org,2002:str", re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$"))
-    yaml.SafeLoader.yaml_implicit_resolvers = {first: [time, *each] for first, each in before.items()}
+    text = r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$|0[0-9_]+$|(?i:yes|no|on|off)$"
+    written = ("tag:yaml.org,2002:str", re.compile(text))
+    yaml.SafeLoader.yaml_implicit_resolvers = {first: [written, *each] for first, each in before.items()}
     try:
         yield
     finally:
