@@ -14,7 +14,7 @@ from memo.networks.mlp import Layers
 SMALL_BATCH = 64
 # Share of pixels that are not zero up to which reading only those is faster. Of MNIST 0.19 are not, of Fashion-MNIST 0.50.
 SPARSE = 1 / 3
-# Units of first layers that read the same images from which listing those pixels repays: of 32 the product takes no longer.
+# Units of first layers that read the same images from which listing those pixels repays; at 16 it takes 1.6 times as long.
 SPARSE_UNITS = 64
 
 

@@ -189,9 +189,8 @@ def _whole(experiment: Experiment, folder: Path, ledger: pd.DataFrame, stored: d
         figures = [figure for figure in figures if not _outside(folder, figure.file)]
         problems += [f"{figure.file} is missing." for figure in figures if not (folder / figure.file).exists()]
         there = [figure for figure in figures if (folder / figure.file).exists()]
-        own = [
-            id for id in section["sentences"] if id in judged
-        ]  # all, unless the ledger was altered, as is said above
+        # All of them, unless the ledger was altered, which is among the problems.
+        own = [id for id in section["sentences"] if id in judged]
         sections.append(Section(section["title"], section["findings"], there, (), own))
     summary = stored["summary"] and Figure(**stored["summary"])
     if summary and _outside(folder, summary.file):
