@@ -27,7 +27,7 @@ TRIAL = 0.1  # seconds, at most, for which each option of a peer is tried before
 ON_GPU = torch.cuda.is_available() and jax.default_backend() == "gpu"  # peers run where JAX does
 DEVICE = torch.device("cuda" if ON_GPU else "cpu")
 
-torch.set_float32_matmul_precision("high")  # TF32 on a GPU, as XLA uses it by default
+torch.set_float32_matmul_precision("highest")  # no TF32 on a GPU: the suite computes in float32, and so do its peers
 
 
 class Peer(NamedTuple):

@@ -57,7 +57,7 @@ def own_modes() -> Iterator[None]:
             jax.disable_jit(False),
             jax.default_prng_impl("threefry2x32"),
             jax.threefry_partitionable(True),
-            jax.default_matmul_precision(None),
+            jax.default_matmul_precision("highest"),  # GPUs take 10 bits of each factor (TF32) unless told otherwise
             jax.transfer_guard("allow"),
         ):
             modes.enter_context(mode)

@@ -35,9 +35,7 @@ from memo.training.minibatches import Minibatches
 from memo.training.population import Population, step_flop
 from memo.training.starts import Start
 
-# The operations of a chunk, about five seconds of a worker: the most that lies between two looks at the clock, and so is
-# lost in a crash.
-CHUNK_FLOP = {platform: 5 * speed for platform, speed in SPEED.items()}
+CHUNK_SECONDS = 5.0  # about: the most that lies between two looks at the clock, and so is lost in a crash
 # Of the accuracy at which a network stops: from there on it is looked at between evaluations.
 NEAR = 0.9
 # What a smaller program must save before it is compiled, which takes 2 to 3 seconds for each shape.
@@ -205,6 +203,8 @@ class Slab:
         self._arithmetic = arithmetic(static, count, members, self._device, slab.images)
         together = places.size if self._same_subset else members
         self._look_arithmetic = look_arithmetic(static, together, self._device, slab.images)
+        # Steps a second: an expectation, until a chunk has been timed.
+        self._pace = SPEED[platform_of(self._device)] / (step_flop(static) * places.size)
         orders, images = slab.orders[rows], self._signature.n_train
         self._minibatches = Minibatches(orders, images, static.batch_size, static.steps, self._device)
 
@@ -254,15 +254,17 @@ class Slab:
         brief = (
             int(self._brief_steps[np.searchsorted(self._brief_steps, state.step, "right")]) if near.any() else target
         )
-        chunk = CHUNK_FLOP[platform_of(self._device)]
-        most = max(1, int(chunk / (step_flop(static) * state.places.size)))
+        most = max(1, int(CHUNK_SECONDS * self._pace))
         since, until, minibatches = self._minibatches.at(state.step)
         last = min(target, brief, state.step + most, until)
         if last > state.step:
-            span = np.int32(since), np.int32(state.step), np.int32(last)
-            state.running = self._train()(self._data.images, *self._read, state.running, minibatches, *span)
+            span, train = (np.int32(since), np.int32(state.step), np.int32(last)), self._train()
+            begun = time.perf_counter()
+            state.running = jax.block_until_ready(
+                train(self._data.images, *self._read, state.running, minibatches, *span)
+            )
+            self._pace = (last - state.step) / (time.perf_counter() - begun)
         state.step = last
-        jax.block_until_ready(state.running)
         begun = time.perf_counter()
         if last == target:
             self._evaluate()
