@@ -248,7 +248,7 @@ class Slab:
 
     def advance(self) -> None:
         """Take one chunk: to the next evaluation, or as far as seconds or the minibatches drawn go."""
-        static, state = self._static, self._state
+        state = self._state
         target = int(self._steps[self.evaluations])
         near = state.active & (self._last_accuracies() >= NEAR * np.asarray(self._read[1].stop_at))
         brief = (
