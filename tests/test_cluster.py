@@ -213,7 +213,7 @@ def test_the_plan_says_where_hours_come_from(wanted, tmp_path, monkeypatch, caps
     planning.show_plan([wanted(tmp_path)], Settings())
     said = capsys.readouterr().out
     assert "4 networks: 0 stored, 4 to train in 1 task," in said
-    assert "Hours are unknown: no training on a core has been measured." in said
+    assert "Hours are unknown: no training on a core has been measured here." in said
     planning.show_plan([wanted(tmp_path)], Settings(gflops=1e-5, time="10-0", gpus_per_node=1))
     said = capsys.readouterr().out
     assert "by 1e-05 GFLOP/s per GPU, from hydra.launcher.gflops" in said

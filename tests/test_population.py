@@ -123,6 +123,15 @@ def test_packs_shrink_rather_than_leave_workers_idle(trials):
     assert sizes == {1: 8, 2: 4, 4: 2, 8: 1}
 
 
+def test_a_gpu_takes_all_packs_that_fit_and_shares_minibatches_up_to_width_512(trials):
+    rates = [{"optimizer.learning_rate": 0.1 * (n + 1)} for n in range(8)]
+    layouts = {}
+    for width in (16, 512, 2048):
+        (group,) = plan(trials({"model.widths": [width, width], "seeds": 2}, *rates))
+        layouts[width] = lay_out(group, Machine("gpu", 1, 10**11), Execution())
+    assert layouts == {16: Layout(2, 8, 1), 512: Layout(2, 8, 1), 2048: Layout(16, 1, 1)}
+
+
 def test_layouts_stay_within_memory(trials):
     (group,) = plan(trials({"model.widths": [512, 512]}, *[{"seed": seed} for seed in range(40)]))
     one = population.network_bytes(group.signature) + 16 * group.signature.n_train  # its pack's subset and orders

@@ -187,6 +187,13 @@ def test_a_platform_that_is_not_there_is_refused(monkeypatch, error):
         machine.worker_devices()
 
 
+def test_products_are_in_float32_on_every_device():
+    # A GPU rounds the factors of a product to 10 bits unless the program says otherwise.
+    with machine.own_modes():
+        program = jax.jit(lambda values: values @ values).lower(jnp.ones((2, 2))).as_text()
+    assert program.count("precision = [HIGHEST, HIGHEST]") == program.count("dot_general") == 1
+
+
 @pytest.mark.slow
 def test_trained_networks_do_not_depend_on_modes_of_jax(trials, small_mnist):
     group = memo.plan(trials({"seeds": 1, "epochs": 1, "optimizer.learning_rate": 1e30}))[0]

@@ -290,7 +290,7 @@ def _hours(planned: Sequence[cutting.Task], at_once: int, known: bool) -> dict[s
 def _source(rate: Throughput, kind: str) -> str:
     if not rate.source:
         return (
-            f"unknown: no training on a {kind} has been measured. A first small sweep there of more than "
+            f"unknown: no training on a {kind} has been measured here. A first small sweep there of more than "
             f"{throughput.SECONDS:g} s measures it; until then tasks are cut by {rate.flop / 1e9:g} GFLOP/s per {kind}."
         )
     by = f"trainings on {rate.device}" if rate.device else f"{rate.flop / 1e9:g} GFLOP/s per {kind}"

@@ -15,10 +15,10 @@ from memo.errors import Refusal
 from memo.networks.arithmetic import SMALL_BATCH, SPARSE, SPARSE_UNITS, Arithmetic, density, sparse_is_possible
 from memo.networks.program import Images, Static
 
-# Operations per second that a worker (a core, a GPU) is taken to do where none was measured. The GPU's is a guess: no GPU
-# has been measured.
-SPEED = {"cpu": 6e10, "gpu": 2e13}
-# The share of a GPU's memory that networks in training and their images may take: a guess too.
+# Operations per second that a worker (a core, a GPU) is taken to do where none was measured. An H200 did 3e12 (512 networks of
+# width 16) to 1.3e13 (64 of width 512), see docs/performance.md.
+SPEED = {"cpu": 6e10, "gpu": 1e13}
+# The share of a GPU's memory that networks in training and their images may take: a guess, which no population has come near.
 GPU_SHARE = 0.8
 CONTROL_GROUPS, PROCESS = Path("/sys/fs/cgroup"), Path("/proc/self")
 

@@ -14,7 +14,8 @@ from jax import lax
 
 from memo.training.machine import platform_of
 
-# Positions drawn at a time: as many epochs of all packs as fit, and at least one. The GPU's number is a guess.
+# Positions drawn at a time: as many epochs of all packs as fit, and at least one. On a
+# GPU, 0.5 GB, which was seen to fit beside four other processes; other numbers were not tried there.
 AT_ONCE = {"cpu": 2**17, "gpu": 2**27}
 
 
