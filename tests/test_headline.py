@@ -130,6 +130,29 @@ def test_words_are_those_of_the_intervals(chapter, block, found, said):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fitted", "said"),
+    [
+        (
+            {64: 0.4, 256: 1.0, 512: 1.0},
+            "of 256 units per layer and more memorise all shuffled labels; narrower ones do not",
+        ),
+        ({64: 1.0, 256: 1.0}, "of 64 units per layer and more memorise all shuffled labels."),
+        ({64: 1.0, 256: 0.9, 512: 1.0}, "of 64 and 512 units per layer memorise all shuffled labels."),
+        ({64: 0.4, 256: 0.9}, "At no width do all networks memorise"),
+        ({}, "No network with 64 or more units per layer was trained"),
+    ],
+)
+def test_the_widths_that_memorise_in_short(fitted, said):
+    found = {"arm": "sweep", "labels": "shuffled"}
+    rows = [found | {"units": units, "final_train_accuracy": accuracy} for units, accuracy in fitted.items()]
+    networks = pd.DataFrame(rows or [found | {"units": 16, "final_train_accuracy": 1.0}])
+    text = Text("experiments.headline", "in_short").block(
+        "memorises", networks=networks, answers={"chance-memorised": None}
+    )
+    assert said in text
+
+
 def test_findings_state_nothing_that_was_not_measured(results):
     ledger, findings = claims.read(results / "claims.csv").set_index("claim"), (results / "findings.md").read_text()
     assert "n/a" not in findings
