@@ -27,7 +27,7 @@ from memo.data.treatments import AT_PRESENTATION
 from memo.networks import early_learning, mlp
 from memo.networks.arithmetic import PLAIN, Arithmetic
 from memo.networks.disturbances import Strengths, disturb
-from memo.networks.losses import LOSSES
+from memo.networks.losses import LOSSES, Loss
 from memo.networks.mlp import Layers
 from memo.networks.optimizers import Hyperparameters, make_optimizer
 from memo.networks.scaling import Overall, numbers, scaled
@@ -211,66 +211,72 @@ def make_evaluate(
     accuracy can reach its `least` [P, members] or [] any more (0 or less: never); an accuracy below it is then an upper bound,
     and the losses are meaningless.
     """
-    loss = LOSSES[loss_name]
+    return partial(_evaluate, partial(_lost_and_missed, activation, LOSSES[loss_name], arithmetic), arithmetic)
 
-    def evaluate(
-        layers: Layers,
-        images: mlp.Array,
-        source: mlp.Array | None,
-        rows: mlp.Array,
-        labels: mlp.Array,
-        scaling: mlp.Array | None = None,
-        least: jax.Array | float = 0.0,
-        count: jax.Array | None = None,
+
+def _lost_and_missed(
+    activation: str,
+    loss: Loss,
+    arithmetic: Arithmetic,
+    layers: Layers,
+    labels: jax.Array,
+    pixels: jax.Array,
+    counted: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Return the summed loss of a network on the images that are counted, and how many of them it misclassifies."""
+    outputs = mlp.apply(layers, pixels, activation, product=arithmetic.product)
+    losses = jnp.where(counted, loss.per_example(outputs, labels), 0)
+    missed = jnp.sum(counted & (jnp.argmax(outputs, axis=-1) != labels), dtype=jnp.int32)
+    return jnp.sum(losses), missed
+
+
+def _evaluate(
+    of_network: Callable[..., tuple[jax.Array, jax.Array]],
+    arithmetic: Arithmetic,
+    layers: Layers,
+    images: mlp.Array,
+    source: mlp.Array | None,
+    rows: mlp.Array,
+    labels: mlp.Array,
+    scaling: mlp.Array | None = None,
+    least: jax.Array | float = 0.0,
+    count: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    most = rows.shape[-1]
+    block = min(mlp.BLOCK, most)
+    n = jnp.int32(most) if count is None else count
+    # Hidden from XLA, which multiplies by the reciprocal of a constant: 47 hits of 47 would be 0.99999994.
+    size = lax.optimization_barrier(n.astype(jnp.float32))
+    by_pack, by_network = (None if labels.ndim < axes else 0 for axes in (2, 3))
+
+    def share(wrong: jax.Array) -> jax.Array:
+        return (n - wrong).astype(jnp.float32) / size
+
+    def of_pack(
+        layers: Layers, source: jax.Array, rows: jax.Array, labels: jax.Array, counted: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        most = rows.shape[-1]
-        block = min(mlp.BLOCK, most)
-        n = jnp.int32(most) if count is None else count
-        # Hidden from XLA, which multiplies by the reciprocal of a constant: 47 hits of 47 would be 0.99999994.
-        size = lax.optimization_barrier(n.astype(jnp.float32))
-        by_pack, by_network = (None if labels.ndim < axes else 0 for axes in (2, 3))
+        pixels = _read(images, scaling, source, rows, arithmetic)
+        return side_by_side(of_network, (0, by_network, None, None))(layers, labels, pixels, counted)
 
-        def share(wrong: jax.Array) -> jax.Array:
-            return (n - wrong).astype(jnp.float32) / size
+    of_slab = side_by_side(of_pack, (0, None if source is None else 0, None if rows.ndim == 1 else 0, by_pack, None))
 
-        def of_network(
-            layers: Layers, labels: jax.Array, pixels: jax.Array, counted: jax.Array
-        ) -> tuple[jax.Array, jax.Array]:
-            outputs = mlp.apply(layers, pixels, activation, product=arithmetic.product)
-            losses = jnp.where(counted, loss.per_example(outputs, labels), 0)
-            missed = jnp.sum(counted & (jnp.argmax(outputs, axis=-1) != labels), dtype=jnp.int32)
-            return jnp.sum(losses), missed
+    def goes_on(totals: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        start, _, wrong = totals
+        return (start < n) & jnp.any(share(wrong) >= least)
 
-        def of_pack(
-            layers: Layers, source: jax.Array, rows: jax.Array, labels: jax.Array, counted: jax.Array
-        ) -> tuple[jax.Array, jax.Array]:
-            pixels = _read(images, scaling, source, rows, arithmetic)
-            return side_by_side(of_network, (0, by_network, None, None))(layers, labels, pixels, counted)
+    def add_block(totals: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        start, lost, wrong = totals
+        places = start + jnp.arange(block)
+        counted = places < n  # the last block may reach past the end
+        places = jnp.minimum(places, most - 1)
+        own = labels[..., places].astype(jnp.int32)
+        losses, missed = of_slab(layers, jnp.int32(0) if source is None else source, rows[..., places], own, counted)
+        return start + block, lost + losses, wrong + missed
 
-        of_slab = side_by_side(
-            of_pack, (0, None if source is None else 0, None if rows.ndim == 1 else 0, by_pack, None)
-        )
-
-        def goes_on(totals: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-            start, _, wrong = totals
-            return (start < n) & jnp.any(share(wrong) >= least)
-
-        def add_block(totals: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-            start, lost, wrong = totals
-            places = start + jnp.arange(block)
-            counted = places < n  # the last block may reach past the end
-            places = jnp.minimum(places, most - 1)
-            own = labels[..., places].astype(jnp.int32)
-            read = jnp.int32(0) if source is None else source, rows[..., places], own, counted
-            losses, missed = of_slab(layers, *read)
-            return start + block, lost + losses, wrong + missed
-
-        networks = layers[0].biases.shape[:2]
-        nothing = jnp.int32(0), jnp.zeros(networks, jnp.float32), jnp.zeros(networks, jnp.int32)
-        _, lost, wrong = lax.while_loop(goes_on, add_block, nothing)
-        return lost / size, share(wrong)
-
-    return evaluate
+    networks = layers[0].biases.shape[:2]
+    nothing = jnp.int32(0), jnp.zeros(networks, jnp.float32), jnp.zeros(networks, jnp.int32)
+    _, lost, wrong = lax.while_loop(goes_on, add_block, nothing)
+    return lost / size, share(wrong)
 
 
 def sample_first(images: int, sampled: int | None) -> np.ndarray:
