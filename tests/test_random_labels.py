@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from experiments.random_labels import capacity, fitting, kernel_fits, regularisers, slowdown, theorem, whitening
+from experiments.random_labels import capacity, fitting, growth, kernel_fits, regularisers, slowdown, theorem, whitening
 from experiments.random_labels.analysis import CHAPTERS, analyse
 from experiments.random_labels.networks import read
 from memo.commands import arms, experiment
@@ -40,6 +40,21 @@ def compose(*overrides):
 
 
 # Exact checks
+
+
+def test_times_by_number_of_images_count_a_network_once_however_long_its_trials_last():
+    def trial(arm, labels, rate, images, seed, t99, redrawn=0.0):
+        name = f"{arm} {rate} {images} {seed}"
+        return dict(
+            arm=arm, labels=labels, learning_rate=rate, images=images, seed=seed, t99=t99, redrawn=redrawn, trial=name
+        )
+
+    rows = [trial("growth_true", "true", 0.03, n, seed, n / 1000 + seed) for n in (1000, 4000) for seed in (0, 1)]
+    rows += [trial("one_true", "true", 0.03, 4000, seed, 4.0 + seed) for seed in (0, 1, 2)]  # for more epochs
+    rows += [trial("one_true", "true", 0.06, 4000, 0, 9.0), trial("one_corrupted", "random", 0.06, 4000, 0, 90.0, 1.0)]
+    times = growth.times_of(pd.DataFrame(rows))
+    assert times["true"][0.03].loc[[0, 1], 4000].tolist() == [4, 5] and times["true"][0.03].loc[2, 4000] == 6
+    assert times["true"][0.06].to_dict() == {4000: {0: 9.0}} and times["random"][0.06].to_dict() == {4000: {0: 90.0}}
 
 
 @pytest.mark.slow

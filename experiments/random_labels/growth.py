@@ -34,7 +34,9 @@ def measure(evidence: Evidence) -> dict[str, pd.DataFrame]:
 def times_of(networks: pd.DataFrame) -> dict[str, dict[float, pd.DataFrame]]:
     """Return epochs to 99 % training accuracy [seeds, numbers of images] by kind of labels and learning rate."""
     arms = [networks[networks["arm"] == arm] for arm in ("growth_true", "growth_random")]
-    own = pd.concat([*arms, of(networks, TRUE), of(networks, RANDOM)]).drop_duplicates("trial")
+    every = pd.concat([*arms, of(networks, TRUE), of(networks, RANDOM)])
+    # At `reference`, arms have the same networks in trials that may last differently long.
+    own = every.drop_duplicates(["labels", "learning_rate", "images", "seed"])
     return {
         kind: {
             float(rate): by_level(each, TIME, "images")
