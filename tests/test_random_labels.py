@@ -45,9 +45,16 @@ def compose(*overrides):
 def test_times_by_number_of_images_count_a_network_once_however_long_its_trials_last():
     def trial(arm, labels, rate, images, seed, t99, redrawn=0.0):
         name = f"{arm} {rate} {images} {seed}"
-        return dict(
-            arm=arm, labels=labels, learning_rate=rate, images=images, seed=seed, t99=t99, redrawn=redrawn, trial=name
-        )
+        return {
+            "arm": arm,
+            "labels": labels,
+            "learning_rate": rate,
+            "images": images,
+            "seed": seed,
+            "t99": t99,
+            "redrawn": redrawn,
+            "trial": name,
+        }
 
     rows = [trial("growth_true", "true", 0.03, n, seed, n / 1000 + seed) for n in (1000, 4000) for seed in (0, 1)]
     rows += [trial("one_true", "true", 0.03, 4000, seed, 4.0 + seed) for seed in (0, 1, 2)]  # for more epochs
