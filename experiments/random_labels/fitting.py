@@ -126,7 +126,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     reached = {mark.name: mean(networks, "t99", conditions) for mark, conditions in SETTINGS}
     facts = {
         "images": images_of(networks),
-        "seeds": networks["seed"].nunique(),
+        "seeds": of(networks, TRUE)["seed"].nunique(),
         "wide": WIDE,
         "fits": answers["Z1-fits"],
         "chance": {layers: answers[f"Z1-chance-{layers}"] for layers in DEPTHS},
@@ -160,6 +160,7 @@ def draw_settings(evidence: Evidence, networks: pd.DataFrame) -> Drawing:
         own = curves[curves["labels"] == name]
         panels.mean_line(loss, own, "train_loss", "step", label=mark.name, **mark.line)
     loss.set(xlabel="step", ylabel="training loss", ylim=(0, None), xlim=(0, None))
+    loss.locator_params(axis="x", nbins=4)
     panels.accuracy_curves(accuracy, curves, "train", marks, classes=evidence.classes)
     figures.shared_legend(figure, accuracy, 3)
     return figure

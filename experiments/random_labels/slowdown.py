@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from experiments.random_labels import growth
-from experiments.random_labels.networks import DEPTHS, RANDOM, TRUE, along, images_of, longer, mean, pairs, read
+from experiments.random_labels.networks import DEPTHS, RANDOM, TRUE, along, images_of, longer, mean, of, pairs, read
 from memo.commands.evidence import Evidence
 from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
@@ -83,7 +83,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     factors = factors_of(widths)
     facts = {
         "images": images_of(networks),
-        "seeds": networks["seed"].nunique(),
+        "seeds": of(networks, TRUE)["seed"].nunique(),
         "factor": {layers: answers[f"Z3-factor-t99-{layers}"] for layers in DEPTHS},
         "rising": [f"{p:g}" for p in rising(networks)],
         "levels": [f"{p:g}" for p in compared(networks).columns[1:]],

@@ -132,7 +132,7 @@ def draw(evidence: Evidence, tables: Tables, answers: Answers) -> Chapter:
     networks, text = read(tables), Text("experiments.random_labels", "whitening")
     facts = {
         "images": {data: images_of(networks, cell(data, "unit")) for data in DATA},
-        "seeds": of(networks, CIFAR)["seed"].nunique(),
+        "seeds": networks[networks["arm"].isin([*ARMS.values()])].groupby("arm")["seed"].nunique(),
         "fits": {
             (data, scaling): mean(networks, PARTS["train"], cell(data, scaling), estimate=bounded)[0]
             for data, scaling in ARMS
@@ -202,6 +202,7 @@ def draw_settings(evidence: Evidence, networks: pd.DataFrame) -> Drawing:
     for kind, (mark, _) in kinds.items():
         panels.mean_line(loss, curves[curves["labels"] == kind], "train_loss", "step", label=mark.name, **mark.line)
     loss.set(xlabel="step", ylabel="training loss", ylim=(0, None), xlim=(0, None))
+    loss.locator_params(axis="x", nbins=3)
     levels = pd.concat([of(networks, true), of(networks, {"arm": CORRUPTED}), of(networks, random)])
     one = Mark("one hidden layer", palette.BLUE, "o")
     panels.means(time, by_level(levels, "t90", "redrawn"), one, joined=True)
