@@ -241,7 +241,7 @@ NO_NUMBER = Estimate(np.nan, np.nan, np.nan, 0)
         ("memorised", "tail_caption", {"least": 0.4}, "The 3 most memorised"),
         ("memorised", "tail_caption", {"least": 0.9}, "mostly misclassify them"),
         ("widths", "finding", {"agrees": {16: None}}, "is not known from this run."),
-        ("widths", "finding", {"agrees": {16: BOTH}}, "not detectably as those of width 256"),
+        ("widths", "finding", {"agrees": {16: BOTH}}, "ranked not detectably as at width 256 by networks of width 16"),
         ("in_short", "wrong_labels", {}, "is not known"),
         ("in_short", "few_memorised", {}, "is not known"),
         ("in_short", "tail_useful", {}, "is not known"),
