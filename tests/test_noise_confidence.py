@@ -274,7 +274,7 @@ def test_the_short_answer_says_what_trained_for_longer(epochs, longer):
         text = Text("experiments.noise_confidence", "in_short").block("surer", **facts)
         assert "are not known to be more confident" in text and text.endswith(".") and ".." not in text
         assert ("They have trained for longer" in text) == longer
-        assert ("etworks of width 64 on true labels" in text) == bool(long)
+        assert ("etworks on true labels that are trained for as many steps" in text) == bool(long)
 
 
 @pytest.mark.slow
