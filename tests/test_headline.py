@@ -129,7 +129,6 @@ def test_words_are_those_of_the_intervals(chapter, block, found, said):
     assert said in text and text.endswith(".") and "n/a" not in text and ".." not in text
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fitted", "said"),
     [
@@ -153,6 +152,7 @@ def test_the_widths_that_memorise_in_short(fitted, said):
     assert said in text
 
 
+@pytest.mark.slow
 def test_findings_state_nothing_that_was_not_measured(results):
     ledger, findings = claims.read(results / "claims.csv").set_index("claim"), (results / "findings.md").read_text()
     assert "n/a" not in findings
