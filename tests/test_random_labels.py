@@ -189,6 +189,33 @@ def test_data_sets_differ_by_as_much_as_either_has_more():
     assert found.value == pytest.approx(0.1) and note == "more on MNIST"
 
 
+def test_where_all_labels_are_fitted_the_share_of_networks_is_told():
+    accuracies = {1: [0.99, 0.991, 0.992, 0.993, 0.994, 0.995], 3: [1, 1, 1, 1, 1, 0.998]}
+    frame = pd.concat(
+        networks_of(
+            arm=whitening.CIFAR["arm"],
+            layers=layers,
+            labels=labels,
+            seed=range(6),
+            status="completed",
+            epochs=90.0,
+            t90=40.0,
+            final_train_accuracy=own,
+            final_test_accuracy=0.5,
+        )
+        for layers, own in accuracies.items()
+        for labels in whitening.KINDS
+    ).reset_index(drop=True)
+    given = {}
+    whitening._answer_paper(frame, given.__setitem__)
+    told = {name.removesuffix("-{cifar_images}"): found for name, (found, _) in given.items() if found is not None}
+    assert told["table1-train-1-random"][:4] == pytest.approx(whitening.bounded(accuracies[1])[:4])
+    # All six fit 99.5 % of the labels, five of them 99.9 %: intervals of Clopper and Pearson.
+    assert told["table1-train-3-true"][:4] == pytest.approx((1, 0.025 ** (1 / 6), 1, 6))
+    assert told["Z1-cifar-3"][:4] == pytest.approx((5 / 6, 0.3588, 0.9958, 6), abs=1e-4)
+    assert not {"table1-decay-train-3", "table4-decay-train-3"} & told.keys()
+
+
 def test_levels_rise_where_paired_steps_do():
     noise = np.random.default_rng(0).normal(0, 0.1, (5, 4))
     times = np.array([5.0, 15, 25, 25]) + noise
