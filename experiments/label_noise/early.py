@@ -25,7 +25,7 @@ from memo.reporting import figures, palette, panels
 from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
-from memo.statistics.intervals import mean_share, share
+from memo.statistics.intervals import mean_share, share_from
 from memo.storage.run_folders import Tables
 
 ARMS = {
@@ -57,9 +57,7 @@ def answer(tables: Tables, answers: Answers) -> None:
     for arm, name in ((NOISY, "first"), (LINEAR, "linear")):
         answers.give(f"{name}-true", mean(networks, arm, "stopped_true_class", estimate=mean_share))
         answers.give(f"{name}-memorised", mean(networks, arm, "stopped_given_label", estimate=mean_share))
-    answers.give(
-        "late-memorised", mean(networks, NOISY, "last_given_label", estimate=lambda shares: share(shares >= MOST))
-    )
+    answers.give("late-memorised", mean(networks, NOISY, "last_given_label", estimate=share_from(MOST)))
     few = networks[networks["arm"] == LINEAR_FEW]
     memorises = difference(networks, (LINEAR_FEW, "last_given_label"), (LINEAR_FEW, "stopped_given_label"))
     answers.give("linear-late", memorises, int(few["images"].max()) if len(few) else None)

@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
-from numpy.typing import ArrayLike
 
 from experiments.random_labels.networks import (
     LINEAR,
@@ -31,7 +29,7 @@ from memo.reporting.answers import Answers
 from memo.reporting.chapter import Chapter, Text
 from memo.reporting.palette import Mark
 from memo.reporting.report import Shown
-from memo.statistics.intervals import Estimate, paired_difference, share
+from memo.statistics.intervals import paired_difference, share_from
 from memo.statistics.over_seeds import Answer, noted
 from memo.statistics.trends import by_level
 from memo.storage.run_folders import Tables
@@ -116,21 +114,16 @@ def between_data(networks: pd.DataFrame, scaling: str) -> Answer:
 def _answer_paper(networks: pd.DataFrame, give: Callable[..., None]) -> None:
     """Answer the claims about the paper's own data and number of images."""
     give("Z3-cifar-{cifar_images}", slowdown(networks))
-    reached = mean(networks, PARTS["train"], row(3, False, "random"), estimate=fitting(FITTED_BY_SCHEDULE))
+    reached = mean(networks, PARTS["train"], row(3, False, "random"), estimate=share_from(FITTED_BY_SCHEDULE))
     give("Z1-cifar-3-{cifar_images}", reached)
     for (layers, decay, labels), theirs in PAPER.items():
         for part, column in PARTS.items():
             name = f"{part}-{layers}" if decay else f"{part}-{layers}-{labels}"
             table = ("table4-decay" if labels == "random" else "table1-decay") if decay else "table1"
             if theirs[part == "test"]:
-                estimate = fitting(FITTED) if (part, layers) == ("train", 3) else bounded
+                estimate = share_from(FITTED) if (part, layers) == ("train", 3) else bounded
                 own = mean(networks, column, row(layers, decay, labels), estimate=estimate)
                 give(f"{table}-{name}-{{cifar_images}}", own)
-
-
-def fitting(level: float) -> Callable[[ArrayLike], Estimate]:
-    """Return the estimate of the share of networks with an accuracy of `level` or more, given accuracies [n]."""
-    return lambda accuracies: share(np.asarray(accuracies) >= level)
 
 
 def slowdown(networks: pd.DataFrame) -> Answer:

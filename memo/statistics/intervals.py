@@ -33,6 +33,7 @@ images.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -158,6 +159,11 @@ def share(which: ArrayLike, confidence: float = 0.95) -> Estimate:
     if not len(which):
         return Estimate(math.nan, math.nan, math.nan, 0)
     return _binomial(int(which.sum()), len(which), confidence, (0, 1))
+
+
+def share_from(level: float) -> Callable[[ArrayLike], Estimate]:
+    """Return the estimate of the share of networks whose value is `level` or more, given values [n]."""
+    return lambda values: share(np.asarray(values) >= level)
 
 
 def share_difference(one: ArrayLike, other: ArrayLike, confidence: float = 0.95) -> Estimate:
