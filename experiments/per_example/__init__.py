@@ -1,6 +1,6 @@
 """Example by example: what is memorised, and how can one tell?
 
-    python -m experiments.per_example                  an estimated 16 minutes on two cores
+    python -m experiments.per_example                  about 15 minutes on two cores
     python -m experiments.per_example scale=quick      under a minute: the pipeline, not the finding
     python -m experiments.per_example scale=reference  an hour (estimated): 1,000 networks on noisy labels
 
