@@ -132,6 +132,14 @@ def test_a_command_ends_in_a_sentence_from_its_first_moment_on(tmp_path, number,
     assert process.returncode == 1
 
 
+def test_a_variable_that_jax_cannot_read_is_one_sentence():
+    command, around = [sys.executable, "-m", "experiments.train"], os.environ | {"JAX_ENABLE_X64": "nonsense"}
+    run = subprocess.run(command, cwd=ROOT, env=around, capture_output=True, text=True, check=False)
+    assert run.returncode == 1 and run.stdout == ""
+    said = "Refused: invalid truth value 'nonsense' for environment 'JAX_ENABLE_X64'; allowed are true and false.\n"
+    assert run.stderr == said
+
+
 @pytest.mark.parametrize(
     ("error", "parts"),
     [

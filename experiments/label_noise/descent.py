@@ -187,7 +187,7 @@ def draw_losses(networks: pd.DataFrame, epochs: pd.DataFrame) -> Drawing:
     figures.count_axis(left, widths)
     left.axvline(THRESHOLD, **palette.REFERENCE)
     left.set(xlabel="hidden units", ylabel="test loss", ylim=(0, None))
-    figures.legend(left, fontsize=7, loc="upper right")
+    figures.shared_legend(figure, left)
     shown = epochs.assign(test_error=1 - epochs["test_accuracy"], train_error=1 - epochs["train_accuracy"])
     mark = LINES[WIDTHS_NOISY, "last_loss"]
     for axes, column, name in ((middle, "test_loss", "test loss"), (right, "test_error", "test error")):

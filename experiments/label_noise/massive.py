@@ -21,8 +21,8 @@ SMALL, USUAL, LARGE = 32, 128, 1024
 REDRAWN = (FRESH, FRESH_100)
 SCALED = Mark("in proportion to the minibatch", palette.GREEN, "D")
 KINDS = {
-    FRESH: Mark("redrawn at every presentation", palette.BLUE, "o", palette.SOLID),
-    FIXED: Mark("redrawn once", palette.VERMILION, "s", palette.DASHED),
+    FRESH: Mark("labels redrawn at every presentation", palette.BLUE, "o", palette.SOLID),
+    FIXED: Mark("labels redrawn once", palette.VERMILION, "s", palette.DASHED),
 }
 
 
@@ -103,7 +103,7 @@ def draw_accuracy(networks: pd.DataFrame) -> Drawing:
         panels.means(left, values, mark, joined=True, estimate=mean_share)
     figures.count_axis(left, sorted(int(each) for each in networks["copies"].dropna().unique()))
     left.set(xlabel="random copies of each clean image", ylabel="final test accuracy")
-    figures.legend(left, title="labels", title_fontsize=8)
+    figures.shared_legend(figure, left)
     own = networks[networks["arm"].isin([FRESH, BATCHES]) & (networks["copies"] == AT)]
     values = {int(size): each["final_test_accuracy"] for size, each in own.groupby("batch")}
     panels.means(

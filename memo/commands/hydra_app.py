@@ -19,7 +19,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException, OverrideParseException
 from jax.errors import JaxRuntimeError
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from memo.cluster.settings import Settings
 from memo.commands import starting
@@ -209,7 +209,7 @@ def _explain_key(error: OmegaConfBaseException) -> str:
     parent, _, name = str(error.full_key).rpartition(".")
     owner = error.object_type
     if not dataclasses.is_dataclass(owner):
-        if isinstance(error, ConfigKeyError):
+        if isinstance(error, (ConfigAttributeError, ConfigKeyError)):
             return f"{error.full_key} is not a key that is set there; a further one is added by +{error.full_key}=..."
         return f"{error.full_key}: {str(error).splitlines()[0]}{_allowed_of(str(error.full_key))}"
     keys = {key.name: key for key in dataclasses.fields(owner)}

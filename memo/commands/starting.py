@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import NoReturn
 
 INTERRUPTED = "Interrupted: finished networks are stored, and the same command resumes from there."
@@ -22,6 +22,7 @@ def prepare() -> None:
         if hasattr(stream, "reconfigure"):  # characters that the locale lacks are printed by their numbers
             stream.reconfigure(errors="backslashreplace")
     os.environ["MPLBACKEND"] = "agg"  # figures are files
+    sys.excepthook = _say
 
 
 @contextmanager
@@ -81,6 +82,14 @@ def leave() -> NoReturn:
         sys.stdout.flush()
     os.write(2, f"{INTERRUPTED}\n".encode())
     os._exit(1)
+
+
+def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an error that nothing caught: what JAX says, when it is imported, of a variable that it cannot read as one sentence."""
+    if kind is ValueError and str(error).startswith("invalid truth value"):
+        print(f"Refused: {error}; allowed are true and false.", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
