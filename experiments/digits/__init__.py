@@ -1,6 +1,6 @@
 """What does the digit network of 3Blue1Brown learn, and what does it not?
 
-    python -m experiments.digits                 an estimated 15 minutes on two cores
+    python -m experiments.digits                 about 10 minutes on two cores
     python -m experiments.digits scale=quick     under a minute: the pipeline, not the finding
 
 The talk (3Blue1Brown on neural networks and gradient descent) trains a 784-16-16-10 network of sigmoids on MNIST and

@@ -1,6 +1,6 @@
 """What is different inside a network when it memorises: norms and margins, kernels, layers, transfer, valleys, sharpness.
 
-    python -m experiments.inside                  about 13 minutes on two cores
+    python -m experiments.inside                  about 8 minutes on two cores
     python -m experiments.inside scale=quick      about a minute: the pipeline, not the finding
     python -m experiments.inside scale=reference  three hours (estimated): up to all images, width 512
 

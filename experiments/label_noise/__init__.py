@@ -1,6 +1,6 @@
 """Label noise: what happens when only some labels are wrong?
 
-    python -m experiments.label_noise                  about 20 minutes on two cores
+    python -m experiments.label_noise                  about 12 minutes on two cores
     python -m experiments.label_noise scale=quick      under a minute: the pipeline, not the finding
     python -m experiments.label_noise scale=reference  an estimated 2 hours on two cores: 30,000 images, 8 seeds
 

@@ -1,6 +1,6 @@
 """How confident are networks that learned, and networks that memorised, on inputs that show no digit?
 
-    python -m experiments.noise_confidence                 about 35 minutes on two cores
+    python -m experiments.noise_confidence                 about 13 minutes on two cores
     python -m experiments.noise_confidence scale=quick     about a minute: the pipeline, not the finding
     python -m experiments.noise_confidence scale=reference     60,000 images
     python -m experiments.noise_confidence scale=paper     all 60,000 images throughout: a GPU

@@ -2,7 +2,7 @@
 
     python -m experiments.per_example                  about 15 minutes on two cores
     python -m experiments.per_example scale=quick      under a minute: the pipeline, not the finding
-    python -m experiments.per_example scale=reference  an hour (estimated): 1,000 networks on noisy labels
+    python -m experiments.per_example scale=reference  about 40 minutes: 1,000 networks on noisy labels
 
 Networks are trained on random shares of one pool of images, a tenth of whose labels is redrawn; others on the whole pool. Every image
 is scored: memorisation (what networks trained on it know about it beyond the others), C-score, forgetting, EL2N, area under the

@@ -1,6 +1,6 @@
 """Do networks that generalise also fit random labels, and what changes when they do? Zhang et al. 2017 on MLPs, MNIST and CIFAR-10.
 
-    python -m experiments.random_labels                    an estimated 20 minutes on two cores
+    python -m experiments.random_labels                    about 15 minutes on two cores
     python -m experiments.random_labels scale=quick        under a minute: the pipeline, not the finding
     python -m experiments.random_labels scale=reference    all images of both data sets, the paper's networks: hours
     python -m experiments.random_labels scale=paper        the same for everything, with five seeds: a GPU, or days
