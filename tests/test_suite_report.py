@@ -624,6 +624,15 @@ def test_the_page_says_which_verdicts_change_with_the_number_of_images(tmp_path)
     assert "(reference/headline/figures/curves.svg)" in markdown
     page = (tmp_path / "report.html").read_text()
     assert page.count('id="scale"') == 1 and "60,000 images" in page
+    # With as many images as at `standard`, what `reference` changes stands beside it, too.
+    claims.write(
+        claims.read(tmp_path / "reference/headline/claims.csv").assign(images=1000),
+        tmp_path / "reference/headline/claims.csv",
+    )
+    suite_report.write([results.best(experiment("headline"), tmp_path)], tmp_path, COMMAND)
+    markdown = (tmp_path / "report.md").read_text()
+    assert "| headline | 1,000 images | 1,000 images, reference |" in markdown
+    assert row in markdown.splitlines()
     make(tmp_path / "alone" / "headline", "headline")
     suite_report.write([results.best(experiment("headline"), tmp_path / "alone")], tmp_path / "alone", COMMAND)
     assert "What changes with the number of images" not in (tmp_path / "alone" / "report.md").read_text()

@@ -123,19 +123,20 @@ def best(experiment: Experiment, folder: Path) -> Result:
     return read(experiment, folder / experiment.name)
 
 
-def sizes(experiment: Experiment, folder: Path) -> list[tuple[int, pd.DataFrame]]:
-    """Return by the usual number of training images, few first, the judged sentences of all results of an experiment.
+def sizes(experiment: Experiment, folder: Path) -> list[tuple[int, bool, pd.DataFrame]]:
+    """Return the judged sentences of all results of an experiment, those on few training images first.
 
-    They lie below results/: those of `standard`, of `reference`, and of `earlier`, which holds ledgers of fewer images.
+    With the usual number of images, and whether they are of `reference`. They lie below results/, as those of `standard`, and
+    of `earlier`, which holds ledgers of fewer images.
     """
-    found = {}
+    found = []
     for place in (f"{EARLIER}/{experiment.name}", experiment.name, f"{REFERENCE}/{experiment.name}"):
         with suppress(Refusal):  # a ledger that is missing or spoiled is said where the result is read
             ledger = claims.read(folder / place / "claims.csv")
             usual = ledger["images"].mode()
             if len(usual):
-                found[int(usual.iloc[0])] = sentences.table(ledger)
-    return sorted(found.items())
+                found.append((int(usual.iloc[0]), place.startswith(REFERENCE), sentences.table(ledger)))
+    return sorted(found, key=lambda size: size[:2])
 
 
 def on_other_data(experiment: Experiment, folder: Path) -> list[Result]:

@@ -145,7 +145,12 @@ def _scale_changes(results: Sequence[Result], folder: Path) -> list[dict[str, An
     found = []
     for result in results:
         judged = stored.sizes(result.experiment, folder)
-        found.append(_differences(result.name, {f"{images:,} images": table for images, table in judged}))
+        usual = [images for images, *_ in judged]
+        names = [  # networks at `reference` may have as many images, and differ in width, number or length of training
+            f"{images:,} images" + (", reference" if reference and usual.count(images) > 1 else "")
+            for images, reference, _ in judged
+        ]
+        found.append(_differences(result.name, dict(zip(names, (table for *_, table in judged)))))
     return [each for each in found if each]
 
 
