@@ -416,9 +416,14 @@ def test_goals_are_judged_by_the_faster_peer():
 
 
 def test_goals_of_commands_are_judged_by_their_own_columns(tmp_path):
-    whole = timed(tmp_path, {"headline, commit 184e93d": [100.0, 80.0], "headline": [40.0, 30.0]}).reset_index()
+    whole = timed(
+        tmp_path, {"headline's sweep, commit 184e93d": [100.0, 80.0], "headline's sweep": [40.0, 30.0]}
+    ).reset_index()
     found = tables.goals(pd.DataFrame([row(OURS, 16, 100.0)]), pd.DataFrame(), whole, "cpu").set_index("subject")
-    assert (found.loc["headline", "measured"], found.loc["headline", "reached"]) == (0.3875, tables.REACHED)
+    assert (found.loc["headline's sweep", "measured"], found.loc["headline's sweep", "reached"]) == (
+        0.3875,
+        tables.REACHED,
+    )
     assert found.loc["500 jobs, population launcher", "note"] == "not measured yet"
     assert found.loc["* scale=quick", "note"] == "left out at this scale"
 
@@ -462,8 +467,12 @@ def timed(folder, seconds, note=None):
 
 
 def test_a_command_is_compared_with_the_same_at_an_earlier_commit(tmp_path):
-    table = timed(tmp_path, {"headline, commit 184e93d": [100.0, 80.0, 120.0], "headline": [50.0, 20.0, 90.0]})
-    assert table.loc["headline", ["time_over_earlier", "time_over_earlier_low", "time_over_earlier_high"]].tolist() == [
+    table = timed(
+        tmp_path, {"headline's sweep, commit 184e93d": [100.0, 80.0, 120.0], "headline's sweep": [50.0, 20.0, 90.0]}
+    )
+    assert table.loc[
+        "headline's sweep", ["time_over_earlier", "time_over_earlier_low", "time_over_earlier_high"]
+    ].tolist() == [
         0.5,
         0.25,
         0.75,

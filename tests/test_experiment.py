@@ -182,7 +182,8 @@ def test_an_override_of_what_an_arm_sets_is_refused(overridden, key):
 
 
 def test_overrides_of_other_keys_reach_all_arms():
-    config = with_arms(ARMS)
+    config = with_arms(ARMS | {"shares": {"dataset": {"share": 0.5}}})
+    experiment.check(config, {"dataset"})  # its choices set the data set's name, and no share
     experiment.check(config, {"epochs", "model.widths", "optimizer.momentum", "experiment.arms.dropout.seeds"})
     longer = recipes(replace(config, epochs=7))
     assert {arm.epochs for arm in longer.values()} == {7}

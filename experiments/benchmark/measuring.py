@@ -6,6 +6,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import jax
+
 from experiments.benchmark import commands, contestants, journal
 from experiments.benchmark.analysis import analyse
 from experiments.benchmark.interleaving import interleave
@@ -40,11 +42,12 @@ def measure(folder: Path, sizes: Sizes, command: str, data: str | None = None) -
     asked = {"sizes": asdict(sizes), "settings": [work.name for work in every], "command": command}
     if {key: book.last(key) for key in asked} != asked:
         book.add(**asked)
-    for work in every:
-        if not book.find(setting=work.name):
-            book.add(setting=work.name, work=work._asdict())
-        taking_part = contestants.taking_part(work, dataset, sizes.gflop)
-        interleave(book, work.name, taking_part, sizes.repetitions, warm_up=work.part != PUBLISHED)
+    with jax.default_matmul_precision("highest"):  # on a GPU, all of JAX computes in float32 here, as PyTorch does
+        for work in every:
+            if not book.find(setting=work.name):
+                book.add(setting=work.name, work=work._asdict())
+            taking_part = contestants.taking_part(work, dataset, sizes.gflop)
+            interleave(book, work.name, taking_part, sizes.repetitions, warm_up=work.part != PUBLISHED)
     commands.measure(book, sizes, data)
 
 

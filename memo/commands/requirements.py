@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
+
+import yaml
 
 from memo.commands.arms import SWEEP, arms, dotted, settings
 from memo.config import CONF, Config, Experiment, flatten, is_recipe_key, unknown_key
@@ -93,4 +96,13 @@ def _check_fixed(config: Config) -> None:
 
 
 def _is_set(key: str, overridden: set[str]) -> bool:
-    return bool(overridden & {key, key.split(".")[0]})
+    """Return whether the command line sets a key: itself, or by a choice of its group (`dataset=cifar10`) that may set it."""
+    group = key.split(".")[0]
+    return key in overridden or group in overridden and (not (CONF / group).is_dir() or key in _set_by_choices(group))
+
+
+@cache
+def _set_by_choices(group: str) -> set[str]:
+    """Return the keys that the choices of a group of configurations set, all of them together."""
+    choices = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (CONF / group).glob("*.yaml")]
+    return {key for choice in choices for key in dotted(choice, f"{group}.")}
