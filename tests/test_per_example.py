@@ -189,11 +189,12 @@ def test_arms_draw_from_one_pool():
 
 
 @pytest.mark.slow
-def test_redrawn_labels_are_lost_first_on_the_other_half(small_mnist):
+@pytest.mark.parametrize("scaling", ["unit", "per_image", "global"])
+def test_redrawn_labels_are_lost_first_on_the_other_half(small_mnist, scaling):
     rows, wrong = np.arange(400), np.arange(400) % 10 == 0
     labels = np.where(wrong, (small_mnist.train_labels[:400] + 3) % 10, small_mnist.train_labels[:400]).astype(np.uint8)
     asked = {"dataset.n_train": 400, "dataset.n_test": 100, "model.widths": [32], "epochs": 20, "batch_size": 20}
-    recipe = make_recipe(asked | {"stop_at_train_accuracy": None})
+    recipe = make_recipe(asked | {"stop_at_train_accuracy": None, "inputs.scaling": scaling})
     found = second_split.forgotten(small_mnist, recipe, rows, labels, 2, 6)
     assert found.columns.tolist() == ["0", "1"] and len(found) == 400
     assert found.isin(range(8)).all(axis=None) and (found == 7).any(axis=None)

@@ -2,15 +2,19 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 import memo
+from memo.commands.evidence import Evidence
+from memo.config import Config, Experiment
 from memo.data import datasets
 from memo.data.datasets import Dataset
 from memo.data.entry import Entry, Shape
 from memo.data.treatments import INPUTS
 from memo.networks import scaling
 from memo.networks.program import as_seen
+from memo.networks.status import COMPLETED
 from memo.probes.networks import draw
 from tests import builders
 
@@ -174,3 +178,17 @@ def test_names_of_cifar10_runs_say_how_images_are_read():
 
     recipe = memo.make_recipe({"dataset.name": "cifar10", "dataset.crop": 28, "inputs.scaling": "per_image"})
     assert describe(recipe) == "cifar10-28crop-64x64-true-per_image"
+
+
+@pytest.mark.parametrize("kind", EXPECTED)
+def test_what_an_analysis_shows_to_networks_is_scaled_as_their_images_were(tmp_path, monkeypatch, colours, kind):
+    monkeypatch.setattr(datasets, "load", lambda name, folder=None: colours)
+    recipe = memo.make_recipe(SETTINGS | {"dataset.name": "colours", "inputs.scaling": kind})
+    config = Config(**vars(recipe), experiment=Experiment("one", arms={"only": {}}))
+    trial = memo.Trial(recipe, config.seed)
+    arms = pd.DataFrame({"trial": [trial.id], "arm": ["only"]})
+    trials = pd.DataFrame({"trial": [trial.id], "seed": [trial.seed], "status": [COMPLETED]})
+    own = Evidence(memo.Tables(trials=trials, arms=arms), config, tmp_path)
+    for static in (own.static("only"), own.static_of(trial.id)):
+        seen = as_seen(static, jnp.asarray(colours.test_images, jnp.float32) / 255)
+        np.testing.assert_allclose(seen, EXPECTED[kind](colours.test_images, colours), rtol=2e-4, atol=2e-5)

@@ -18,7 +18,8 @@ from memo.networks.mlp import Layers
 from memo.networks.program import Static, as_pixels, as_seen
 from memo.training.execution import train
 from memo.training.machine import this_machine, use_every_core
-from memo.training.population import plan, signature
+from memo.training.population import plan
+from memo.training.slab import Trained
 from memo.training.starts import Start
 
 
@@ -38,10 +39,8 @@ def forgotten(
         for first, second in (halves, halves[::-1]):
             parts = [(dataset.train_images[pool[half]], labels[half]) for half in (first, second)]
             begun = _trained(dataset, recipe, *parts[0], seed, recipe.epochs)
-            along = _trained(dataset, recipe, *parts[1], seed, epochs, Start(begun[-1]))
-            found[first] = lost_for_good(
-                _answers(recipe, seed, along, parts[0][0]) == parts[0][1], np.arange(epochs + 1)
-            )
+            along = _trained(dataset, recipe, *parts[1], seed, epochs, Start(begun.snapshots[-1]))
+            found[first] = lost_for_good(_answers(along, parts[0][0]) == parts[0][1], np.arange(epochs + 1))
         return np.minimum(found, epochs + 1)
 
     use_every_core()
@@ -57,19 +56,19 @@ def _trained(
     seed: int,
     epochs: int,
     start: Start | None = None,
-) -> list[Layers]:
-    """Return a network [1, ...] before each epoch on these images and after the last."""
+) -> Trained:
+    """Return one network trained on these images, with its weights before each epoch and after the last."""
     asked = replace(recipe.dataset, n_train=len(images), subset_seed=None)
     own = replace(recipe, dataset=asked, labels=Labels(), epochs=epochs, evaluations=epochs, spacing="epochs")
     [population] = plan([Trial(make_recipe(own), seed)])
     data = replace(dataset, train_images=images, train_labels=labels)
-    return train(population, data, observed=range(epochs + 1), start=start).snapshots
+    return train(population, data, observed=range(epochs + 1), start=start)
 
 
-def _answers(recipe: Recipe, seed: int, along: list[Layers], images: np.ndarray) -> np.ndarray:
+def _answers(along: Trained, images: np.ndarray) -> np.ndarray:
     """Return the answers of a network along training, [E, n]."""
-    static, pixels = signature(Trial(recipe, seed)).static, jnp.asarray(images)
-    return np.stack([np.asarray(_answer(static, layers, pixels))[0] for layers in along])
+    pixels = jnp.asarray(images)
+    return np.stack([np.asarray(_answer(along.static, layers, pixels))[0] for layers in along.snapshots])
 
 
 @partial(jax.jit, static_argnums=0)

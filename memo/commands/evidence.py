@@ -16,9 +16,11 @@ import pandas as pd
 from memo.commands.arms import compared
 from memo.config import Config, Trial, make_trials
 from memo.data import datasets
+from memo.data.treatments import PixelStatistics
 from memo.errors import Refusal
 from memo.networks.mlp import Layers, describe_widths
 from memo.networks.program import Static
+from memo.networks.scaling import Overall
 from memo.networks.status import DIVERGED
 from memo.probes import weights
 from memo.statistics.over_seeds import Answer, over_seeds
@@ -40,6 +42,7 @@ class Evidence:
         }
         self._dataset, self.settings = config.dataset, config.experiment.settings
         self._loaded: dict[str, datasets.Dataset] = {}
+        self._overall: dict[tuple[str, int | None, int | None], Overall] = {}
         self._by_id = {trial.id: trial for each in self._trials.values() for trial in each}
         sound = tables.trials[tables.trials["status"] != DIVERGED]
         # As often as it belongs to an arm: two arms may share a recipe.
@@ -100,12 +103,22 @@ class Evidence:
         return self.trials[["trial", "arm"]].merge(self.tables[table], on="trial")
 
     def static(self, arm: str) -> Static:
-        """Return the constants of an arm's compiled program."""
-        return signature(self._trials[arm][0]).static
+        """Return the constants of an arm's compiled program, with what any image is scaled by."""
+        return self._static(self._trials[arm][0])
 
     def static_of(self, trial: str) -> Static:
-        """Return the constants of one trial's compiled program, by its id."""
-        return signature(self._by_id[trial]).static
+        """Return the constants of one trial's compiled program, by its id, with what any image is scaled by."""
+        return self._static(self._by_id[trial])
+
+    def _static(self, trial: Trial) -> Static:
+        common = signature(trial)
+        if common.static.scaling == "unit":  # without a look at the images
+            return common.static
+        read = common.dataset, common.crop, common.image_side
+        if read not in self._overall:
+            statistics = self._load(common.dataset).at(common.crop, common.image_side).pixel_statistics
+            self._overall[read] = PixelStatistics(*statistics).overall
+        return common.static.knowing(self._overall[read])
 
     def asked(self, arm: str) -> int:
         """Return how many networks an arm has, the diverged included."""

@@ -11,7 +11,7 @@ that are trained together.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache, partial
 from operator import itemgetter
@@ -55,9 +55,12 @@ class Static:
     presentation: str | None = None  # how labels are redrawn whenever an image is presented (memo.data.treatments)
     momentum: bool = True  # whether it is above 0
     scaling: str = "unit"  # of the pixels, by its name in memo.networks.scaling
-    overall: Overall | None = (
-        None  # of all training pixels, where a measurement shows images that `Images` has no numbers of
-    )
+    # Of all training pixels, where a measurement shows images that `Images` has no numbers of.
+    overall: Overall | None = None
+
+    def knowing(self, overall: Overall) -> "Static":
+        """Return these constants with what any image is scaled by, where images are scaled."""
+        return self if self.scaling == "unit" else replace(self, overall=overall)
 
 
 class Images(NamedTuple):

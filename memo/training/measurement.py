@@ -1,7 +1,6 @@
 """From trained networks to each probe's columns: which networks a probe is shown, and when."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -28,11 +27,7 @@ def measure(trained: Trained, probes: Sequence[str] | str) -> dict[str, dict[str
     probes = [probes] if isinstance(probes, str) else probes
     if not known(probes):
         raise Refusal(f"probes are {', '.join(probes)}; allowed are {', '.join(PROBES)}, each once and once as name@n.")
-    common = signature(trained.trials[0])
-    static = common.static
-    if static.scaling != "unit":
-        static = replace(static, overall=trained.statistics.overall)
-    steps = common.evaluation_steps
+    static, steps = trained.static, signature(trained.trials[0]).evaluation_steps
     seen = observed(probes, len(steps))
     if seen and len(seen) != len(trained.snapshots):
         raise Refusal(f"{len(trained.snapshots)} evaluations were observed in training; these probes see {len(seen)}.")

@@ -32,7 +32,7 @@ from memo.networks.status import COMPLETED, DIVERGED, MEMORISED
 from memo.training.inputs import TrainingData
 from memo.training.machine import SPEED, arithmetic, look_arithmetic, platform_of
 from memo.training.minibatches import Minibatches
-from memo.training.population import Population, step_flop
+from memo.training.population import Population, signature, step_flop
 from memo.training.starts import Start
 
 CHUNK_SECONDS = 5.0  # about: the most that lies between two looks at the clock, and so is lost in a crash
@@ -64,6 +64,11 @@ class Trained:
     sources: np.ndarray  # [T], the image source of each
     statistics: PixelStatistics
     seconds: dict[str, float] = field(default_factory=dict)  # prepare, compile, train, and of that evaluate
+
+    @property
+    def static(self) -> Static:
+        """Return the constants of their program, with what images that none of them was trained on are scaled by."""
+        return signature(self.trials[0]).static.knowing(self.statistics.overall)
 
     @property
     def curve_steps(self) -> np.ndarray:
