@@ -1,6 +1,6 @@
 """What is different when a network memorises? Arpit et al. 2017 on MLPs and MNIST, sentence by sentence.
 
-    python -m experiments.closer_look                 about 16 minutes on two cores
+    python -m experiments.closer_look                 about 14 minutes on two cores
     python -m experiments.closer_look scale=quick     under a minute: the pipeline, not the finding
     python -m experiments.closer_look scale=paper     the paper's sizes: weeks of a GPU
 

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from memo.reporting import palette
+from memo.reporting import inline_images, palette
 from memo.statistics.intervals import Estimate
 from memo.storage.run_folders import replacing
 
@@ -156,4 +156,6 @@ def save(figure: Figure, folder: Path, name: str, *, dense: bool = False) -> str
     metadata: dict[str, Any] = {} if dense else {"Date": None}
     with look(), replacing(folder / file) as path:
         figure.savefig(path, format=file.suffix[1:], dpi=160, metadata=metadata)
+        if not dense:
+            path.write_text(inline_images.shortened(path.read_text(encoding="utf-8")), encoding="utf-8")
     return str(file)

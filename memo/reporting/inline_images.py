@@ -26,7 +26,9 @@ def data_uri(path: Path) -> str:
     """Return a picture as a data URI; an SVG as text without what is never displayed, its coordinates to 0.01 points."""
     kind, _ = mimetypes.guess_type(path.name)
     if kind == "image/svg+xml":
-        return f"data:{kind},{quote(_shortened(path.read_text(encoding='utf-8')), safe=_SAFE)}"
+        svg = shortened(path.read_text(encoding="utf-8"))
+        text = svg if "'" in svg else svg.replace('"', "'")  # a double quote takes three characters in a URI
+        return f"data:{kind},{quote(text, safe=_SAFE)}"
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
@@ -40,17 +42,15 @@ def size(path: Path) -> tuple[int, int] | None:
     return (round(float(found[1]) * 96 / 72), round(float(found[2]) * 96 / 72)) if found else None
 
 
-def _shortened(svg: str) -> str:
-    """Return the text of an SVG that looks the same and takes about half the room."""
+def shortened(svg: str) -> str:
+    """Return the text of an SVG that looks the same and takes about half the room; of one that is short already, itself."""
     svg = _NOT_DISPLAYED.sub("", svg).replace("xlink:href=", "href=")
     svg = _COORDINATES.sub(lambda found: f'{found[1]}="{" ".join(_LONG.sub(_rounded, found[2]).split())}"', svg)
     svg = _LETTER.sub(lambda found: f'{found[1]}x="{_LONG.sub(_rounded, found[2])}"', svg)
     svg = _STYLE.sub(lambda found: re.sub(r"\s*([:;])\s*", r"\1", found[0]), svg)
     short = dict(zip(dict.fromkeys(_REFERENCE.findall(svg)), _names()))
     svg = _NAME.sub(lambda found: f' id="{short[found[1]]}"' if found[1] in short else "", svg)
-    svg = re.sub(r">\s+<", "><", _REFERENCE.sub(lambda found: short[found[0]], svg)).strip()
-    # A double quote takes three characters in a URI.
-    return svg if "'" in svg else svg.replace('"', "'")
+    return re.sub(r">\s+<", "><", _REFERENCE.sub(lambda found: short[found[0]], svg)).strip()
 
 
 def _rounded(number: re.Match[str]) -> str:

@@ -1,6 +1,6 @@
 """The report of the whole suite: statements of sources and findings, on one page, as HTML and as Markdown.
 
-Result, one per experiment ──> view ──> report.html (one file, nothing outside of it), report.md (links to pages and figures)
+Result, one per experiment ──> view ──> report.html (one file with a figure of each experiment), report.md; both link to pages and figures
 
 For two minutes: the question, one figure, at most ten sentences. For ten: chapter by chapter, quoted and cited. For an
 afternoon: the ledger with filters, methods, changes, references, provenance.
@@ -120,13 +120,17 @@ def _by_source(every: Sequence[SentenceView]) -> dict[str, dict[str, int]]:
 def _section(result: Result, own: Sequence[SentenceView]) -> dict[str, Any]:
     """Return an experiment with what its section computes: its chapters' sentences, times and places."""
     by_id = {sentence.id: sentence for sentence in own}
+    first = next((figure for section in result.sections for figure in section.figures), None)
     chapters = [
         {
             "title": section.title,
             "anchor": view.anchor("chapter", result.name, section.title),
             "findings": section.findings,
             "sentences": [by_id[id] for id in section.sentences],
-            "figures": [(_figure_anchor(result, figure.file), figure) for figure in section.figures],
+            "figures": section.figures,
+            # All figures of all experiments would take ten megabytes: the others are in the experiment's own page.
+            "shown": [figure for figure in section.figures if figure is first],
+            "linked": [(_place(result, figure.file), figure) for figure in section.figures if figure is not first],
         }
         for section in result.sections
     ]
@@ -191,8 +195,9 @@ def _differences(name: str, judged: Mapping[str, pd.DataFrame]) -> dict[str, Any
     return {"name": name, "settings": list(verdicts), "rows": rows, "same": int(same.sum()), "pages": []}
 
 
-def _figure_anchor(result: Result, file: str) -> str:
-    return f"{result.name}-{Path(file).stem}"
+def _place(result: Result, file: str) -> str:
+    """Return where a figure is seen: in the experiment's own page, or, without one, by itself."""
+    return f"{result.folder}/{result.page}#{Path(file).stem}" if result.page else f"{result.folder}/{file}"
 
 
 def _training(sessions: Sequence[dict]) -> dict | None:
@@ -249,7 +254,7 @@ def _row(row: dict, result: Result) -> dict:
         "sentence_anchor": view.anchor("sentence", row["experiment"], row["sentence"] or row["statement"]),
         "measured": number(row["measured"]) if measured else "",
         "interval": f"{number(row['low'])} to {number(row['high'])}" if interval else "no interval" if measured else "",
-        "picture": _figure_anchor(result, file) if file else None,
+        "picture": _place(result, file) if file else None,
     }
 
 
