@@ -613,6 +613,14 @@ def test_the_page_says_which_verdicts_change_with_the_data(tmp_path):
     markdown = (tmp_path / "report.md").read_text()
     assert "| headline | 1,000 images | 60,000 images |" in markdown
     assert row in markdown.split("## What changes with the data")[1].split("##")[0]
+    # Other data at `reference` stand beside these, those at `standard` beside those.
+    other = tmp_path / "other_data" / "cifar10" / "headline"
+    make(other, "headline", scale="reference", session=SESSION | {"data": {"cifar10": {}}})
+    suite_report.write([results.best(experiment("headline"), tmp_path)], tmp_path, COMMAND)
+    changes = (tmp_path / "report.md").read_text().split("## What changes with the data")[1].split("##")[0]
+    first, second = changes.split("| headline | mnist | fashion\\_mnist |")[1].split("| headline | mnist | cifar10 |")
+    assert row in first and "| headline is slow. | does not hold | holds in part |" in second
+    shutil.rmtree(other)
     (place / "report.json").unlink()
     suite_report.write([results.best(experiment("headline"), tmp_path)], tmp_path, COMMAND)
     assert "What changes with the data" not in (tmp_path / "report.md").read_text()

@@ -163,13 +163,12 @@ def _data_changes(results: Sequence[Result], folder: Path) -> list[dict[str, Any
     found = []
     for result in results:
         others = [each for each in stored.on_other_data(result.experiment, folder) if each.state == COMPLETE]
-        if {each.scale for each in others} <= {result.scale}:
-            own = result
-        else:  # verdicts at all images beside those on other data at fewer would differ by both
-            own = stored.read(result.experiment, folder / result.name)
-        alike = [each for each in others if each.scale == own.scale]
-        each = _differences(result.name, {_data(each): sentences.table(each.ledger) for each in (own, *alike)})
-        found.append(each and each | {"pages": [f"{each.folder}/{each.page}" for each in alike]})
+        standard = stored.read(result.experiment, folder / result.name)
+        # Verdicts at all images beside those on other data at fewer would differ by both.
+        for scale, own in {each.scale: each for each in (standard, result)}.items():
+            if alike := [each for each in others if each.scale == scale]:
+                each = _differences(result.name, {_data(each): sentences.table(each.ledger) for each in (own, *alike)})
+                found.append(each and each | {"pages": [f"{each.folder}/{each.page}" for each in alike]})
     return [each for each in found if each]
 
 
