@@ -1,6 +1,6 @@
 """How fast is the suite beside PyTorch, torch.func.vmap, plain JAX, and the machine's own limits; what do commands cost?
 
-    python -m experiments.benchmark                 about two hours on two quiet cores, goes on where it was stopped
+    python -m experiments.benchmark                 about 100 minutes on two quiet cores, goes on where it was stopped
     python -m experiments.benchmark scale=quick     a minute or two: the pipeline, not the finding
     python -m experiments.benchmark scale=paper     what a GPU deserves: large populations, whole published workloads
 
