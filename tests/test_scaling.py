@@ -191,4 +191,4 @@ def test_what_an_analysis_shows_to_networks_is_scaled_as_their_images_were(tmp_p
     own = Evidence(memo.Tables(trials=trials, arms=arms), config, tmp_path)
     for static in (own.static("only"), own.static_of(trial.id)):
         seen = as_seen(static, jnp.asarray(colours.test_images, jnp.float32) / 255)
-        np.testing.assert_allclose(seen, EXPECTED[kind](colours.test_images, colours), rtol=2e-4, atol=2e-5)
+        np.testing.assert_allclose(seen, EXPECTED[kind](colours.test_images, colours), rtol=1e-5, atol=1e-5)

@@ -127,7 +127,6 @@ def _section(result: Result, own: Sequence[SentenceView]) -> dict[str, Any]:
             "anchor": view.anchor("chapter", result.name, section.title),
             "findings": section.findings,
             "sentences": [by_id[id] for id in section.sentences],
-            "figures": section.figures,
             # All figures of all experiments would take ten megabytes: the others are in the experiment's own page.
             "shown": [figure for figure in section.figures if figure is first],
             "linked": [(_place(result, figure.file), figure) for figure in section.figures if figure is not first],
